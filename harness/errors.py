@@ -1,0 +1,22 @@
+"""The one exception that means: the user's input is at fault, and this line says how."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class InputError(ValueError):
+    """Bad input: the message is one line that names the thing, its place and what is allowed. Exit code 2."""
+
+
+class RunError(RuntimeError):
+    """A run cannot go on (a NaN map, a committee without dropout): the message names the image and the round."""
+
+
+def unknown_name(what: str, name: str, available: Iterable[str]) -> InputError:
+    """Return the error for an unknown name, with the nearest known one."""
+    names = sorted(available)
+    close = difflib.get_close_matches(name, names, n=1)
+    hint = f"; did you mean {close[0]!r}?" if close else ";"
+    return InputError(f"unknown {what} {name!r}{hint} available: {', '.join(names)}")
