@@ -1,0 +1,201 @@
+"""The region engine: window sums, pool-wide scaling, non-maximum suppression, selection within a pixel budget.
+
+Everything here is exact: maps are held as integers in float64 while they are summed, so equal windows have equal sums, ties
+stay ties, and a pick cannot depend on the order in which anything was added up (CEREALS, arXiv 1810.09726, section 3).
+"""
+
+from __future__ import annotations
+
+import heapq
+import math
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from harness.types import Candidate
+
+Window = int | tuple[int, int]
+"""A square window's side, or (height, width), in pixels."""
+
+_EXACT_BITS = 52
+
+
+class Peak(NamedTuple):
+    """A local maximum of a score map that survived suppression; position in pixels."""
+
+    top: int
+    left: int
+    score: float
+
+
+def window_size(window: Window, height: int, width: int) -> tuple[int, int]:
+    """Return (height, width) of a window in pixels.
+
+    Raises:
+        ValueError: the window does not fit into a ``height`` x ``width`` map.
+    """
+    size = (window, window) if isinstance(window, int) else window
+    if not (1 <= size[0] <= height and 1 <= size[1] <= width):
+        raise ValueError(f"window is {size[0]}x{size[1]}; allowed: 1x1 to {height}x{width}, the size of the map")
+    return size
+
+
+def window_sum(pixel_map: Tensor, window: Window, *, stride: int = 1) -> Tensor:
+    """Sum a map under every placement of a window: CEREALS' region information (or cost) map.
+
+    Choice: only placements inside the image, so that each region has exactly the window's number of pixels.
+    Choice: values are rounded to a fixed point with 52 bits over the map's whole sum, which makes every sum exact.
+
+    Args:
+        pixel_map: (H, W), nats or clicks per pixel, or any integer or bool map; finite, >= 0.
+        window: side in pixels, or (height, width); at most the map's size.
+        stride: step between placements in pixels, >= 1.
+
+    Returns:
+        ((H - h) // stride + 1, (W - w) // stride + 1) float64; [y, x] is the region whose top-left pixel is (y*stride, x*stride).
+
+    Raises:
+        ValueError: window or stride out of range, a value that is negative or not finite.
+    """
+    rows, cols = pixel_map.shape
+    height, width = window_size(window, rows, cols)
+    if stride < 1:
+        raise ValueError(f"stride is {stride}; allowed: 1 or more")
+    values = pixel_map.to(torch.float64)
+    peak = float(values.max()) if bool(torch.isfinite(values).all()) else math.nan
+    if not math.isfinite(peak) or float(values.min()) < 0.0:
+        raise ValueError("a map value is NaN, infinite or negative; allowed: finite numbers >= 0")
+    if peak == 0.0:
+        return torch.zeros(((rows - height) // stride + 1, (cols - width) // stride + 1), dtype=torch.float64, device=values.device)
+    scale = 1.0 if not pixel_map.is_floating_point() else math.ldexp(1.0, _EXACT_BITS - math.ceil(math.log2(peak * rows * cols)) - 1)
+    integral = torch.nn.functional.pad(torch.round(values * scale).cumsum(0).cumsum(1), (1, 0, 1, 0))
+    top, bottom = integral[: rows - height + 1 : stride], integral[height::stride]
+    lefts, rights = slice(None, cols - width + 1, stride), slice(width, None, stride)
+    return (bottom[:, rights] - bottom[:, lefts] - (top[:, rights] - top[:, lefts])) / scale
+
+
+def rescale(region_map: Tensor, low: float, high: float) -> Tensor:
+    """Scale a region map linearly so that the pool's ``low`` becomes 0 and the pool's ``high`` becomes 1.
+
+    Choice: a constant pool (low == high) scales to 0.
+
+    Raises:
+        ValueError: low > high, or a bound that is not finite.
+    """
+    if not (math.isfinite(low) and math.isfinite(high) and low <= high):
+        raise ValueError(f"cannot scale from [{low}, {high}]; allowed: finite bounds with low <= high")
+    if low == high:
+        return torch.zeros_like(region_map, dtype=torch.float64)
+    return (region_map.to(torch.float64) - low) / (high - low)
+
+
+def non_maximum_suppression(
+    scores: Tensor, window: Window, *, stride: int = 1, limit: int | None = None, floor: float = -math.inf
+) -> list[Peak]:
+    """Take the best placement, drop every placement that shares a pixel with it, and go on: one image's candidates.
+
+    Choice: windows that share no pixel do not suppress each other (IoU threshold 0). Suppressed or forbidden placements
+    are -inf, never 0. Ties go to the smaller top, then the smaller left.
+
+    Args:
+        scores: (h, w) fused scores of the placements; -inf forbids one.
+        window: side in pixels, or (height, width).
+        stride: step between placements in pixels.
+        limit: stop after that many peaks.
+        floor: stop at the first peak below this score (an image that cannot place a candidate any more).
+
+    Returns:
+        Peaks by falling score.
+
+    Raises:
+        ValueError: a score is NaN or +inf.
+    """
+    grid = np.array(scores.detach().cpu().numpy(), dtype=np.float64)
+    if np.isnan(grid).any() or np.isposinf(grid).any():
+        raise ValueError("a score is NaN or +inf; allowed: finite scores, or -inf for a forbidden placement")
+    height, width = (window, window) if isinstance(window, int) else window
+    reach_y, reach_x = -(-height // stride) - 1, -(-width // stride) - 1
+    best_col = grid.argmax(axis=1)
+    best = grid[np.arange(grid.shape[0]), best_col]
+    peaks: list[Peak] = []
+    while limit is None or len(peaks) < limit:
+        y = int(best.argmax())
+        score = float(best[y])
+        if score == -math.inf or score < floor:
+            break
+        x = int(best_col[y])
+        peaks.append(Peak(y * stride, x * stride, score))
+        _suppress(grid, best, best_col, y, x, reach_y, reach_x)
+    return peaks
+
+
+def _suppress(
+    grid: npt.NDArray[np.float64],
+    best: npt.NDArray[np.float64],
+    best_col: npt.NDArray[np.intp],
+    y: int,
+    x: int,
+    reach_y: int,
+    reach_x: int,
+) -> None:
+    """Forbid every placement that shares a pixel with (y, x); refresh the row maxima that this can have changed."""
+    rows = slice(max(0, y - reach_y), y + reach_y + 1)
+    left, right = max(0, x - reach_x), x + reach_x + 1
+    grid[rows, left:right] = -math.inf
+    hit = np.flatnonzero((best_col[rows] >= left) & (best_col[rows] < right)) + rows.start
+    best_col[hit] = grid[hit].argmax(axis=1)
+    best[hit] = grid[hit, best_col[hit]]
+
+
+class RunningBest:
+    """The k-th best score seen so far over all images: the floor under which no candidate can enter the query.
+
+    Choice: with k unknown (None) there is no floor.
+    """
+
+    def __init__(self, k: int | None) -> None:
+        self._k = k
+        self._heap: list[float] = []
+
+    @property
+    def floor(self) -> float:
+        """Scores below this cannot be among the k best; equal ones still can, by the tie rule."""
+        if self._k == 0:
+            return math.inf
+        return self._heap[0] if self._k is not None and len(self._heap) == self._k else -math.inf
+
+    def add(self, score: float) -> None:
+        """Take one more score into account."""
+        if self._k is None or self._k == 0:
+            return
+        if len(self._heap) < self._k:
+            heapq.heappush(self._heap, score)
+        else:
+            heapq.heappushpop(self._heap, score)
+
+
+def select_within_budget(candidates: Iterable[Candidate], budget_px: int) -> list[Candidate]:
+    """Ask for the best candidates over all images whose new pixels fit the budget.
+
+    Choice: the query ends at the first candidate that does not fit; what is left of the budget is the caller's to carry to
+    the next round, so a strategy's cumulative pixels stay within one window of its budget.
+
+    Args:
+        candidates: of any image, in any order; ties go by image id, top, left.
+        budget_px: new pixels allowed, >= 0.
+
+    Returns:
+        The query by falling score.
+    """
+    query: list[Candidate] = []
+    left_px = budget_px
+    for candidate in sorted(candidates, key=lambda item: item.rank_key):
+        if candidate.new_px > left_px:
+            break
+        query.append(candidate)
+        left_px -= candidate.new_px
+    return query

@@ -1,0 +1,170 @@
+"""Frozen values that pass between the rooms: regions, clicks, annotations, predictions, round records."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+    from torch import Tensor
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Region:
+    """A rectangle of one image, in pixels: rows [top, top + height), columns [left, left + width)."""
+
+    image_id: str
+    top: int
+    left: int
+    height: int
+    width: int
+
+    @property
+    def area_px(self) -> int:
+        """Number of pixels."""
+        return self.height * self.width
+
+    @property
+    def slices(self) -> tuple[slice, slice]:
+        """Row and column slices into an (H, W) array."""
+        return slice(self.top, self.top + self.height), slice(self.left, self.left + self.width)
+
+
+@dataclass(frozen=True, slots=True)
+class Clicks:
+    """What an annotator does for a region, by kind (METHOD: c_p, c_i, c_b, c_c); all counts >= 0."""
+
+    polygon: int = 0
+    intersection: int = 0
+    box: int = 0
+    classes: int = 0
+
+    def __add__(self, other: Clicks) -> Clicks:
+        return Clicks(
+            self.polygon + other.polygon,
+            self.intersection + other.intersection,
+            self.box + other.box,
+            self.classes + other.classes,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class ClickTotals:
+    """Clicks of a whole training set: the denominators of both cost shares (C_p and C_c)."""
+
+    polygon: int
+    classes: int
+
+    def cost_a(self, clicks: Clicks) -> float:
+        """Return (c_p + c_i + c_c) / (C_p + C_c), the share of the set's clicks; may pass 1."""
+        return (clicks.polygon + clicks.intersection + clicks.classes) / (self.polygon + self.classes)
+
+    def cost_b(self, clicks: Clicks) -> float:
+        """Return (c_p + c_i + c_b) / C_p, the share that later work attributes to CEREALS; may pass 1."""
+        return (clicks.polygon + clicks.intersection + clicks.box) / self.polygon
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A scored region after non-maximum suppression; higher scores are asked for earlier."""
+
+    region: Region
+    score: float
+    new_px: int
+    information: float | None = None
+    cost: float | None = None
+
+    @property
+    def rank_key(self) -> tuple[float, str, int, int]:
+        """Sort key. Choice: ties go by image id, then top, then left."""
+        return -self.score, self.region.image_id, self.region.top, self.region.left
+
+
+@dataclass(frozen=True, slots=True)
+class Annotation:
+    """The oracle's answer for one region.
+
+    labels: (height, width) uint8 train ids, 255 = void. vertices: (n, 2) int32 recorded (x, y) inside the region.
+    is_new: (height, width) bool, the pixels that are billed.
+    """
+
+    region: Region
+    labels: npt.NDArray[np.uint8]
+    vertices: npt.NDArray[np.int32]
+    is_new: npt.NDArray[np.bool_]
+    clicks: Clicks
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """What a strategy may see of an unlabelled image. It has no label field, so a strategy cannot leak.
+
+    passes: E class-probability maps (C, H, W), one at a time. cost_map: (H, W) predicted clicks per pixel, or None.
+    """
+
+    passes: Iterator[Tensor]
+    cost_map: Tensor | None = None
+
+
+class Receipt(NamedTuple):
+    """One line of a bill: a region, what was new in it, its clicks, and why it was asked for (None for the seed set)."""
+
+    image_id: str
+    top: int
+    left: int
+    height: int
+    width: int
+    new_px: int
+    polygon: int
+    intersection: int
+    box: int
+    classes: int
+    score: float | None
+    information: float | None
+    cost: float | None
+
+    @property
+    def region(self) -> Region:
+        """The region that was annotated."""
+        return Region(self.image_id, self.top, self.left, self.height, self.width)
+
+    @property
+    def clicks(self) -> Clicks:
+        """The clicks that were spent on it."""
+        return Clicks(self.polygon, self.intersection, self.box, self.classes)
+
+
+class ImageAreas(NamedTuple):
+    """Class areas of one validation image in pixels, one entry per class; void pixels are left out of all three."""
+
+    image_id: str
+    intersection: list[int]
+    prediction: list[int]
+    label: list[int]
+
+
+@dataclass(frozen=True, slots=True)
+class CostQuality:
+    """How well predicted clicks per window match recorded ones on validation images; None where undefined."""
+
+    windows: int
+    pearson: float | None
+    spearman: float | None
+    relative_count_error: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class RoundRecord:
+    """One finished round: what was bought at its start, the bill so far, and how good the network became."""
+
+    round: int
+    query: list[Receipt]
+    labelled_px: int
+    budget_px: int
+    clicks: Clicks
+    areas: list[ImageAreas]
+    cost_quality: CostQuality | None
+    network: str
