@@ -1,0 +1,76 @@
+"""Which pixels are labelled, and with what. The pool never holds a hidden label."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from harness.protocols import ImageSizes
+from harness.types import Annotation
+
+
+class LabelledPool:
+    """The training images and all that the oracle has said about them so far.
+
+    Memory grows with labelled pixels, not with touched images: label maps are put together when they are asked for.
+    """
+
+    def __init__(self, sizes: ImageSizes) -> None:
+        self.sizes = sizes
+        self.total_px = sum(height * width for height, width in sizes.values())
+        self.labelled_px = 0
+        self._annotations: dict[str, list[Annotation]] = defaultdict(list)
+        self._labelled: dict[str, int] = defaultdict(int)
+
+    def add(self, annotations: Sequence[Annotation]) -> None:
+        """Take over the oracle's answers."""
+        for annotation in annotations:
+            new_px = int(np.count_nonzero(annotation.is_new))
+            self._annotations[annotation.region.image_id].append(annotation)
+            self._labelled[annotation.region.image_id] += new_px
+            self.labelled_px += new_px
+
+    @property
+    def touched_ids(self) -> list[str]:
+        """Images with at least one labelled pixel, in the order of the data set."""
+        return [image_id for image_id in self.sizes if self._labelled.get(image_id)]
+
+    @property
+    def open_ids(self) -> list[str]:
+        """Images that are not labelled in full: only these are predicted."""
+        return [image_id for image_id, (height, width) in self.sizes.items() if self._labelled.get(image_id, 0) < height * width]
+
+    def labelled_px_of(self, image_id: str) -> int:
+        """Number of labelled pixels of one image."""
+        return self._labelled.get(image_id, 0)
+
+    def is_labelled(self, image_id: str) -> npt.NDArray[np.bool_]:
+        """Return the (H, W) mask of labelled pixels."""
+        mask = np.zeros(self.sizes[image_id], dtype=np.bool_)
+        for annotation in self._annotations.get(image_id, ()):
+            mask[annotation.region.slices] = True
+        return mask
+
+    def labels(self, image_id: str, unlabelled: int) -> npt.NDArray[np.uint8]:
+        """Return the (H, W) train ids that are known; ``unlabelled`` elsewhere."""
+        labels = np.full(self.sizes[image_id], unlabelled, dtype=np.uint8)
+        for annotation in self._annotations.get(image_id, ()):
+            labels[annotation.region.slices] = annotation.labels
+        return labels
+
+    def vertices(self, image_id: str) -> npt.NDArray[np.int32]:
+        """Return the (n, 2) recorded vertices (x, y) inside the labelled pixels."""
+        parts = []
+        for annotation in self._annotations.get(image_id, ()):
+            x, y = annotation.vertices[:, 0] - annotation.region.left, annotation.vertices[:, 1] - annotation.region.top
+            parts.append(annotation.vertices[annotation.is_new[y, x]])
+        return np.concatenate(parts) if parts else np.empty((0, 2), np.int32)
+
+    def digest(self) -> str:
+        """Identify the set of labelled regions, whatever the order in which they were bought."""
+        regions = sorted(annotation.region for annotations in self._annotations.values() for annotation in annotations)
+        return hashlib.sha256(repr(regions).encode()).hexdigest()

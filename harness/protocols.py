@@ -1,0 +1,145 @@
+"""The edges between the rooms: what a strategy is, and what an oracle, a network and a cache must offer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, Protocol
+
+import numpy as np
+
+from harness.types import Annotation, ClickTotals, CostQuality, ImageAreas, Prediction, Region, RoundRecord
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+    from torch import Tensor
+
+    from harness.pool import LabelledPool
+
+Measure = Callable[[Prediction], "Tensor"]
+"""Prediction -> (H, W) information, finite, >= 0, on any device."""
+
+CostSource = Literal["none", "predicted", "oracle"]
+
+ImageSizes = dict[str, tuple[int, int]]
+"""Image id -> (height, width) in pixels, in the order of the data set."""
+
+
+class Fuse(Protocol):
+    """Scaled information and scaled cost of all placements of one image -> scores; higher is asked for earlier."""
+
+    def __call__(self, information: Tensor, cost: Tensor | None, rng: np.random.Generator, /) -> Tensor:
+        """Return scores of the shape of ``information``. It is all zeros for a strategy without a measure."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Strategy:
+    """A strategy is data and pure functions; the loop asks its fields, never its name.
+
+    name: the identity used in files and tables. equation: its score in the paper's letters. measure: None means that no
+    information map is needed. n_passes: committee size E; None takes the configuration's. cost: where the cost in the score
+    comes from; "oracle" uses the true clicks and marks an upper bound. whole_image: the window is the image.
+    """
+
+    name: str
+    summary: str
+    equation: str
+    measure: Measure | None = None
+    fuse: Fuse = None  # type: ignore[assignment]
+    n_passes: int | None = 1
+    cost: CostSource = "none"
+    whole_image: bool = False
+
+    @property
+    def is_bound(self) -> bool:
+        """Whether it uses what no annotator could know: listed, but never ranked."""
+        return self.cost == "oracle"
+
+    @property
+    def needs_network(self) -> bool:
+        """Whether its queries depend on the trained networks."""
+        return self.measure is not None or self.cost == "predicted"
+
+
+class Oracle(Protocol):
+    """Gives labels and clicks for queried regions: the only one who sees hidden labels."""
+
+    totals: ClickTotals
+
+    def annotate(self, regions: Sequence[Region], pool: LabelledPool) -> list[Annotation]:
+        """Annotate regions; pixels that ``pool`` already holds, and pixels asked twice, are not new."""
+        ...
+
+    def click_map(self, image_id: str) -> npt.NDArray[np.int64]:
+        """Return the (H, W) true polygon clicks per pixel; only for strategies that are marked as bounds."""
+        ...
+
+
+class Predictor(Protocol):
+    """The networks of one round, as acquisition sees them."""
+
+    def predict(self, image_id: str, n_passes: int) -> Prediction:
+        """Predict one image: ``n_passes`` = 1 without dropout, more are committee members."""
+        ...
+
+
+class Network(Predictor, Protocol):
+    """A trained pair of segmentation and cost network."""
+
+    @property
+    def has_cost(self) -> bool:
+        """Whether it predicts clicks."""
+        ...
+
+    def evaluate(self) -> list[ImageAreas]:
+        """Return class areas of every validation image."""
+        ...
+
+    def cost_quality(self) -> CostQuality | None:
+        """Return how well the cost network predicts clicks per window on validation images; None without one."""
+        ...
+
+    def save(self, path: Path) -> None:
+        """Write all that ``Trainer.load`` needs."""
+        ...
+
+
+class Trainer(Protocol):
+    """Learns both networks from scratch from what is labelled."""
+
+    recipe: str
+    """Identifies all that determines a training besides labels, seed and round."""
+
+    def fit(self, pool: LabelledPool, seed: int, round_number: int, *, with_cost: bool) -> Network:
+        """Train; the initial weights depend on the seed alone."""
+        ...
+
+    def load(self, path: Path, seed: int, round_number: int) -> Network:
+        """Read what ``Network.save`` wrote."""
+        ...
+
+
+class RunWriter(Protocol):
+    """Keeps the records of one run."""
+
+    def append(self, record: RoundRecord) -> None:
+        """Add one finished round, durably."""
+        ...
+
+
+class MapCache(Protocol):
+    """Keeps the region maps of pass 1 for pass 2."""
+
+    def has(self, key: str) -> bool:
+        """Say whether a map is stored."""
+        ...
+
+    def get(self, key: str) -> Tensor | None:
+        """Return a stored map, or None."""
+        ...
+
+    def put(self, key: str, region_map: Tensor) -> None:
+        """Store a map."""
+        ...

@@ -1,0 +1,78 @@
+"""CEREALS: windows that promise much information for few clicks (arXiv 1810.09726)."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import numpy as np
+from torch import Tensor
+
+from harness.protocols import CostSource, Fuse, Measure, Strategy
+from strategies import fusion
+from strategies.measures import entropy, vote_entropy
+
+
+def _with_cost(information: Tensor, cost: Tensor | None) -> tuple[Tensor, Tensor]:
+    if cost is None:
+        raise ValueError("cost is missing; allowed: a cost map")
+    return information, cost
+
+
+def fuse_g1(information: Tensor, cost: Tensor | None, _rng: np.random.Generator) -> Tensor:
+    """Score by g1."""
+    return fusion.g1(*_with_cost(information, cost))
+
+
+def fuse_g2(information: Tensor, cost: Tensor | None, _rng: np.random.Generator) -> Tensor:
+    """Score by g2."""
+    return fusion.g2(*_with_cost(information, cost))
+
+
+def fuse_g3(information: Tensor, cost: Tensor | None, _rng: np.random.Generator, *, alpha: float) -> Tensor:
+    """Score by g3."""
+    return fusion.g3(*_with_cost(information, cost), alpha)
+
+
+def _cereals(name: str, equation: str, measure: Measure, fuse: Fuse, *, n_passes: int | None, cost: CostSource = "predicted") -> Strategy:
+    letter = "H" if measure is entropy else "V"
+    summary = "the true clicks as cost: an upper bound" if cost == "oracle" else "information against predicted clicks"
+    return Strategy(name, summary, f"{equation}, I = sum {letter}", measure, fuse, n_passes=n_passes, cost=cost)
+
+
+def g1_entropy() -> Strategy:
+    """Fusion g1 of entropy and predicted cost."""
+    return _cereals("cereals-g1-entropy", "I / (1 + C)", entropy, fuse_g1, n_passes=1)
+
+
+def g2_entropy() -> Strategy:
+    """Fusion g2 of entropy and predicted cost."""
+    return _cereals("cereals-g2-entropy", "(1 - C) I", entropy, fuse_g2, n_passes=1)
+
+
+def g3_entropy(alpha: float = 0.5) -> Strategy:
+    """Fusion g3 of entropy and predicted cost."""
+    fusion.check_alpha(alpha)
+    return _cereals("cereals-g3-entropy", f"{alpha:g} I + {1 - alpha:g} (1 - C)", entropy, partial(fuse_g3, alpha=alpha), n_passes=1)
+
+
+def g1_vote_entropy(passes: int | None = None) -> Strategy:
+    """Fusion g1 of vote entropy and predicted cost."""
+    return _cereals("cereals-g1-vote-entropy", "I / (1 + C)", vote_entropy, fuse_g1, n_passes=passes)
+
+
+def g2_vote_entropy(passes: int | None = None) -> Strategy:
+    """Fusion g2 of vote entropy and predicted cost."""
+    return _cereals("cereals-g2-vote-entropy", "(1 - C) I", vote_entropy, fuse_g2, n_passes=passes)
+
+
+def g3_vote_entropy(alpha: float = 0.5, passes: int | None = None) -> Strategy:
+    """Fusion g3 of vote entropy and predicted cost."""
+    fusion.check_alpha(alpha)
+    return _cereals(
+        "cereals-g3-vote-entropy", f"{alpha:g} I + {1 - alpha:g} (1 - C)", vote_entropy, partial(fuse_g3, alpha=alpha), n_passes=passes
+    )
+
+
+def g2_entropy_oracle_cost() -> Strategy:
+    """Fusion g2 of entropy and the TRUE clicks: what a perfect cost model would bring, not a competitor."""
+    return _cereals("cereals-g2-entropy-oracle-cost", "(1 - C) I, C = true clicks", entropy, fuse_g2, n_passes=1, cost="oracle")

@@ -1,0 +1,52 @@
+import numpy as np
+
+from harness.pool import LabelledPool
+from harness.types import Annotation, Clicks, Region
+
+
+def annotation(region: Region, label: int, vertices=(), is_new=None) -> Annotation:
+    shape = (region.height, region.width)
+    new = np.ones(shape, bool) if is_new is None else is_new
+    return Annotation(region, np.full(shape, label, np.uint8), np.array(vertices, np.int32).reshape(-1, 2), new, Clicks())
+
+
+def test_a_pool_starts_empty():
+    pool = LabelledPool({"a": (4, 6), "b": (4, 6)})
+    assert (pool.labelled_px, pool.total_px, pool.touched_ids, pool.open_ids) == (0, 48, [], ["a", "b"])
+    assert not pool.is_labelled("a").any()
+    assert (pool.labels("a", 255) == 255).all()
+
+
+def test_what_is_added_is_known_and_nothing_else():
+    pool = LabelledPool({"a": (4, 6), "b": (4, 6)})
+    pool.add([annotation(Region("a", 1, 2, 2, 3), 7, [(3, 2)])])
+    assert pool.labelled_px == 6
+    assert pool.labels("a", 255)[1:3, 2:5].tolist() == [[7, 7, 7]] * 2
+    assert (pool.labels("a", 255) == 255).sum() == 18
+    assert pool.vertices("a").tolist() == [[3, 2]]
+    assert pool.touched_ids == ["a"]
+
+
+def test_an_image_labelled_in_full_is_closed():
+    pool = LabelledPool({"a": (4, 6), "b": (4, 6)})
+    pool.add([annotation(Region("a", 0, 0, 4, 6), 1)])
+    assert pool.open_ids == ["b"]
+
+
+def test_overlapping_pixels_count_once():
+    pool = LabelledPool({"a": (4, 6)})
+    pool.add([annotation(Region("a", 0, 0, 2, 2), 1, [(1, 1)])])
+    is_new = np.array([[False, True], [True, True]])
+    pool.add([annotation(Region("a", 1, 1, 2, 2), 1, [(1, 1), (2, 2)], is_new)])
+    assert pool.labelled_px == 7
+    assert pool.vertices("a").tolist() == [[1, 1], [2, 2]]
+
+
+def test_the_digest_does_not_depend_on_the_order():
+    first, second = annotation(Region("a", 0, 0, 2, 2), 1), annotation(Region("a", 2, 2, 2, 2), 1)
+    one, other = LabelledPool({"a": (4, 6)}), LabelledPool({"a": (4, 6)})
+    one.add([first, second])
+    other.add([second])
+    assert one.digest() != other.digest()
+    other.add([first])
+    assert one.digest() == other.digest()
