@@ -1,0 +1,109 @@
+"""Training crops, drawn where labels are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from mmengine.structures import PixelData
+from mmseg.structures import SegDataSample
+from torch.utils.data import Dataset
+
+from harness.data.cityscapes import Split
+from harness.data.labels import IGNORE, NUM_CLASSES
+from harness.pool import LabelledPool
+
+_JITTER = 0.3
+_TINT = 0.15
+_SHIFT = 20.0
+
+
+@dataclass(frozen=True, slots=True)
+class CropRecipe:
+    """Crop size in pixels (cut down to the image), mirroring, and jitter of brightness and colour."""
+
+    height: int
+    width: int
+    flip: bool = True
+    jitter: bool = True
+
+
+class LabelledCrops(Dataset[dict[str, Any]]):
+    """Crops for one training, the i-th drawn from the i-th random stream: each holds a uniformly drawn labelled pixel."""
+
+    def __init__(self, split: Split, pool: LabelledPool, recipe: CropRecipe, *, length: int, key: np.random.SeedSequence) -> None:
+        self._split, self._recipe, self._length, self._key = split, recipe, length, key
+        self._ids = pool.touched_ids
+        self._labels = {image_id: pool.labels(image_id, IGNORE) for image_id in self._ids}
+        self._masks = {
+            image_id: None if labelled_in_full(pool, image_id) else np.flatnonzero(pool.is_labelled(image_id)) for image_id in self._ids
+        }
+        ends = np.cumsum([pool.labelled_px_of(image_id) for image_id in self._ids])
+        self._shares = ends / ends[-1]
+
+    def __len__(self) -> int:
+        return self._length
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        if not 0 <= index < self._length:
+            raise IndexError(index)
+        return self._draw(np.random.default_rng(np.random.SeedSequence(self._key.entropy, spawn_key=(index,))))
+
+    def class_weights(self) -> list[float]:
+        """Return 1 / sqrt(share) of each class among the labelled pixels, mean 1; 0 for a class not seen yet."""
+        counts = np.zeros(NUM_CLASSES)
+        for labels in self._labels.values():
+            counts += np.bincount(labels.ravel(), minlength=256)[:NUM_CLASSES]
+        seen = counts > 0
+        weights = np.zeros(NUM_CLASSES)
+        weights[seen] = 1.0 / np.sqrt(np.maximum(counts[seen] / max(counts.sum(), 1.0), 1e-4))
+        return list((weights / max(weights[seen].mean(), 1e-12)).tolist()) if seen.any() else [1.0] * NUM_CLASSES
+
+    def _draw(self, rng: np.random.Generator) -> dict[str, Any]:
+        recipe = self._recipe
+        image_id = self._ids[int(np.searchsorted(self._shares, rng.random(), side="right"))]
+        labels, labelled = self._labels[image_id], self._masks[image_id]
+        flat = int(rng.integers(labels.size)) if labelled is None else int(labelled[rng.integers(len(labelled))])
+        window = tuple(
+            _around(at, min(side, extent), extent, rng)
+            for at, side, extent in zip(divmod(flat, labels.shape[1]), (recipe.height, recipe.width), labels.shape, strict=True)
+        )
+        photo: npt.NDArray[Any] = self._split.photo(image_id)[window]
+        target = labels[window]
+        if recipe.flip and rng.random() < 0.5:
+            photo, target = photo[:, ::-1], target[:, ::-1]
+        if recipe.jitter:
+            photo = _jitter(photo, rng)
+        return {"inputs": torch.from_numpy(np.ascontiguousarray(photo.transpose(2, 0, 1))), "data_samples": _sample(target)}
+
+
+def blank_sample(size: tuple[int, int]) -> SegDataSample:
+    """Return a sample whose every pixel has class 0: for timing."""
+    return _sample(np.zeros(size, dtype=np.uint8))
+
+
+def _sample(target: npt.NDArray[np.uint8]) -> SegDataSample:
+    sample = SegDataSample()
+    sample.gt_sem_seg = PixelData(data=torch.from_numpy(np.ascontiguousarray(target, dtype=np.int64))[None])
+    return sample
+
+
+def labelled_in_full(pool: LabelledPool, image_id: str) -> bool:
+    """Say whether every pixel of an image is labelled."""
+    height, width = pool.sizes[image_id]
+    return pool.labelled_px_of(image_id) == height * width
+
+
+def _around(at: int, side: int, extent: int, rng: np.random.Generator) -> slice:
+    """Place a crop of ``side`` so that it holds pixel ``at`` at a uniform offset, then push it back into the image."""
+    start = min(max(at - int(rng.integers(side)), 0), extent - side)
+    return slice(start, start + side)
+
+
+def _jitter(photo: npt.NDArray[np.uint8], rng: np.random.Generator) -> npt.NDArray[np.float32]:
+    gain = (1.0 + rng.uniform(-_JITTER, _JITTER)) * (1.0 + rng.uniform(-_TINT, _TINT, 3))
+    shift = rng.uniform(-_SHIFT, _SHIFT)
+    return np.asarray(np.clip(photo * gain.astype(np.float32) + np.float32(shift), 0.0, 255.0), np.float32)

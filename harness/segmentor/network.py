@@ -1,0 +1,174 @@
+"""One round's networks, as acquisition and evaluation see them."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from scipy import stats
+from torch import Tensor
+
+from harness.clicks import vertex_map
+from harness.data.cityscapes import Split
+from harness.data.labels import IGNORE, NUM_CLASSES
+from harness.errors import RunError
+from harness.files import replacing
+from harness.regions import window_sum
+from harness.scoring import class_areas
+from harness.seeds import Purpose, torch_seed
+from harness.segmentor.cost_head import CostHead, cell_features, per_pixel
+from harness.segmentor.fcn8s import HeadState
+from harness.segmentor.upsample import upsample
+from harness.types import CostQuality, ImageAreas, Prediction
+
+_MEMBERS_AT_ONCE = 4
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """All of one image that needs no dropout: run once, whatever is asked of it."""
+
+    size: tuple[int, int]
+    features: tuple[Tensor, ...]
+    state: HeadState
+    logits: Tensor
+
+
+class TrainedNetwork:
+    """A frozen segmentation network with, perhaps, a cost head."""
+
+    def __init__(
+        self,
+        model: Any,
+        cost_head: CostHead | None,
+        *,
+        train: Split,
+        val: Split,
+        seed: int,
+        round_number: int,
+        window_px: int,
+        device: torch.device,
+    ) -> None:
+        self._model = model.eval()
+        self._cost_head = cost_head
+        self._train, self._val = train, val
+        self._seed, self._round = seed, round_number
+        self._window_px, self._device = window_px, device
+        self._last: tuple[str, _Seen] | None = None
+        self._validated: tuple[list[ImageAreas], CostQuality | None] | None = None
+
+    @property
+    def has_cost(self) -> bool:
+        """Whether it predicts clicks."""
+        return self._cost_head is not None
+
+    # ---------------------------------------------------------------------------------------------------- prediction
+
+    def predict(self, image_id: str, n_passes: int) -> Prediction:
+        """Predict one training image; nothing stochastic runs before ``passes`` is read, and the trunk runs once.
+
+        Raises:
+            RunError: while passes are read: all committee members are identical, so dropout does nothing.
+        """
+        seen = self._see_last(image_id)
+        passes = iter([_probabilities(seen.logits, seen.size)]) if n_passes == 1 else self._committee(image_id, seen, n_passes)
+        return Prediction(passes, self._cost(seen) if self._cost_head is not None else None)
+
+    def _see_last(self, image_id: str) -> _Seen:
+        if self._last is None or self._last[0] != image_id:
+            self._last = image_id, self.see(self._train.photo(image_id))
+        return self._last[1]
+
+    @torch.no_grad()
+    def see(self, photo: npt.NDArray[np.uint8]) -> _Seen:
+        """Run trunk and head once on an (H, W, 3) photograph."""
+        pixels = torch.from_numpy(np.ascontiguousarray(photo.transpose(2, 0, 1)))
+        batch = self._model.data_preprocessor({"inputs": [pixels]}, False)["inputs"].contiguous(memory_format=torch.channels_last)
+        features = self._model.extract_feat(batch)
+        state = self._model.decode_head.prefix(features)
+        logits = self._model.decode_head.suffix(state)
+        if not bool(torch.isfinite(logits).all()):
+            raise RunError("the segmentation network's logits are NaN or infinite")
+        return _Seen((photo.shape[0], photo.shape[1]), features, state, logits)
+
+    @torch.no_grad()
+    def _committee(self, image_id: str, seen: _Seen, n_passes: int) -> Iterator[Tensor]:
+        generator = torch.Generator(self._device).manual_seed(torch_seed(self._seed, self._round, Purpose.COMMITTEE, image_id))
+        first: Tensor | None = None
+        alive = False
+        for start in range(0, n_passes, _MEMBERS_AT_ONCE):
+            members = min(_MEMBERS_AT_ONCE, n_passes - start)
+            state = HeadState(*(part.expand(members, -1, -1, -1) for part in seen.state))
+            logits = self._model.decode_head.committee(state, generator)
+            first = logits[:1] if first is None else first
+            alive = alive or not bool((logits == first).all())
+            for member in range(members):
+                yield _probabilities(logits[member : member + 1], seen.size)
+        if not alive:
+            raise RunError(
+                f"image {image_id}: all {n_passes} committee passes are identical; Monte-Carlo dropout does nothing in this network"
+            )
+
+    @torch.no_grad()
+    def _cost(self, seen: _Seen) -> Tensor:
+        if self._cost_head is None:
+            raise RunError("these networks predict no cost")
+        cells = cell_features(seen.features, seen.logits)
+        clicks = self._cost_head(cells.flatten(0, 1)).reshape(cells.shape[:2])
+        return per_pixel(clicks, seen.size)
+
+    # ---------------------------------------------------------------------------------------------------- evaluation
+
+    def evaluate(self) -> list[ImageAreas]:
+        """Return class areas of every validation image."""
+        return self._validate()[0]
+
+    def cost_quality(self) -> CostQuality | None:
+        """Compare predicted with recorded clicks per window, on windows that tile the validation images."""
+        return self._validate()[1]
+
+    def _validate(self) -> tuple[list[ImageAreas], CostQuality | None]:
+        if self._validated is None:
+            areas, predicted, recorded = [], [], []
+            for image_id in self._val.files:
+                seen = self.see(self._val.photo(image_id))
+                winner = upsample(seen.logits, seen.size)[0].max(0).indices
+                areas.append(class_areas(image_id, winner.cpu().numpy(), self._val.train_ids(image_id), NUM_CLASSES, IGNORE))
+                if self._cost_head is not None:
+                    tile = functools.partial(window_sum, window=self._window_px, stride=self._window_px)
+                    predicted.append(tile(self._cost(seen).cpu()).flatten().numpy())
+                    recorded.append(tile(torch.from_numpy(vertex_map(self._val.vertices(image_id), *seen.size))).flatten().numpy())
+            self._validated = areas, _quality(predicted, recorded)
+        return self._validated
+
+    # ------------------------------------------------------------------------------------------------------- storing
+
+    def save(self, path: Path) -> None:
+        """Write the weights under a temporary name, then rename."""
+        document = {"segmentor": self._model.state_dict(), "cost_head": self._cost_head.state_dict() if self._cost_head else None}
+        with replacing(path) as draft:
+            torch.save(document, draft)
+
+
+def _probabilities(logits: Tensor, size: tuple[int, int]) -> Tensor:
+    return upsample(logits, size).softmax(1)[0]
+
+
+def _quality(predicted: list[npt.NDArray[np.float64]], recorded: list[npt.NDArray[np.float64]]) -> CostQuality | None:
+    if not predicted:
+        return None
+    guess, truth = np.concatenate(predicted), np.concatenate(recorded)
+    if np.ptp(guess) == 0.0 or np.ptp(truth) == 0.0:
+        return CostQuality(len(truth), None, None, None)
+    return CostQuality(
+        windows=len(truth),
+        pearson=float(stats.pearsonr(guess, truth).statistic),
+        spearman=float(stats.spearmanr(guess, truth).statistic),
+        relative_count_error=float(np.abs(guess - truth).sum() / truth.sum()),
+    )

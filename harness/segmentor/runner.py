@@ -1,0 +1,111 @@
+"""mmengine's Runner for thousands of short trainings in one process: no files, no visualizer, nothing left behind."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import logging
+import multiprocessing
+import os
+import tempfile
+from typing import Any
+
+import torch
+from mmengine.hooks import Hook
+from mmengine.logging import MessageHub, MMLogger
+from mmengine.registry import DefaultScope
+from mmengine.runner import Runner
+from torch import nn
+from torch.utils.data import DataLoader
+
+from harness.errors import RunError
+
+_UNUSED_HOOKS = ("runtime_info", "timer", "sampler_seed", "logger", "checkpoint")
+_NAMES = itertools.count()
+_CHECK_EVERY = 20
+
+
+@functools.cache
+def _logger() -> MMLogger:
+    return MMLogger.get_instance("harness", log_level=logging.ERROR)
+
+
+class _NoVisualizer:
+    """Takes what mmengine would draw and does nothing."""
+
+    def add_config(self, *_: Any) -> None:
+        """Ignore a config."""
+
+
+class _FiniteLoss(Hook):  # type: ignore[misc]
+    """Stop at a loss that is NaN or infinite; it must never reach a score."""
+
+    def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:  # noqa: ARG002
+        last = batch_idx + 1 == runner.max_iters
+        if outputs is not None and (last or batch_idx % _CHECK_EVERY == 0) and not bool(torch.isfinite(outputs["loss"]).all()):
+            raise RunError(f"the segmentation loss is NaN or infinite at step {batch_idx}")
+
+
+class QuietRunner(Runner):  # type: ignore[misc]
+    """A Runner that writes nothing, draws no weights of its own and keeps no open file."""
+
+    def build_logger(self, *_: Any, **__: Any) -> MMLogger:
+        """Return one logger for all trainings of this process: warnings to standard error, no file."""
+        return _logger()
+
+    def build_visualizer(self, *_: Any, **__: Any) -> Any:
+        """Return a visualizer that does nothing."""
+        return _NoVisualizer()
+
+    def dump_config(self) -> None:
+        """Write nothing."""
+
+    def _log_env(self, env_cfg: Any) -> None:
+        """Collect nothing: starting a compiler to ask for its version takes longer than a small training."""
+
+    def _init_model_weights(self) -> None:
+        """Keep the weights that were drawn from the seed."""
+
+
+def train(
+    model: nn.Module,
+    loader: DataLoader[Any],
+    *,
+    steps: int,
+    optim_wrapper: dict[str, Any],
+    param_scheduler: list[dict[str, Any]],
+    seed: int,
+) -> None:
+    """Train a model in place for a number of steps.
+
+    Schedules that need their own length (``OneCycleLR``, ``PolyLR``) get it here.
+
+    Raises:
+        RunError: the loss is NaN or infinite.
+    """
+    schedulers = [
+        {**item, **({"total_steps": steps} if item["type"] == "OneCycleLR" else {"end": steps}), "by_epoch": False}
+        for item in param_scheduler
+    ]
+    name = f"harness-{os.getpid()}-{next(_NAMES)}"
+    with tempfile.TemporaryDirectory(prefix="harness-") as folder:
+        runner = QuietRunner(
+            model=model,
+            work_dir=folder,
+            train_dataloader=loader,
+            train_cfg={"type": "IterBasedTrainLoop", "max_iters": steps, "val_interval": steps + 1},
+            optim_wrapper=optim_wrapper,
+            param_scheduler=schedulers,
+            default_hooks=dict.fromkeys(_UNUSED_HOOKS),
+            custom_hooks=[_FiniteLoss()],
+            env_cfg={"mp_cfg": {"mp_start_method": multiprocessing.get_start_method()}, "dist_cfg": {"backend": "nccl"}},
+            default_scope="mmseg",
+            randomness={"seed": seed % 2**31},
+            experiment_name=name,
+        )
+        try:
+            runner.train()
+        finally:
+            for manager in (MessageHub, DefaultScope):
+                for key in [key for key in manager._instance_dict if key.startswith(name)]:  # noqa: SLF001
+                    del manager._instance_dict[key]  # noqa: SLF001

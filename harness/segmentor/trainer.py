@@ -1,0 +1,176 @@
+"""Both networks, learned from scratch from what is labelled so far (CEREALS, section 3)."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.dataset import pseudo_collate
+from mmengine.registry import init_default_scope
+from mmseg.registry import MODELS
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from harness.data.cityscapes import Split
+from harness.errors import InputError, RunError
+from harness.pool import LabelledPool
+from harness.seeds import Purpose, generator, sequence, torch_seed
+from harness.segmentor import fcn8s
+from harness.segmentor.cost_head import CostHead, CostRecipe, cell_features, click_density, per_cell, train_cost_head
+from harness.segmentor.crops import CropRecipe, LabelledCrops, blank_sample
+from harness.segmentor.network import TrainedNetwork
+from harness.segmentor.runner import train
+
+CODE_VERSION = 1
+"""Raise it when the same recipe would train other weights: trainings of older code are then not reused."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """All that determines a training besides labels and seed: mmseg configs, and how many steps on what.
+
+    steps: at the first labelled pixel; steps_per_image: more for each image's worth of labelled pixels; at most max_steps.
+    class_weights: 1 / sqrt(share) of each class among the labelled pixels.
+    """
+
+    model: dict[str, Any]
+    optim_wrapper: dict[str, Any]
+    param_scheduler: list[dict[str, Any]]
+    crop: CropRecipe
+    cost: CostRecipe
+    steps: int
+    steps_per_image: int
+    max_steps: int
+    batch_size: int
+    class_weights: bool = True
+
+    def steps_for(self, labelled_px: int, image_px: float) -> int:
+        """Return the length of a training: it grows with the labels, equally for all strategies with equal pixels."""
+        return min(self.max_steps, round(self.steps + self.steps_per_image * labelled_px / image_px))
+
+    def digest(self) -> str:
+        """Identify the recipe."""
+        document = {"code": CODE_VERSION, **asdict(self)}
+        return hashlib.sha256(json.dumps(document, sort_keys=True, default=str).encode()).hexdigest()
+
+
+class SegmentorTrainer:
+    """Trains FCN8s with mmengine's Runner, then the cost head on its frozen trunk."""
+
+    def __init__(self, recipe: Recipe, *, train_split: Split, val_split: Split, window_px: int, device: str) -> None:
+        self._recipe, self._train, self._val = recipe, train_split, val_split
+        self._window_px, self._device = window_px, torch.device(device)
+        self.recipe = recipe.digest()
+        init_default_scope("mmseg")
+        self._build(None)
+
+    def _build(self, class_weight: list[float] | None) -> Any:
+        config = copy.deepcopy(self._recipe.model)
+        if class_weight is not None:
+            config["decode_head"]["loss_decode"]["class_weight"] = class_weight
+        config["data_preprocessor"]["size"] = (self._recipe.crop.height, self._recipe.crop.width)
+        try:
+            return MODELS.build(config)
+        except InputError:
+            raise
+        except (TypeError, KeyError, ValueError, AssertionError) as error:
+            raise InputError(f"the config's model cannot be built: {' '.join(str(error).split())}") from error
+
+    def fit(self, pool: LabelledPool, seed: int, round_number: int, *, with_cost: bool) -> TrainedNetwork:
+        """Train on the labelled pixels; the initial weights depend on the seed alone.
+
+        Raises:
+            RunError: a loss or weight that is NaN or infinite.
+        """
+        steps = self._recipe.steps_for(pool.labelled_px, pool.total_px / len(pool.sizes))
+        crops = LabelledCrops(
+            self._train, pool, self._recipe.crop, length=steps * self._recipe.batch_size, key=sequence(seed, round_number, Purpose.CROPS)
+        )
+        model = self._build(crops.class_weights() if self._recipe.class_weights else None)
+        fcn8s.draw_weights(model, torch_seed(seed, 0, Purpose.WEIGHTS))
+        model.backbone.load_pretrained()
+        model = model.to(self._device, memory_format=torch.channels_last)
+        loader: DataLoader[Any] = DataLoader(crops, batch_size=self._recipe.batch_size, collate_fn=pseudo_collate)
+        train(
+            model,
+            loader,
+            steps=steps,
+            optim_wrapper=copy.deepcopy(self._recipe.optim_wrapper),
+            param_scheduler=copy.deepcopy(self._recipe.param_scheduler),
+            seed=torch_seed(seed, round_number, Purpose.CROPS),
+        )
+        if not all(bool(torch.isfinite(value).all()) for value in model.parameters()):
+            raise RunError("a weight of the segmentation network is NaN or infinite after training")
+        model.requires_grad_(False)
+        network = self._network(model, None, seed, round_number)
+        return self._network(model, self._fit_cost(network, pool, seed, round_number), seed, round_number) if with_cost else network
+
+    def _fit_cost(self, network: TrainedNetwork, pool: LabelledPool, seed: int, round_number: int) -> CostHead:
+        cells, clicks, exposure = zip(*(self._labelled_cells(network, pool, image_id) for image_id in pool.touched_ids), strict=True)
+        features, target, share = torch.cat(cells), torch.cat(clicks), torch.cat(exposure)
+        if len(features) > self._recipe.cost.max_cells:
+            rng = generator(seed, round_number, Purpose.COST_HEAD)
+            rows = torch.from_numpy(np.sort(rng.choice(len(features), self._recipe.cost.max_cells, replace=False)))
+            features, target, share = features[rows], target[rows], share[rows]
+        return train_cost_head(features, target, share, self._recipe.cost, torch_seed(seed, round_number, Purpose.COST_HEAD))
+
+    def _labelled_cells(self, network: TrainedNetwork, pool: LabelledPool, image_id: str) -> tuple[Tensor, Tensor, Tensor]:
+        labelled = pool.is_labelled(image_id)
+        seen = network.see(self._train.photo(image_id))
+        features = cell_features(seen.features, seen.logits)
+        area = per_cell(labelled.astype(np.float64)).to(self._device)
+        clicks = per_cell(click_density(pool.vertices(image_id), labelled, self._recipe.cost.sigma_px)).to(self._device)
+        kept = area > 0
+        return features[kept], clicks[kept], area[kept] / fcn8s.LOGIT_STRIDE_PX**2
+
+    def _network(self, model: Any, cost_head: CostHead | None, seed: int, round_number: int) -> TrainedNetwork:
+        return TrainedNetwork(
+            model,
+            cost_head,
+            train=self._train,
+            val=self._val,
+            seed=seed,
+            round_number=round_number,
+            window_px=self._window_px,
+            device=self._device,
+        )
+
+    def load(self, path: Path, seed: int, round_number: int) -> TrainedNetwork:
+        """Read what ``TrainedNetwork.save`` wrote; weights only, never code."""
+        document = torch.load(path, map_location=self._device, weights_only=True)
+        model = self._build(None).to(self._device, memory_format=torch.channels_last)
+        model.load_state_dict(document["segmentor"])
+        model.requires_grad_(False)
+        cost_head = None
+        if document["cost_head"] is not None:
+            channels, hidden = document["cost_head"]["layers.0.weight"].shape[::-1]
+            cost_head = CostHead(channels, hidden).to(self._device)
+            cost_head.load_state_dict(document["cost_head"])
+            cost_head.eval()
+        return self._network(model, cost_head, seed, round_number)
+
+
+def time_steps(model: dict[str, Any], *, batch_size: int, crop: tuple[int, int], steps: int = 8) -> float:
+    """Return the median seconds of a training step on this machine: forward, backward, no update."""
+    init_default_scope("mmseg")
+    config = copy.deepcopy(model)
+    config["data_preprocessor"]["size"] = crop
+    network = MODELS.build(config).to(memory_format=torch.channels_last)
+    batch = {
+        "inputs": [torch.randint(0, 255, (3, *crop), dtype=torch.uint8) for _ in range(batch_size)],
+        "data_samples": [blank_sample(crop) for _ in range(batch_size)],
+    }
+    seconds = []
+    for _ in range(steps):
+        start = time.monotonic()
+        data = network.data_preprocessor(batch, True)
+        sum(network(**data, mode="loss").values()).backward()
+        seconds.append(time.monotonic() - start)
+    return float(np.median(seconds[2:]))

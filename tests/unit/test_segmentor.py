@@ -1,0 +1,324 @@
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from harness import segmentor  # noqa: F401  (imports mmseg quietly)
+from harness.config import load_spec
+from harness.data.cityscapes import ClickOracle
+from harness.data.labels import IGNORE
+from harness.errors import InputError, RunError
+from harness.loop import draw_seed_set
+from harness.pool import LabelledPool
+from harness.scoring import mean_iou
+from harness.seeds import Purpose, sequence
+from harness.segmentor.cost_head import CostRecipe
+from harness.segmentor.crops import CropRecipe, LabelledCrops
+from harness.segmentor.fcn8s import VGG16, FCN8sHead, draw_weights, scaled
+from harness.segmentor.trainer import Recipe, SegmentorTrainer
+from harness.segmentor.upsample import upsample
+from harness.types import Region
+
+
+def head(channels=(16, 32, 32), **options) -> FCN8sHead:
+    made = FCN8sHead(channels, 64, num_classes=19, **options)
+    draw_weights(made, 0)
+    return made
+
+
+# --------------------------------------------------------------------------------------------- the graph of arXiv 1411.4038
+
+
+def test_vgg16_has_thirteen_convolutions_of_the_published_widths():
+    trunk = VGG16()
+    shapes = [tuple(p.shape) for name, p in trunk.named_parameters() if name.endswith("conv.weight")]
+    assert [shape[0] for shape in shapes] == [64, 64, 128, 128, 256, 256, 256, 512, 512, 512, 512, 512, 512]
+    assert all(shape[2:] == (3, 3) for shape in shapes)
+
+
+def test_strides_and_channels_under_a_width_multiplier():
+    trunk = VGG16(width=1 / 16, norm_cfg={"type": "BN"})
+    pools = trunk(torch.zeros(1, 3, 64, 96))
+    assert [tuple(pool.shape[1:]) for pool in pools] == [(16, 8, 12), (32, 4, 6), (32, 2, 3)]
+    assert scaled(4096, 1 / 16) == 256
+
+
+def test_logits_lie_at_stride_8_for_any_size():
+    trunk, classifier = VGG16(width=1 / 16), head()
+    for height, width in ((64, 96), (50, 70)):
+        logits = classifier(trunk(torch.zeros(2, 3, height, width)))
+        assert logits.shape == (2, 19, -(-height // 8), -(-width // 8))
+
+
+def test_the_receptive_field_is_404_px():
+    """From conv1 to fc6: 13 convolutions of 3x3, 5 poolings, one 7x7 (FCN paper, table 1: 404 px)."""
+    field, jump = 1, 1
+    for repeats in (2, 2, 3, 3, 3):
+        field += repeats * 2 * jump
+        field += jump
+        jump *= 2
+    field += (7 - 1) * jump
+    assert field == 404
+    classifier = head()
+    assert classifier.fc6.kernel_size == (7, 7)
+    assert classifier.fc7.kernel_size == (1, 1)
+
+
+def test_the_skips_come_from_pool4_and_pool3():
+    classifier = head().eval()
+    pools = [torch.rand(1, 16, 8, 8), torch.rand(1, 32, 4, 4), torch.rand(1, 32, 2, 2)]
+    base = classifier(pools)
+    expected = classifier.score_pool3(pools[0])
+    changed = classifier([torch.zeros_like(pools[0]), *pools[1:]])
+    assert torch.allclose(base - changed, expected - classifier.score_pool3(torch.zeros_like(pools[0])), atol=1e-5)
+    expected4 = upsample(classifier.score_pool4(pools[1]) - classifier.score_pool4(torch.zeros_like(pools[1])), (8, 8))
+    assert torch.allclose(base - classifier([pools[0], torch.zeros_like(pools[1]), pools[2]]), expected4, atol=1e-5)
+
+
+def test_upsampling_equals_the_built_in():
+    maps = torch.randn(2, 5, 7, 9)
+    assert torch.allclose(upsample(maps, (31, 50)), F.interpolate(maps, size=(31, 50), mode="bilinear", align_corners=False), atol=1e-5)
+    assert upsample(maps, (7, 9)) is maps
+
+
+def test_weights_depend_on_the_seed_alone():
+    one, two, other = VGG16(width=1 / 16), VGG16(width=1 / 16), VGG16(width=1 / 16)
+    draw_weights(one, 5)
+    torch.rand(100)
+    draw_weights(two, 5)
+    draw_weights(other, 6)
+    assert all(torch.equal(a, b) for a, b in zip(one.parameters(), two.parameters(), strict=True))
+    assert not torch.equal(next(one.parameters()), next(other.parameters()))
+
+
+def test_a_width_out_of_range_is_refused():
+    with pytest.raises(InputError, match="more than 0"):
+        VGG16(width=0)
+
+
+def test_pretrained_weights_need_full_width_and_a_file(tmp_path):
+    with pytest.raises(InputError, match="full width"):
+        VGG16(width=0.5, pretrained="x.pth")
+    with pytest.raises(InputError, match="no such file"):
+        VGG16(pretrained=str(tmp_path / "x.pth")).load_pretrained()
+
+
+def test_pretrained_weights_in_torchvision_layout_are_taken_over(tmp_path):
+    source = VGG16()
+    names = [index for index in range(31) if index not in {4, 9, 16, 23, 30}]  # poolings
+    convolutions = names[::2]
+    values = [value for _, value in source.state_dict().items()]
+    state = {}
+    for number, index in enumerate(convolutions):
+        state[f"features.{index}.weight"], state[f"features.{index}.bias"] = values[2 * number] + 1, values[2 * number + 1] + 1
+    torch.save(state, tmp_path / "vgg16.pth")
+    target = VGG16(pretrained=str(tmp_path / "vgg16.pth"))
+    target.load_pretrained()
+    assert torch.equal(next(target.parameters()), next(source.parameters()) + 1)
+
+
+# ------------------------------------------------------------------------------------------------------------------ crops
+
+
+@pytest.fixture
+def pool(train_split) -> LabelledPool:
+    pool = LabelledPool(train_split.index.sizes)
+    oracle = ClickOracle(train_split)
+    ids = list(train_split.files)
+    pool.add(oracle.annotate([Region(ids[0], 0, 0, 64, 128), Region(ids[1], 16, 32, 16, 16)], pool))
+    return pool
+
+
+def crops_of(train_split, pool, length=40, **recipe) -> LabelledCrops:
+    return LabelledCrops(train_split, pool, CropRecipe(32, 32, **recipe), length=length, key=sequence(0, 1, Purpose.CROPS))
+
+
+def test_crops_show_what_was_bought_and_nothing_else(train_split):
+    pool = LabelledPool(train_split.index.sizes)
+    region = Region(list(train_split.files)[1], 16, 32, 16, 16)
+    pool.add(ClickOracle(train_split).annotate([region], pool))
+    bought = set(np.unique(train_split.train_ids(region.image_id)[region.slices]))
+    crops = crops_of(train_split, pool, length=100)
+    for index in range(100):
+        item = crops[index]
+        target = item["data_samples"].gt_sem_seg.data
+        assert item["inputs"].shape == (3, 32, 32)
+        assert target.shape == (1, 32, 32)
+        assert int((target != IGNORE).sum()) <= 16 * 16
+        assert set(np.unique(target)) <= bought | {IGNORE}
+    with pytest.raises(IndexError):
+        crops[100]
+
+
+def test_crops_repeat_with_their_index(train_split, pool):
+    one, two = crops_of(train_split, pool), crops_of(train_split, pool)
+    _ = [two[index] for index in (5, 3)]
+    assert torch.equal(one[3]["inputs"], two[3]["inputs"])
+    assert not torch.equal(one[3]["inputs"], one[4]["inputs"])
+
+
+def test_class_weights_are_inverse_roots_with_mean_one(train_split, pool):
+    weights = np.array(crops_of(train_split, pool).class_weights())
+    counts = np.zeros(256)
+    for image_id in pool.touched_ids:
+        counts += np.bincount(pool.labels(image_id, IGNORE).ravel(), minlength=256)
+    seen = counts[:19] > 0
+    assert (weights[~seen] == 0).all()
+    assert weights[seen].mean() == pytest.approx(1.0)
+    a, b = np.flatnonzero(seen)[:2]
+    assert weights[a] / weights[b] == pytest.approx(np.sqrt(counts[b] / counts[a]))
+
+
+# -------------------------------------------------------------------------------------------------------------- training
+
+
+def recipe(**changes) -> Recipe:
+    spec = load_spec(None)
+    values = {
+        "model": spec.model,
+        "optim_wrapper": spec.optim_wrapper,
+        "param_scheduler": spec.param_scheduler,
+        "crop": CropRecipe(64, 64),
+        "cost": CostRecipe(steps=20),
+        "steps": 12,
+        "steps_per_image": 0,
+        "max_steps": 100,
+        "batch_size": 2,
+    }
+    return Recipe(**{**values, **changes})
+
+
+@pytest.fixture(scope="module")
+def trainer(train_split, val_split) -> SegmentorTrainer:
+    return SegmentorTrainer(recipe(), train_split=train_split, val_split=val_split, window_px=16, device="cpu")
+
+
+@pytest.fixture(scope="module")
+def seed_pool(train_split) -> LabelledPool:
+    pool = LabelledPool(train_split.index.sizes)
+    query = draw_seed_set(pool.sizes, 2, seed=0)
+    pool.add(ClickOracle(train_split).annotate([candidate.region for candidate in query], pool))
+    return pool
+
+
+@pytest.fixture(scope="module")
+def network(trainer, seed_pool):
+    return trainer.fit(seed_pool, 0, 0, with_cost=True)
+
+
+def weights_of(network) -> dict[str, torch.Tensor]:
+    return network._model.state_dict()
+
+
+def test_training_repeats_and_differs_by_seed(trainer, seed_pool, network):
+    again = trainer.fit(seed_pool, 0, 0, with_cost=False)
+    assert all(torch.equal(value, weights_of(again)[name]) for name, value in weights_of(network).items())
+    other = trainer.fit(seed_pool, 1, 0, with_cost=False)
+    assert not all(torch.equal(value, weights_of(other)[name]) for name, value in weights_of(network).items())
+
+
+def test_training_leaves_no_open_file_and_no_named_instance(trainer, seed_pool, network):
+    import os
+
+    from mmengine.logging import MessageHub
+
+    if not os.path.isdir("/proc/self/fd"):
+        pytest.skip("needs /proc")
+    before = len(os.listdir("/proc/self/fd"))
+    hubs = len(MessageHub._instance_dict)
+    trainer.fit(seed_pool, 0, 1, with_cost=False)
+    assert len(os.listdir("/proc/self/fd")) <= before
+    assert len(MessageHub._instance_dict) <= hubs
+
+
+def test_longer_training_learns(train_split, val_split, seed_pool, network):
+    longer = SegmentorTrainer(recipe(steps=150), train_split=train_split, val_split=val_split, window_px=16, device="cpu")
+    assert mean_iou(longer.fit(seed_pool, 0, 0, with_cost=False).evaluate()) > mean_iou(network.evaluate()) + 0.02
+
+
+def test_the_length_grows_with_the_labels():
+    grown = recipe(steps=10, steps_per_image=5, max_steps=40)
+    assert [grown.steps_for(px, 100.0) for px in (0, 200, 10_000)] == [10, 20, 40]
+
+
+def test_saving_and_loading_changes_nothing(trainer, network, train_split, tmp_path):
+    network.save(tmp_path / "weights.pt")
+    loaded = trainer.load(tmp_path / "weights.pt", 0, 0)
+    image_id = list(train_split.files)[3]
+    for n_passes in (1, 3):
+        ours, theirs = network.predict(image_id, n_passes), loaded.predict(image_id, n_passes)
+        assert all(torch.equal(a, b) for a, b in zip(ours.passes, theirs.passes, strict=True))
+        assert torch.equal(ours.cost_map, theirs.cost_map)
+    assert loaded.evaluate() == network.evaluate()
+    assert loaded.cost_quality() == network.cost_quality()
+
+
+def test_a_prediction_is_a_distribution_over_classes(network, train_split):
+    image_id = next(iter(train_split.files))
+    prediction = network.predict(image_id, 1)
+    (probabilities,) = prediction.passes
+    assert probabilities.shape == (19, 64, 128)
+    assert torch.allclose(probabilities.sum(0), torch.ones(64, 128), atol=1e-5)
+    assert prediction.cost_map.shape == (64, 128)
+    assert float(prediction.cost_map.min()) > 0
+
+
+def test_committee_members_differ_and_repeat(network, train_split):
+    image_id = next(iter(train_split.files))
+    first, again = (list(network.predict(image_id, 5).passes) for _ in range(2))
+    assert len(first) == 5
+    assert not torch.equal(first[0], first[1])
+    assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
+
+
+def test_a_committee_does_not_depend_on_the_order_of_images(network, train_split):
+    ids = list(train_split.files)
+    alone = list(network.predict(ids[2], 3).passes)
+    for image_id in reversed(ids):
+        last = list(network.predict(image_id, 3).passes)
+        if image_id == ids[2]:
+            assert all(torch.equal(a, b) for a, b in zip(alone, last, strict=True))
+
+
+def test_a_committee_without_dropout_refuses_to_score(network, train_split, monkeypatch):
+    decode_head = network._model.decode_head
+    monkeypatch.setattr(decode_head.drop6, "p", 0.0)
+    monkeypatch.setattr(decode_head.drop7, "p", 0.0)
+    image_id = list(train_split.files)[1]
+    with pytest.raises(RunError, match=f"{image_id}.*identical"):
+        list(network.predict(image_id, 4).passes)
+
+
+def test_the_committee_equals_the_plain_pass_when_nothing_drops(network, train_split):
+    seen = network.see(train_split.photo(next(iter(train_split.files))))
+    decode_head = network._model.decode_head
+    rates = decode_head.drop6.p, decode_head.drop7.p
+    decode_head.drop6.p = decode_head.drop7.p = 0.0
+    logits = decode_head.committee(seen.state, torch.Generator().manual_seed(0))
+    decode_head.drop6.p, decode_head.drop7.p = rates
+    assert torch.allclose(logits, seen.logits, atol=1e-5)
+
+
+def test_a_nan_in_training_stops_the_run(train_split, val_split, seed_pool):
+    explosive = {"type": "OptimWrapper", "optimizer": {"type": "SGD", "lr": 1e30}}
+    broken = SegmentorTrainer(
+        recipe(optim_wrapper=explosive, param_scheduler=[]), train_split=train_split, val_split=val_split, window_px=16, device="cpu"
+    )
+    with pytest.raises(RunError, match="NaN or infinite"):
+        broken.fit(seed_pool, 0, 0, with_cost=False)
+
+
+def test_a_model_that_cannot_be_built_is_bad_input(train_split, val_split):
+    model = {**load_spec(None).model, "backbone": {"type": "VGG16", "widht": 1}}
+    with pytest.raises(InputError, match="cannot be built"):
+        SegmentorTrainer(recipe(model=model), train_split=train_split, val_split=val_split, window_px=16, device="cpu")
+
+
+def test_the_recipe_digest_sees_every_part():
+    assert recipe().digest() == recipe().digest()
+    assert (
+        len(
+            {recipe().digest(), recipe(steps=13).digest(), recipe(cost=CostRecipe(steps=21)).digest(), recipe(class_weights=False).digest()}
+        )
+        == 4
+    )
