@@ -1,0 +1,178 @@
+"""One run: one strategy with one seed, round by round. No branch on a strategy's name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Protocol
+
+from harness.acquisition import MemoryMaps, QueryRules, Tally, acquire
+from harness.pool import LabelledPool
+from harness.protocols import ImageSizes, MapCache, Network, Oracle, RunWriter, Strategy
+from harness.seeds import Purpose, generator
+from harness.types import Annotation, Candidate, Clicks, CostQuality, ImageAreas, Receipt, Region, RoundRecord
+
+FULL_DATA = "full-data"
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """How much is bought when; the same for every strategy of a board."""
+
+    seed_images: int
+    images_per_round: int
+    rounds: int
+
+    def budget_px(self, round_number: int, sizes: ImageSizes) -> int:
+        """Return the pixels that may be labelled up to and including a round, of images of the pool's mean size."""
+        images = self.seed_images + round_number * self.images_per_round
+        return images * sum(height * width for height, width in sizes.values()) // len(sizes)
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """What a run needs of one round's networks, trained here or elsewhere."""
+
+    key: str
+    network: Network
+    areas: list[ImageAreas]
+    cost_quality: CostQuality | None
+    maps: MapCache
+
+
+class Networks(Protocol):
+    """Gives the networks for what is labelled, trained now or found where another run has left them."""
+
+    def obtain(self, pool: LabelledPool, seed: int, round_number: int, *, with_cost: bool) -> Trained:
+        """Return the networks that these labels, this seed and this round determine."""
+        ...
+
+    def release(self, trained: Trained) -> None:
+        """Forget networks that no later round will ask for; what other runs share is kept."""
+        ...
+
+
+StageTimer = Callable[[int, str], AbstractContextManager[None]]
+
+
+def draw_seed_set(sizes: ImageSizes, n: int, seed: int) -> list[Candidate]:
+    """Draw n whole images uniformly: the same for every strategy with this seed."""
+    ids = sorted(sizes)
+    chosen = generator(seed, 0, Purpose.SEED_SET).choice(len(ids), size=n, replace=False)
+    return [_whole(ids[i], sizes) for i in sorted(chosen)]
+
+
+def _whole(image_id: str, sizes: ImageSizes) -> Candidate:
+    height, width = sizes[image_id]
+    return Candidate(Region(image_id, 0, 0, height, width), 0.0, height * width)
+
+
+def run_strategy(
+    strategy: Strategy,
+    seed: int,
+    *,
+    schedule: Schedule,
+    rules: QueryRules,
+    oracle: Oracle,
+    sizes: ImageSizes,
+    networks: Networks,
+    writer: RunWriter,
+    finished: Sequence[RoundRecord],
+    stage: StageTimer,
+    tally: Tally,
+) -> None:
+    """Run all rounds that are not in ``finished``; those are replayed through the oracle, without any network."""
+    pool, clicks = LabelledPool(sizes), Clicks()
+    trained: Trained | None = None
+    for number in range(schedule.rounds + 1):
+        budget_px = schedule.budget_px(number, sizes)
+        if number < len(finished):
+            query = [_from_receipt(receipt) for receipt in finished[number].query]
+        elif number == 0:
+            query = draw_seed_set(sizes, schedule.seed_images, seed)
+        else:
+            if strategy.needs_network and trained is None:
+                trained = networks.obtain(pool, seed, number - 1, with_cost=strategy.cost == "predicted")
+            with stage(number, "acquisition"):
+                query = acquire(
+                    strategy,
+                    budget_px - pool.labelled_px,
+                    pool=pool,
+                    predictor=trained.network if trained else None,
+                    oracle=oracle,
+                    rules=rules,
+                    cache=trained.maps if trained else MemoryMaps(),
+                    rng_for=lambda image_id, number=number: generator(seed, number, Purpose.SCORES, image_id),  # type: ignore[misc]
+                    tally=tally,
+                )
+        annotations = oracle.annotate([candidate.region for candidate in query], pool)
+        pool.add(annotations)
+        clicks = sum((annotation.clicks for annotation in annotations), clicks)
+        if number < len(finished):
+            continue
+        before, more_to_buy = trained, number < schedule.rounds
+        trained = networks.obtain(pool, seed, number, with_cost=more_to_buy and strategy.cost == "predicted")
+        writer.append(_record(number, query, annotations, pool, budget_px, clicks, trained, with_cost=strategy.cost == "predicted"))
+        if before is not None:
+            networks.release(before)
+    if trained is not None:
+        networks.release(trained)
+
+
+def run_full_data(seed: int, *, oracle: Oracle, sizes: ImageSizes, networks: Networks, writer: RunWriter) -> None:
+    """Train the reference: the same recipe on every label of the pool."""
+    pool = LabelledPool(sizes)
+    query = [_whole(image_id, sizes) for image_id in sizes]
+    annotations = oracle.annotate([candidate.region for candidate in query], pool)
+    pool.add(annotations)
+    clicks = sum((annotation.clicks for annotation in annotations), Clicks())
+    trained = networks.obtain(pool, seed, 0, with_cost=False)
+    writer.append(_record(0, query, annotations, pool, pool.total_px, clicks, trained, with_cost=False))
+    networks.release(trained)
+
+
+def _record(
+    number: int,
+    query: list[Candidate],
+    annotations: list[Annotation],
+    pool: LabelledPool,
+    budget_px: int,
+    clicks: Clicks,
+    trained: Trained,
+    *,
+    with_cost: bool,
+) -> RoundRecord:
+    return RoundRecord(
+        round=number,
+        query=[_receipt(candidate, annotation, bought=number > 0) for candidate, annotation in zip(query, annotations, strict=True)],
+        labelled_px=pool.labelled_px,
+        budget_px=budget_px,
+        clicks=clicks,
+        areas=trained.areas,
+        cost_quality=trained.cost_quality if with_cost else None,
+        network=trained.key,
+    )
+
+
+def _receipt(candidate: Candidate, annotation: Annotation, *, bought: bool) -> Receipt:
+    region, spent = candidate.region, annotation.clicks
+    return Receipt(
+        region.image_id,
+        region.top,
+        region.left,
+        region.height,
+        region.width,
+        int(annotation.is_new.sum()),
+        spent.polygon,
+        spent.intersection,
+        spent.box,
+        spent.classes,
+        candidate.score if bought else None,
+        candidate.information,
+        candidate.cost,
+    )
+
+
+def _from_receipt(receipt: Receipt) -> Candidate:
+    return Candidate(receipt.region, receipt.score or 0.0, receipt.new_px, receipt.information, receipt.cost)
