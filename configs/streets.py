@@ -1,0 +1,26 @@
+# The default board: a first look on the embedded pack, within ten minutes on two cores. It is short, and it says so.
+_base_ = ["_base_/fcn8s.py"]
+
+data = dict(type="streets", height=128, width=256, train=120, val=40, seed=0, redundancy=1)
+
+training = dict(
+    steps=180,
+    steps_per_image=8,
+    max_steps=1000,
+    batch_size=2,
+    crop=(128, 128),
+    flip=True,
+    jitter=True,
+    class_weights=True,
+)
+
+harness = dict(
+    window=64,
+    stride=1,
+    overlap="forbid",
+    seed_images=4,
+    images_per_round=4,
+    rounds=2,
+    committee=8,
+    seeds=[0, 1, 2],
+)

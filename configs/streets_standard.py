@@ -1,0 +1,26 @@
+# The published board on the embedded pack: a larger pool, more rounds, longer trainings. Hours on two cores; it resumes.
+_base_ = ["_base_/fcn8s.py"]
+
+data = dict(type="streets", height=128, width=256, train=200, val=60, seed=1, redundancy=1)
+
+training = dict(
+    steps=400,
+    steps_per_image=20,
+    max_steps=4000,
+    batch_size=2,
+    crop=(128, 128),
+    flip=True,
+    jitter=True,
+    class_weights=True,
+)
+
+harness = dict(
+    window=64,
+    stride=1,
+    overlap="forbid",
+    seed_images=4,
+    images_per_round=2,
+    rounds=5,
+    committee=8,
+    seeds=[0, 1, 2, 3, 4],
+)

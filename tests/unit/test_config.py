@@ -1,0 +1,91 @@
+from pathlib import Path
+
+import pytest
+
+from harness.cli.workshop import check_sizes, rules_of, schedule_of
+from harness.config import config_path, load_spec
+from harness.errors import InputError
+
+
+def write(folder: Path, text: str) -> Path:
+    file = folder / "mine.py"
+    file.write_text(f'_base_ = ["{config_path("streets")}"]\n{text}')
+    return file
+
+
+@pytest.mark.parametrize("name", ["streets", "streets_standard"])
+def test_shipped_configs_are_valid(name):
+    spec = load_spec(config_path(name))
+    assert spec.name == name
+    assert spec.data.type == "streets"
+    assert schedule_of(spec).rounds == spec.harness.rounds
+
+
+def test_cityscapes_needs_a_root(monkeypatch, tmp_path):
+    monkeypatch.delenv("CITYSCAPES_DATASET", raising=False)
+    with pytest.raises(InputError, match="--data-root DIR, or CITYSCAPES_DATASET"):
+        load_spec(config_path("cityscapes"))
+    monkeypatch.setenv("CITYSCAPES_DATASET", str(tmp_path / "env"))
+    assert load_spec(config_path("cityscapes")).data.root == str(tmp_path / "env")
+    assert load_spec(config_path("cityscapes"), data_root=tmp_path).data.root == str(tmp_path)
+
+
+def test_the_digest_ignores_seeds_device_and_place_but_nothing_else(tmp_path):
+    base = load_spec(None)
+    assert load_spec(None, seeds=(7,)).digest() == base.digest()
+    assert load_spec(None, device="cuda").digest() == base.digest()
+    assert (
+        load_spec(config_path("cityscapes"), data_root=tmp_path).digest()
+        == load_spec(config_path("cityscapes"), data_root=tmp_path / "b").digest()
+    )
+    changed = write(tmp_path, "harness = dict(window=16)\n")
+    assert load_spec(changed).digest() != base.digest()
+
+
+def test_overrides(tmp_path):
+    spec = load_spec(write(tmp_path, "harness = dict(window=16, overlap='allow')\n"), seeds=(4, 2))
+    assert spec.harness.seeds == (4, 2)
+    assert rules_of(spec).allow_overlap
+    assert rules_of(spec).window_px == 16
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("windwo = 3\nharnes = dict(a=1)\n", "unknown key 'harnes'"),
+        ("harness = dict(windwo=3)\n", "unknown key 'harness.windwo'; allowed there: committee"),
+        ("training = dict(stepz=3)\n", "unknown key 'training.stepz'"),
+        ("harness = dict(window='big')\n", "harness.window is 'big'"),
+        ("harness = dict(window=0)\n", "harness.window is 0"),
+        ("harness = dict(overlap='maybe')\n", "harness.overlap is 'maybe'"),
+        ("harness = dict(seeds=[1, 1])\n", "repeat one"),
+        ("harness = dict(committee=1)\n", "harness.committee is 1"),
+        ("data = dict(_delete_=True, type='street')\n", "data"),
+        ("1/0\n", "ZeroDivisionError"),
+        ("this is not python\n", "cannot be read"),
+    ],
+)
+def test_a_bad_config_gets_one_line_that_names_it(tmp_path, text, message):
+    file = write(tmp_path, text)
+    with pytest.raises(InputError, match=message) as caught:
+        load_spec(file)
+    assert "\n" not in str(caught.value)
+    assert str(file) in str(caught.value)
+
+
+def test_a_missing_config():
+    with pytest.raises(InputError, match="no such file"):
+        load_spec(Path("nowhere.py"))
+
+
+def test_a_data_root_for_the_embedded_pack_is_refused(tmp_path):
+    with pytest.raises(InputError, match="makes its own data"):
+        load_spec(None, data_root=tmp_path)
+
+
+def test_sizes_are_checked_before_anything_is_trained():
+    spec = load_spec(None)
+    with pytest.raises(InputError, match=r"harness\.window is 64; allowed: at most 32"):
+        check_sizes(spec, {str(number): (32, 64) for number in range(120)})
+    with pytest.raises(InputError, match="asks for 12 images in all"):
+        check_sizes(spec, {str(number): (128, 256) for number in range(11)})
