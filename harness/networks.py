@@ -1,0 +1,101 @@
+"""Networks by what determines them: trained once, found again by every run that asks for the same."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from pydantic import TypeAdapter, ValidationError
+from torch import Tensor
+
+from harness.acquisition import Tally
+from harness.files import replacing, write_text
+from harness.loop import StageTimer, Trained
+from harness.pool import LabelledPool
+from harness.protocols import Trainer
+from harness.types import CostQuality, ImageAreas
+
+
+@dataclass(frozen=True, slots=True)
+class _Validation:
+    areas: list[ImageAreas]
+    cost_quality: CostQuality | None
+    has_cost: bool
+
+
+_VALIDATION = TypeAdapter(_Validation)
+
+
+class DiskMaps:
+    """Region maps in one folder, a file each: shared by processes, and an interrupted pass goes on at the missing image."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def has(self, key: str) -> bool:
+        """Say whether a map is stored."""
+        return self._file(key).is_file()
+
+    def get(self, key: str) -> Tensor | None:
+        """Return a stored map, or None."""
+        try:
+            return torch.from_numpy(np.load(self._file(key), allow_pickle=False))
+        except (OSError, ValueError):
+            return None
+
+    def put(self, key: str, region_map: Tensor) -> None:
+        """Store a map under a temporary name, then rename it."""
+        with replacing(self._file(key)) as draft, draft.open("wb") as stream:
+            np.save(stream, region_map.cpu().numpy())
+
+    def _file(self, key: str) -> Path:
+        return self._folder / f"{key}.npy"
+
+
+class NetworkStore:
+    """Trains what is asked for, unless the same labels, seed, round, data and recipe were trained before.
+
+    Round 0 is shared by all strategies of a seed and is kept until the board is finished; later ones go when they are used.
+    """
+
+    def __init__(self, trainer: Trainer, folder: Path, *, data_fingerprint: str, stage: StageTimer, tally: Tally) -> None:
+        self._trainer, self._folder = trainer, folder
+        self._data = data_fingerprint
+        self._stage, self._tally = stage, tally
+        self._shared: set[str] = set()
+
+    def obtain(self, pool: LabelledPool, seed: int, round_number: int, *, with_cost: bool) -> Trained:
+        """Return the networks that these labels, this seed and this round determine."""
+        key = hashlib.sha256(f"{self._trainer.recipe} {self._data} {seed} {round_number} {pool.digest()}".encode()).hexdigest()[:16]
+        if round_number == 0:
+            self._shared.add(key)
+        self._tally.trainings_asked += 1
+        weights, scores = self._folder / key / "weights.pt", self._folder / key / "validation.json"
+        found = _read_validation(scores) if weights.is_file() else None
+        if found is not None and (found.has_cost or not with_cost):
+            network = self._trainer.load(weights, seed, round_number)
+            return Trained(key, network, found.areas, found.cost_quality, DiskMaps(weights.parent / "maps"))
+        self._tally.trainings_run += 1
+        with self._stage(round_number, "training"):
+            network = self._trainer.fit(pool, seed, round_number, with_cost=with_cost)
+        with self._stage(round_number, "evaluation"):
+            validation = _Validation(network.evaluate(), network.cost_quality(), network.has_cost)
+        network.save(weights)
+        write_text(scores, _VALIDATION.dump_json(validation).decode())
+        return Trained(key, network, validation.areas, validation.cost_quality, DiskMaps(weights.parent / "maps"))
+
+    def release(self, trained: Trained) -> None:
+        """Delete networks that only one run could ask for again."""
+        if trained.key not in self._shared:
+            shutil.rmtree(self._folder / trained.key, ignore_errors=True)
+
+
+def _read_validation(path: Path) -> _Validation | None:
+    try:
+        return _VALIDATION.validate_json(path.read_bytes())
+    except (OSError, ValidationError):
+        return None

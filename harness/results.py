@@ -1,0 +1,221 @@
+"""Run folders: ``<out>/runs/<strategy>/seed-<k>/{run.json, rounds.jsonl, timings.jsonl}``; append, read, validate, lock."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+from pydantic import TypeAdapter, ValidationError
+
+from harness.errors import InputError
+from harness.files import write_text
+from harness.provenance import Provenance
+from harness.types import ClickTotals, RoundRecord
+
+SCHEMA_VERSION = 1
+
+_RECORD = TypeAdapter(RoundRecord)
+
+
+@dataclass(frozen=True, slots=True)
+class RunInfo:
+    """``run.json``: all that determines a run, and where it was made.
+
+    config: the whole resolved config; config_sha256: of what determines results in it. train_px, train_images: of the pool.
+    """
+
+    schema_version: int
+    strategy: str
+    equation: str
+    is_bound: bool
+    seed: int
+    data_fingerprint: str
+    totals: ClickTotals
+    train_images: int
+    train_px: int
+    val_images: int
+    config_sha256: str
+    config: dict[str, Any]
+    provenance: Provenance
+
+    @property
+    def identity(self) -> tuple[str, str, int, str, str]:
+        """What must agree for a run to be resumed."""
+        return self.strategy, self.equation, self.seed, self.data_fingerprint, self.config_sha256
+
+
+_INFO = TypeAdapter(RunInfo)
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One run as read back."""
+
+    info: RunInfo
+    rounds: list[RoundRecord]
+
+
+class RunFolder:
+    """The files of one run. Rounds are appended and synced one line at a time; a torn last line is dropped on resume."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._rounds = path / "rounds.jsonl"
+        self._timings = path / "timings.jsonl"
+
+    def open(self, info: RunInfo) -> list[RoundRecord]:
+        """Create the folder, or resume it: return the finished rounds.
+
+        Raises:
+            InputError: the folder holds a run of another configuration, or a damaged line.
+        """
+        if (self.path / "run.json").exists():
+            found = read_info(self.path)
+            if found.identity != info.identity:
+                names = ("strategy", "equation", "seed", "data_fingerprint", "config_sha256")
+                different = ", ".join(name for name, a, b in zip(names, found.identity, info.identity, strict=True) if a != b)
+                raise InputError(f"{self.path}: holds a run with another {different}; allowed: another --out, or --overwrite")
+            return self._recover()
+        write_text(self.path / "run.json", _INFO.dump_json(info, indent=1).decode() + "\n")
+        return []
+
+    def _recover(self) -> list[RoundRecord]:
+        """Read the finished rounds; cut off a last line that was not written in full."""
+        if not self._rounds.exists():
+            return []
+        content = self._rounds.read_bytes()
+        whole = content[: content.rfind(b"\n") + 1]
+        if len(whole) < len(content):
+            with self._rounds.open("rb+") as stream:
+                stream.truncate(len(whole))
+                os.fsync(stream.fileno())
+        return _parse_rounds(self._rounds, whole)
+
+    def append(self, record: RoundRecord) -> None:
+        """Add one finished round: a line with a checksum, on disk before this returns."""
+        _append_line(self._rounds, _sealed(_RECORD.dump_json(record).decode()))
+
+    def append_timings(self, round_number: int, seconds: dict[str, float]) -> None:
+        """Add one round's seconds by stage. They live in a file of their own, so that records are the same on any machine."""
+        _append_line(self._timings, json.dumps({"round": round_number, **{stage: round(value, 3) for stage, value in seconds.items()}}))
+
+    def record_failure(self, text: str) -> None:
+        """Keep the traceback of a failed run beside its rounds."""
+        write_text(self.path / "failure.txt", text)
+
+    def clear_failure(self) -> None:
+        """Forget an earlier failure."""
+        (self.path / "failure.txt").unlink(missing_ok=True)
+
+    def discard(self) -> None:
+        """Delete the run."""
+        shutil.rmtree(self.path, ignore_errors=True)
+
+
+def _append_line(path: Path, line: str) -> None:
+    with path.open("ab") as stream:
+        stream.write(line.encode() + b"\n")
+        stream.flush()
+        os.fsync(stream.fileno())
+
+
+def _sealed(record: str) -> str:
+    return f'{{"crc32":"{zlib.crc32(record.encode()):08x}","record":{record}}}'
+
+
+def _parse_rounds(path: Path, content: bytes) -> list[RoundRecord]:
+    records = []
+    for number, line in enumerate(content.decode("utf-8", errors="replace").splitlines()):
+        try:
+            record = _RECORD.validate_json(line.partition(',"record":')[2][:-1])
+        except ValidationError as error:
+            raise InputError(
+                f"{path}:{number + 1}: not a round record ({error.errors()[0]['msg']}); restore the file or delete the run"
+            ) from error
+        if line != _sealed(line.partition(',"record":')[2][:-1]) or record.round != number:
+            raise InputError(f"{path}:{number + 1}: damaged line (checksum or round number); restore the file or delete the run")
+        records.append(record)
+    return records
+
+
+def read_info(path: Path) -> RunInfo:
+    """Read ``run.json`` of a run folder.
+
+    Raises:
+        InputError: missing, malformed, or of a newer schema.
+    """
+    file = path / "run.json"
+    try:
+        document = json.loads(file.read_text(encoding="utf-8"))
+        version = document["schema_version"]
+        if version != SCHEMA_VERSION:
+            raise InputError(f"{file}: schema version {version}; allowed: {SCHEMA_VERSION}")
+        return _INFO.validate_python(document)
+    except InputError:
+        raise
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{file}: not a run description ({type(error).__name__})") from error
+
+
+def read_run(path: Path) -> Run:
+    """Read a run folder without changing it; a torn last line is passed over."""
+    info = read_info(path)
+    file = path / "rounds.jsonl"
+    content = file.read_bytes() if file.exists() else b""
+    return Run(info, _parse_rounds(file, content[: content.rfind(b"\n") + 1]))
+
+
+def read_timings(path: Path) -> list[dict[str, float]]:
+    """Read a run folder's seconds by stage; unreadable lines are passed over, since no result depends on them."""
+    file = path / "timings.jsonl"
+    rows = []
+    for line in file.read_text(encoding="utf-8").splitlines() if file.exists() else ():
+        try:
+            rows.append(json.loads(line))
+        except ValueError:
+            continue
+    return rows
+
+
+def run_path(out: Path, strategy: str, seed: int) -> Path:
+    """Return the folder of one run."""
+    return out / "runs" / strategy / f"seed-{seed}"
+
+
+def find_runs(out: Path) -> list[Path]:
+    """List the run folders below ``<out>/runs``."""
+    return sorted(file.parent for file in (out / "runs").glob("*/seed-*/run.json"))
+
+
+@contextmanager
+def hold(out: Path) -> Iterator[None]:
+    """Keep one output folder to this process; the lock dies with its holder.
+
+    Raises:
+        InputError: another process holds it, or the folder cannot be written.
+    """
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(out / ".lock")
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise InputError(f"{out}: another harness process works there; allowed: wait, or another --out") from error
+    except OSError as error:
+        raise InputError(f"{out}: cannot be written ({error.strerror}); allowed: a writable folder") from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def provenance_dict(provenance: Provenance) -> dict[str, Any]:
+    """Return a provenance as plain values."""
+    return asdict(provenance)
