@@ -1,0 +1,99 @@
+"""A board as text: Markdown, CSV, terminal. Percent exists only here."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+from rich.table import Table
+
+from harness.files import write_text
+from harness.publish.board import Board, Crossing, Row, Spread
+
+
+def _percent(spread: Spread | None, digits: int = 1) -> str:
+    if spread is None:
+        return "-"
+    text = f"{100 * spread.mean:.{digits}f}"
+    return text if spread.std is None else f"{text} ± {100 * spread.std:.{digits}f}"
+
+
+def _crossing(crossing: Crossing | None) -> str:
+    if crossing is None:
+        return "-"
+    if crossing.value is not None:
+        return f"{100 * crossing.value:.1f}"
+    return f"> {100 * (crossing.beyond or 0.0):.1f}"
+
+
+def _cells(row: Row) -> list[str]:
+    name = f"{row.strategy} (bound)" if row.is_bound else row.strategy
+    return [
+        name,
+        *[_percent(value) for value in row.miou],
+        _percent(row.share_of_full),
+        _percent(row.cost_b[-1]),
+        _crossing(row.p95),
+        _crossing(row.c95),
+        _percent(row.aubc_pixels),
+        _percent(row.aubc_clicks),
+    ]
+
+
+def _header(board: Board) -> list[str]:
+    budgets = [f"mIoU at {100 * share:.1f} % px" for share in board.pixel_shares]
+    return ["strategy", *budgets, "% of full", "clicks % (B)", "p95 %", "c95 % (B)", "AUBC px", "AUBC clicks"]
+
+
+def to_markdown(board: Board, path: Path) -> None:
+    """Write the table and its notes."""
+    header = _header(board)
+    lines = [
+        f"# Leaderboard: {board.name}",
+        "",
+        "All figures in percent; mean ± standard deviation over seeds. Bounds use what no annotator could know and have no place in the order.",
+        "",
+    ]
+    lines += ["| " + " | ".join(header) + " |", "|" + "---|" * len(header)]
+    lines += ["| " + " | ".join(_cells(row)) + " |" for row in board.rows]
+    lines += ["", *[f"- {note}" for note in board.notes], "", "![mIoU over pixels and over clicks](leaderboard.png)", ""]
+    write_text(path, "\n".join(lines))
+
+
+def to_csv(board: Board, path: Path) -> None:
+    """Write one line per strategy and round; shares in [0, 1], missing values empty."""
+    records = [
+        {
+            "strategy": row.strategy,
+            "bound": row.is_bound,
+            "round": number,
+            "pixel_share": row.curves[0].pixel_share[number],
+            "cost_b": row.cost_b[number].mean,
+            "cost_b_std": row.cost_b[number].std,
+            "miou": row.miou[number].mean,
+            "miou_std": row.miou[number].std,
+            "seeds": len(row.curves),
+            "p95": row.p95.value if row.p95 else None,
+            "p95_beyond": row.p95.beyond if row.p95 else None,
+            "c95": row.c95.value if row.c95 else None,
+            "c95_beyond": row.c95.beyond if row.c95 else None,
+            "aubc_pixels": row.aubc_pixels.mean,
+            "aubc_clicks": row.aubc_clicks.mean,
+            "cost_a_last": row.cost_a.mean,
+            "polygon_clicks_last": row.polygon_clicks.mean,
+            "cost_spearman": row.cost_spearman.mean if row.cost_spearman else None,
+        }
+        for row in board.rows
+        for number in range(len(row.miou))
+    ]
+    write_text(path, pd.DataFrame.from_records(records).to_csv(index=False, float_format="%.6f", lineterminator="\n"))
+
+
+def to_rich(board: Board) -> Table:
+    """Return the table for a terminal."""
+    table = Table(title=f"{board.name}: percent, mean ± std over seeds", box=None, pad_edge=False, title_justify="left")
+    for number, title in enumerate(_header(board)):
+        table.add_column(title, justify="left" if number == 0 else "right", no_wrap=number == 0)
+    for row in board.rows:
+        table.add_row(*_cells(row))
+    return table

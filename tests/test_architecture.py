@@ -1,0 +1,107 @@
+"""The picture in docs/architecture.md, enforced: a module imports lower layers and its own, never higher ones."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+LAYERS = {
+    "harness": 0,
+    "harness.errors": 0,
+    "harness.types": 0,
+    "harness.seeds": 0,
+    "harness.files": 0,
+    "harness.regions": 1,
+    "harness.clicks": 1,
+    "harness.scoring": 1,
+    "harness.statistics": 1,
+    "harness.protocols": 2,
+    "harness.pool": 2,
+    "strategies": 2.5,
+    "harness.acquisition": 3,
+    "harness.loop": 3,
+    "harness.networks": 3,
+    "harness.bench": 3,
+    "harness.data": 4,
+    "harness.segmentor": 4,
+    "harness.config": 4,
+    "harness.provenance": 4,
+    "harness.results": 4,
+    "harness.publish": 4,
+    "harness.cli": 5,
+}
+MODULES = sorted([*(ROOT / "harness").rglob("*.py"), *(ROOT / "strategies").rglob("*.py")])
+
+
+def name_of(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def layer_of(module: str) -> float:
+    while module not in LAYERS:
+        module = module.rpartition(".")[0]
+    return LAYERS[module]
+
+
+def imports_of(path: Path) -> set[str]:
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found.add(node.module)
+            found |= {
+                f"{node.module}.{alias.name}"
+                for alias in node.names
+                if (ROOT / node.module.replace(".", "/") / f"{alias.name}.py").exists()
+            }
+    return found
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_imports_point_downwards(path):
+    own = layer_of(name_of(path))
+    for imported in imports_of(path):
+        if imported.split(".")[0] in {"harness", "strategies"}:
+            assert layer_of(imported) <= own, f"{name_of(path)} (layer {own}) imports {imported} (layer {layer_of(imported)})"
+
+
+@pytest.mark.parametrize("path", [path for path in MODULES if "segmentor" not in path.parts], ids=name_of)
+def test_only_the_segmentor_knows_mmsegmentation(path):
+    allowed = {"mmengine.config"} if name_of(path) == "harness.config" else set()
+    assert (
+        not {name for name in imports_of(path) if name.split(".")[0] in {"mmseg", "mmcv", "mmengine"}}
+        - allowed
+        - {"mmengine.config.Config"}
+    )
+
+
+@pytest.mark.parametrize("path", [path for path in MODULES if "cli" not in path.parts], ids=name_of)
+def test_only_the_command_line_knows_the_strategies(path):
+    if path.parts[-2] != "strategies":
+        assert not {name for name in imports_of(path) if name.split(".")[0] == "strategies"}
+
+
+def test_the_loop_asks_fields_not_names():
+    for name in ("loop", "acquisition", "bench", "networks"):
+        tree = ast.parse((ROOT / "harness" / f"{name}.py").read_text())
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Compare):
+                sides = [ast.unparse(side) for side in (node.left, *node.comparators)]
+                assert not any(side.endswith("strategy.name") for side in sides), ast.unparse(node)
+            assert not (isinstance(node, ast.Call) and ast.unparse(node.func) == "isinstance" and "Strategy" in ast.unparse(node))
+
+
+def test_functions_and_files_stay_small():
+    lengths = []
+    for path in MODULES:
+        text = path.read_text()
+        limit = 700 if path.name in {"scene.py", "shapes.py"} else 340
+        assert len(text.splitlines()) <= limit, f"{path} has {len(text.splitlines())} lines"
+        lengths += [node.end_lineno - node.lineno + 1 for node in ast.walk(ast.parse(text)) if isinstance(node, ast.FunctionDef)]
+    lengths.sort()
+    assert lengths[len(lengths) // 2] <= 15
+    assert max(lengths) <= 70
