@@ -4,7 +4,7 @@ _base_ = ["_base_/fcn8s.py"]
 data = dict(type="streets", height=128, width=256, train=200, val=60, seed=1, redundancy=1)
 
 training = dict(
-    steps=400,
+    steps=600,
     steps_per_image=20,
     max_steps=4000,
     batch_size=2,
