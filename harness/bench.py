@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import errno
 import multiprocessing
+import os
+import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
 from harness.acquisition import QueryRules, Tally, requests_of, scan
-from harness.errors import InputError
+from harness.errors import InputError, RunError
 from harness.loop import FULL_DATA, Networks, Schedule, draw_seed_set, run_full_data, run_strategy
 from harness.pool import LabelledPool
 from harness.protocols import ImageSizes, Oracle, RunWriter, Strategy
@@ -235,7 +238,15 @@ _events: Any = None
 
 def _start_worker(make_workshop: Callable[[], Workshop], events: Any) -> None:
     global _workshop, _events
+    threading.Thread(target=_die_with, args=(os.getppid(),), daemon=True).start()
     _workshop, _events = make_workshop(), events
+
+
+def _die_with(parent: int) -> None:
+    """End this worker when its parent is gone: a killed command must leave nothing behind that goes on writing."""
+    while os.getppid() == parent:
+        time.sleep(0.5)
+    os._exit(1)
 
 
 def _work(job: Job) -> Outcome:
@@ -265,17 +276,18 @@ def run_jobs(
             ended(execute(workshop, job, report))
         return
     context = multiprocessing.get_context("spawn")
-    with context.Manager() as manager:
-        events = manager.Queue()
-        with ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker, initargs=(make_workshop, events)) as pool:
-            try:
-                for stage in stages:
-                    _run_stage(pool, stage, events, report, ended)
-            except BaseException:
-                pool.shutdown(wait=False, cancel_futures=True)
-                for process in multiprocessing.active_children():
-                    process.terminate()
-                raise
+    events = context.Queue()
+    with ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker, initargs=(make_workshop, events)) as pool:
+        try:
+            for stage in stages:
+                _run_stage(pool, stage, events, report, ended)
+        except BrokenProcessPool as error:
+            raise RunError("a worker process died, perhaps for want of memory; the same command goes on where it stopped") from error
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            for process in multiprocessing.active_children():
+                process.terminate()
+            raise
 
 
 def _run_stage(pool: ProcessPoolExecutor, stage: Sequence[Job], events: Any, report: Report, ended: Callable[[Outcome], None]) -> None:

@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from harness.config import ExperimentSpec
 
 
+THREADS = 1
+"""Threads of a worker: more processes than cores slow each other down, and results must not depend on their number."""
+
+
 def parse_seeds(text: str | None) -> tuple[int, ...] | None:
     """Read ``0,1,2``.
 
@@ -48,7 +52,7 @@ def bench(
     workers = (os.cpu_count() or 1) if workers is None else workers
     if workers < 1:
         raise InputError(f"--workers is {workers}; allowed: 1 or more")
-    _limit_threads(1 if workers > 1 else os.cpu_count() or 1)
+    _limit_threads()
     from harness.config import load_spec
     from strategies import parse_list
 
@@ -57,10 +61,10 @@ def bench(
     return _Bench(spec, [strategy.name for strategy in chosen], out, workers, overwrite=overwrite).start(dry_run=dry_run)
 
 
-def _limit_threads(threads: int) -> None:
-    """Set the threads of this process and its children; it works only before torch is imported."""
+def _limit_threads() -> None:
+    """Give every process one thread, so that results do not depend on the number of workers. Works only before torch is imported."""
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
-        os.environ[name] = str(threads)
+        os.environ[name] = str(THREADS)
 
 
 def _device(name: str | None) -> str | None:
@@ -82,7 +86,6 @@ class _Bench:
 
         self.spec, self.identities, self.out, self.workers, self.overwrite = spec, identities, out, workers, overwrite
         self.schedule = schedule_of(spec)
-        self.threads = 1 if workers > 1 else os.cpu_count() or 1
 
     def start(self, *, dry_run: bool) -> int:
         from harness.cli.workshop import check_sizes
@@ -112,7 +115,7 @@ class _Bench:
             typer.echo(f"  round {number}: {budget} px labelled, {100 * budget / total_px:.2f} % of the pool")
         typer.echo(f"{trainings} trainings, {steps} steps")
         if self.spec.data.type == "streets":
-            seconds = steps * _seconds_per_step(self.spec, self.threads) * 1.25 / self.workers
+            seconds = steps * _seconds_per_step(self.spec) * 1.25 / self.workers
             typer.echo(
                 f"about {max(1, round(seconds / 60))} minutes with {self.workers} worker(s): measured step time, and a quarter more for the rest"
             )
@@ -150,8 +153,8 @@ class _Bench:
 
         stages = engine.plan([make(name) for name in self.identities], self.spec.harness.seeds, finished, self.schedule)
         self._check_existing(FULL_DATA)
-        provenance = collect(self.threads)
-        factory = functools.partial(build_workshop, self.spec, self.identities, self.out, provenance, self.threads)
+        provenance = collect(THREADS)
+        factory = functools.partial(build_workshop, self.spec, self.identities, self.out, provenance, THREADS)
         outcomes: list[Outcome] = []
         with Progress(stages, self.schedule.rounds, self._round_weights()) as progress:
 
@@ -209,11 +212,11 @@ def _work_done(tally: Tally) -> str:
     )
 
 
-def _seconds_per_step(spec: ExperimentSpec, threads: int) -> float:
+def _seconds_per_step(spec: ExperimentSpec) -> float:
     """Time a few training steps on this machine."""
     import torch
 
-    torch.set_num_threads(threads)
+    torch.set_num_threads(THREADS)
     from harness.segmentor.trainer import time_steps
 
     return time_steps(spec.model, batch_size=spec.training.batch_size, crop=spec.training.crop)

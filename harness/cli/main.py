@@ -9,7 +9,7 @@ import typer
 
 from harness import __version__
 from harness.cli import bench, data, publish, strategies
-from harness.errors import InputError
+from harness.errors import InputError, RunError
 
 app = typer.Typer(
     add_completion=False,
@@ -43,6 +43,8 @@ def main() -> None:
         code = app(standalone_mode=False)
     except InputError as error:
         _stop(str(error), 2)
+    except RunError as error:
+        _stop(str(error), 1)
     except (KeyboardInterrupt, typer.Abort):
         _stop("interrupted; the same command goes on where it stopped", 130)
     except BrokenPipeError:

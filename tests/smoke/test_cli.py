@@ -1,0 +1,260 @@
+"""The real command line on a very small board."""
+
+import errno
+import json
+import os
+import shutil
+import time
+from pathlib import Path
+
+import pytest
+
+import strategies
+
+pytestmark = pytest.mark.slow
+
+
+def rounds(out: Path) -> dict[str, bytes]:
+    return {str(file.relative_to(out)): file.read_bytes() for file in sorted(out.glob("runs/*/*/rounds.jsonl"))}
+
+
+@pytest.fixture(scope="module")
+def board(tmp_path_factory, tiny_config, cache) -> Path:
+    """One small board, run once: three strategies, two seeds, one worker."""
+    from tests.smoke.conftest import CommandLine
+
+    folder = tmp_path_factory.mktemp("board")
+    chosen = "random-region,cereals-g2-vote-entropy,entropy-image"
+    done = CommandLine(folder, cache)("bench", "--strategies", chosen, "--config", str(tiny_config), "--workers", "1")
+    assert done.returncode == 0, done.stderr
+    (folder / "stdout.txt").write_text(done.stdout)
+    return folder
+
+
+def test_a_board_from_the_first_to_the_last_file(board):
+    out = board / "out"
+    assert {file.name for file in out.iterdir()} - {".lock"} == {"runs", "leaderboard.md", "leaderboard.csv", "leaderboard.png"}
+    assert len(rounds(out)) == 3 * 2 + 2
+    text = (board / "stdout.txt").read_text()
+    assert "Signal-to-noise" in text
+    assert "trainings: 20 asked for, 16 run" in text  # 3 strategies x 2 seeds x 3 rounds + 2 references; round 0 once a seed
+    table = (out / "leaderboard.md").read_text()
+    for name in ("random-region", "cereals-g2-vote-entropy", "entropy-image"):
+        assert f"| {name} |" in table
+    assert (out / "leaderboard.png").read_bytes().startswith(b"\x89PNG")
+    header = (out / "leaderboard.csv").read_text().splitlines()
+    assert len(header) == 1 + 3 * 3
+    info = json.loads((out / "runs/random-region/seed-0/run.json").read_text())
+    assert info["schema_version"] == 1
+    assert info["config"]["harness"]["window"] == 16
+    assert info["provenance"]["versions"]["torch"]
+    timings = (out / "runs/random-region/seed-0/timings.jsonl").read_text().splitlines()
+    assert [json.loads(line)["round"] for line in timings] == [0, 1, 2]
+
+
+def test_a_finished_board_is_not_run_again(board, harness, tiny_config):
+    shutil.copytree(board / "out", harness.folder / "out")
+    before = rounds(harness.folder / "out")
+    again = harness("bench", "--strategies", "random-region,cereals-g2-vote-entropy,entropy-image", "--config", str(tiny_config))
+    assert again.returncode == 0
+    assert "trainings: 0 asked for, 0 run" in again.stdout
+    assert rounds(harness.folder / "out") == before
+
+
+def test_two_workers_give_the_same_bytes_as_one(board, harness, tiny_config):
+    done = harness("bench", "--strategies", "cereals-g2-vote-entropy,random-region", "--config", str(tiny_config), "--workers", "2")
+    assert done.returncode == 0, done.stderr
+    expected = rounds(board / "out")
+    assert all(content == expected[name] for name, content in rounds(harness.folder / "out").items())
+
+
+@pytest.mark.parametrize("round_done", [0, 1])
+def test_a_killed_run_resumes_to_the_same_bytes(board, harness, tiny_config, round_done):
+    arguments = ("bench", "--strategies", "cereals-g2-vote-entropy", "--config", str(tiny_config), "--seeds", "0", "--workers", "1")
+    file = harness.folder / "out/runs/cereals-g2-vote-entropy/seed-0/rounds.jsonl"
+
+    def reached() -> bool:
+        return file.exists() and file.read_bytes().count(b"\n") > round_done
+
+    harness.kill_when(reached, *arguments)
+    time.sleep(0.1)
+    with file.open("ab") as stream:
+        stream.write(b'{"crc32":"0000')  # a line that was being written
+    done = harness(*arguments)
+    assert done.returncode == 0, done.stderr
+    name = "runs/cereals-g2-vote-entropy/seed-0/rounds.jsonl"
+    assert rounds(harness.folder / "out")[name] == rounds(board / "out")[name]
+
+
+def test_publish_computes_the_same_board_from_the_files_alone(board, harness):
+    done = harness("publish", "--runs", str(board / "out"), "--out", "again")
+    assert done.returncode == 0, done.stderr
+    for name in ("leaderboard.md", "leaderboard.csv"):
+        assert (harness.folder / "again" / name).read_bytes() == (board / "out" / name).read_bytes()
+
+
+def test_another_configuration_in_the_same_folder_is_refused(board, harness, tiny_config):
+    shutil.copytree(board / "out", harness.folder / "out")
+    other = harness.folder / "other.py"
+    other.write_text(tiny_config.read_text().replace("steps=6", "steps=7"))
+    before = rounds(harness.folder / "out")
+    done = harness("bench", "--strategies", "random-region", "--config", str(other))
+    assert done.returncode == 2
+    assert "another configuration" in done.stderr
+    assert rounds(harness.folder / "out") == before
+
+
+def test_overwrite_runs_again(board, harness, tiny_config):
+    shutil.copytree(board / "out", harness.folder / "out")
+    done = harness("bench", "--strategies", "entropy-image", "--config", str(tiny_config), "--overwrite", "--workers", "1")
+    assert done.returncode == 0, done.stderr
+    assert "6 asked for" in done.stdout
+    assert rounds(harness.folder / "out") == rounds(board / "out")
+
+
+def test_a_dry_run_says_what_would_happen_and_does_nothing(harness, tiny_config):
+    done = harness("bench", "--strategies", "all", "--config", str(tiny_config), "--dry-run")
+    assert done.returncode == 0, done.stderr
+    assert f"{len(strategies.STRATEGIES)} strategies x 2 seeds = 28 runs of 3 rounds" in done.stdout
+    assert "round 2: 32768 px labelled, 50.00 % of the pool" in done.stdout
+    assert "minutes" in done.stdout
+    assert not (harness.folder / "out").exists()
+
+
+def test_a_failing_run_is_recorded_and_the_others_go_on(harness, tiny_config):
+    config = harness.folder / "explosive.py"
+    config.write_text(
+        tiny_config.read_text()
+        + "optim_wrapper = dict(_delete_=True, type='OptimWrapper', optimizer=dict(type='SGD', lr=1e30))\nparam_scheduler = []\n"
+    )
+    done = harness("bench", "--strategies", "random-region", "--config", str(config), "--seeds", "0", "--workers", "1")
+    assert done.returncode == 1
+    assert "random-region seed 0: RunError" in done.stderr
+    assert "NaN or infinite" in (harness.folder / "out/runs/random-region/seed-0/failure.txt").read_text()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["bench", "--strategies", "entrpy-region"], "did you mean 'entropy-region'"),
+        (["bench", "--strategies", "cereals-g3-entropy[alpha=2]"], "alpha is 2.0; allowed: 0 to 1"),
+        (["bench", "--strategies", "all", "--seeds", "1,x"], "--seeds is '1,x'"),
+        (["bench", "--strategies", "all", "--workers", "0"], "--workers is 0"),
+        (["bench", "--strategies", "all", "--device", "tpu"], "--device is 'tpu'"),
+        (["bench", "--strategies", "all", "--config", "missing.py"], "no such file"),
+        (["bench", "--strategies", "all", "--config", "cityscapes"], "no such file"),
+        (["bench"], "Missing option"),
+        (["bench", "--strategy", "all"], "No such option"),
+        (["publish", "--runs", "nowhere"], "no finished round"),
+        (["data", "make", "--out", "x", "--size", "12"], "--size is '12'"),
+        (["data", "make", "--out", "x", "--pack", "roads"], "allowed: streets"),
+        (["data", "check", "--data-root", "nowhere"], "no folder leftImg8bit/train"),
+    ],
+)
+def test_bad_input_gets_one_line_and_exit_code_2(harness, arguments, message):
+    done = harness(*arguments)
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert done.stderr.count("\n") == 1, done.stderr
+    assert list(harness.folder.iterdir()) == []
+
+
+def test_a_window_larger_than_the_image(harness, tiny_config):
+    config = harness.folder / "large.py"
+    config.write_text(tiny_config.read_text().replace("window=16", "window=65"))
+    done = harness("bench", "--strategies", "all", "--config", str(config))
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "harness.window is 65; allowed: at most 64" in done.stderr
+
+
+def test_a_full_disk_is_said_in_one_line(harness, tiny_config, monkeypatch):
+    """No space: the engine's own answer, with the operating system's error injected where a round is written."""
+    from harness.bench import Clock, Job, execute
+    from harness.types import Clicks  # noqa: F401
+
+    class Full:
+        clock = Clock()
+        tally = __import__("harness.acquisition", fromlist=["Tally"]).Tally()
+
+        def open_run(self, job):
+            raise OSError(errno.ENOSPC, "No space left on device", "out/runs")
+
+        def record_failure(self, job, text):
+            self.text = text
+
+    outcome = execute(Full(), Job("run", "random-region", 0), lambda event: None)
+    assert outcome.error == "out/runs: No space left on device"
+    assert outcome.is_input
+
+
+def test_help_is_fast_and_light(harness):
+    import subprocess
+    import sys
+
+    code = "import sys, harness.cli.main; print([name for name in ('torch', 'mmseg', 'mmengine', 'pandas', 'matplotlib', 'numpy') if name in sys.modules])"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+    assert "bench" in harness("--help").stdout
+    assert harness("--version").stdout.startswith("harness 0.")
+
+
+def test_the_strategies_are_listed_with_their_equations(harness):
+    done = harness("strategies")
+    assert done.returncode == 0
+    for name in strategies.STRATEGIES:
+        assert name in done.stdout
+    assert "I / (1 + C)" in done.stdout
+
+
+def test_data_make_check_and_stats(harness):
+    assert harness("data", "make", "--out", "pack", "--size", "64x128", "--train", "3", "--val", "2").returncode == 0
+    checked = harness("data", "check", "--data-root", "pack")
+    assert checked.returncode == 0
+    assert "train: 3 images" in checked.stdout
+    stats = harness("data", "stats", "--data-root", "pack")
+    assert "road" in stats.stdout
+    again = harness("data", "make", "--out", "pack")
+    assert again.returncode == 2
+    assert "not an empty folder" in again.stderr
+
+
+def test_real_layout_through_a_cityscapes_config(harness, tiny_config):
+    """The embedded pack read as if it were the real data set: --data-root, no pack of its own."""
+    assert harness("data", "make", "--out", "pack", "--size", "64x128", "--train", "8", "--val", "4", "--seed", "7").returncode == 0
+    config = harness.folder / "real.py"
+    config.write_text(
+        tiny_config.read_text()
+        .replace("data = dict(", "data = dict(_delete_=True, ")
+        .replace('type="streets", height=64, width=128, train=8, val=4, seed=7', 'type="cityscapes", root=None')
+    )
+    done = harness(
+        "bench", "--strategies", "random-region", "--config", str(config), "--data-root", "pack", "--seeds", "0", "--workers", "1"
+    )
+    assert done.returncode == 0, done.stderr
+    missing = harness("bench", "--strategies", "random-region", "--config", str(config))
+    assert missing.returncode == 2
+    assert "--data-root DIR" in missing.stderr
+
+
+def test_workers_die_with_a_killed_parent(harness, tiny_config):
+    """SIGKILL to the parent alone: its workers end by themselves, and the folder is free again."""
+    process = harness.start("bench", "--strategies", "random-region,entropy-region", "--config", str(tiny_config), "--workers", "2")
+    deadline = time.monotonic() + 120
+    while not (harness.folder / "out/runs").exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    group = os.getpgid(process.pid)
+    process.kill()
+    process.wait()
+    deadline = time.monotonic() + 60
+    while _alive(group) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    assert not _alive(group)
+    done = harness("bench", "--strategies", "random-region,entropy-region", "--config", str(tiny_config), "--workers", "1")
+    assert done.returncode == 0, done.stderr
+
+
+def _alive(group: int) -> bool:
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    return True
