@@ -4,7 +4,7 @@ _base_ = ["_base_/fcn8s.py"]
 data = dict(type="streets", height=128, width=256, train=120, val=40, seed=0, redundancy=1)
 
 training = dict(
-    steps=180,
+    steps=150,
     steps_per_image=8,
     max_steps=1000,
     batch_size=2,

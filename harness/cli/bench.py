@@ -99,13 +99,13 @@ class _Bench:
             self._describe(train.index.sizes)
             return 0
         with hold(self.out):
-            return self._run()
+            return self._run(len(train.files))
 
     def _describe(self, sizes: dict[str, tuple[int, int]]) -> None:
         """Print runs, rounds, budgets and a rough estimate of time."""
         seeds = self.spec.harness.seeds
         trainings = len(self.identities) * len(seeds) * self.schedule.rounds + 2 * len(seeds)
-        steps = self._steps()
+        steps = self._steps(len(sizes))
         typer.echo(
             f"{len(self.identities)} strategies x {len(seeds)} seeds = {len(self.identities) * len(seeds)} runs of {self.schedule.rounds + 1} rounds, and {len(seeds)} full-data references"
         )
@@ -120,19 +120,22 @@ class _Bench:
                 f"about {max(1, round(seconds / 60))} minutes with {self.workers} worker(s): measured step time, and a quarter more for the rest"
             )
 
-    def _steps(self) -> int:
-        training, seeds = self.spec.training, len(self.spec.harness.seeds)
+    def _length(self, images: float) -> int:
+        """Return the steps of a training on so many labelled images."""
+        training = self.spec.training
+        return min(training.max_steps, round(training.steps + training.steps_per_image * images))
 
-        def length(images: float) -> int:
-            return min(training.max_steps, round(training.steps + training.steps_per_image * images))
-
-        train_images = self.spec.data.train if self.spec.data.type == "streets" else 2975
-        rounds = [
-            length(self.schedule.seed_images + number * self.schedule.images_per_round) for number in range(1, self.schedule.rounds + 1)
+    def _round_lengths(self) -> list[int]:
+        return [
+            self._length(self.schedule.seed_images + number * self.schedule.images_per_round) for number in range(self.schedule.rounds + 1)
         ]
-        return seeds * (length(train_images) + length(self.schedule.seed_images) + len(self.identities) * sum(rounds))
 
-    def _run(self) -> int:
+    def _steps(self, train_images: int) -> int:
+        """Return the steps of all trainings of this board."""
+        lengths = self._round_lengths()
+        return len(self.spec.harness.seeds) * (self._length(train_images) + lengths[0] + len(self.identities) * sum(lengths[1:]))
+
+    def _run(self, train_images: int) -> int:
         from harness import bench as engine
         from harness.cli.progress import Progress
         from harness.cli.workshop import build_workshop
@@ -156,7 +159,9 @@ class _Bench:
         provenance = collect(THREADS)
         factory = functools.partial(build_workshop, self.spec, self.identities, self.out, provenance, THREADS)
         outcomes: list[Outcome] = []
-        with Progress(stages, self.schedule.rounds, self._round_weights()) as progress:
+        with Progress(
+            stages, self.schedule.rounds, [float(length) for length in self._round_lengths()], float(self._length(train_images))
+        ) as progress:
 
             def ended(outcome: Outcome) -> None:
                 outcomes.append(outcome)
@@ -175,18 +180,6 @@ class _Bench:
                 path = run_path(self.out, name, seed)
                 if (path / "run.json").exists() and read_info(path).config_sha256 != self.spec.digest():
                     raise InputError(f"{path}: holds a run of another configuration; allowed: another --out, or --overwrite")
-
-    def _round_weights(self) -> list[float]:
-        training = self.spec.training
-        return [
-            float(
-                min(
-                    training.max_steps,
-                    training.steps + training.steps_per_image * (self.schedule.seed_images + number * self.schedule.images_per_round),
-                )
-            )
-            for number in range(self.schedule.rounds + 1)
-        ]
 
     def _conclude(self, outcomes: list[Outcome]) -> int:
         from harness.acquisition import Tally

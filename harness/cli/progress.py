@@ -11,15 +11,13 @@ from typing import Any
 from harness.bench import Event, Job, Outcome
 from harness.loop import FULL_DATA
 
-_FULL_DATA_WEIGHT = 3.0
-
 
 class Progress:
-    """Counts finished rounds, weighted by the length of their trainings, and estimates the time left."""
+    """Counts finished rounds, weighted by the length of their trainings in steps, and estimates the time left."""
 
-    def __init__(self, stages: Sequence[Sequence[Job]], rounds: int, weights: list[float]) -> None:
+    def __init__(self, stages: Sequence[Sequence[Job]], rounds: int, weights: list[float], full_data_weight: float) -> None:
         self._jobs = [job for stage in stages for job in stage]
-        self._weights, self._rounds = weights, rounds
+        self._weights, self._full_data_weight = weights, full_data_weight
         self._total = sum(self._weight(job, number) for job in self._jobs for number in range(rounds + 1))
         self._done, self._ended, self._start = 0.0, 0, time.monotonic()
         self._bar: Any = None
@@ -27,7 +25,7 @@ class Progress:
 
     def _weight(self, job: Job, number: int) -> float:
         if job.kind == "full-data":
-            return _FULL_DATA_WEIGHT * self._weights[-1] if number == 0 else 0.0
+            return self._full_data_weight if number == 0 else 0.0
         return 0.0 if job.kind == "shared" or number == 0 else self._weights[number]
 
     def __enter__(self) -> Progress:

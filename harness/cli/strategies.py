@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import sys
 
 
 def list_strategies() -> None:
@@ -14,7 +15,7 @@ def list_strategies() -> None:
 
     table = Table(box=None, pad_edge=False)
     for column in ("strategy", "score, higher is asked for earlier", "what it asks for", "parameters"):
-        table.add_column(column, overflow="fold")
+        table.add_column(column, no_wrap=column == "strategy")
     for name, factory in available().items():
         strategy = make(name)
         parameters = ", ".join(f"{key}={parameter.default}" for key, parameter in inspect.signature(factory).parameters.items())
@@ -24,6 +25,6 @@ def list_strategies() -> None:
             strategy.summary + (" (bound)" if strategy.is_bound else ""),
             parameters.replace("passes=None", "passes=<config>"),
         )
-    console = Console(highlight=False)
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
     console.print(table)
     console.print("I, C: window sums, scaled to [0, 1] over the pool. Set a parameter as in cereals-g3-entropy[alpha=0.3].", markup=False)
