@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
 from harness.types import Clicks, Region
+
+IntMap = npt.NDArray[np.int64]
 
 BOX_CLICKS = 4
 
@@ -88,3 +90,112 @@ def _border_crossings(label_map: npt.NDArray[Any], region: Region) -> int:
 def count_components(labels: npt.NDArray[Any]) -> int:
     """Count 8-connected components of equal label: each needs one click on its class."""
     return sum(cv2.connectedComponents((labels == value).view(np.uint8), connectivity=8)[0] - 1 for value in np.unique(labels))
+
+
+class ClickMaps(NamedTuple):
+    """Clicks by kind for every placement of a window: four (rows, cols) int64 maps; [y, x] is the window at (y*stride, x*stride)."""
+
+    polygon: IntMap
+    intersection: IntMap
+    box: IntMap
+    classes: IntMap
+
+
+def count_all_windows(
+    vertices: npt.NDArray[np.int32], label_map: npt.NDArray[Any], window: tuple[int, int], *, stride: int = 1
+) -> ClickMaps:
+    """Count the clicks of every placement of a window in one go; each agrees exactly with ``count_region``.
+
+    Everything is read off integral images, so the time does not depend on the window.
+
+    Args:
+        vertices: (n, 2) clamped (x, y), as from ``clamp_vertices``.
+        label_map: (H, W) integer labels.
+        window: (height, width) in pixels.
+        stride: step between placements in pixels.
+
+    Raises:
+        ValueError: the window does not fit into the image, or the stride is below 1.
+    """
+    rows, cols = label_map.shape
+    height, width = window
+    if not (1 <= height <= rows and 1 <= width <= cols and stride >= 1):
+        raise ValueError(f"window is {height}x{width} with stride {stride}; allowed: 1x1 to {rows}x{cols}, stride 1 or more")
+    box = 0 if (height, width) == (rows, cols) else BOX_CLICKS
+    maps = (
+        _box_sums(vertex_map(vertices, rows, cols), height, width),
+        _all_border_crossings(label_map, height, width),
+        np.full((rows - height + 1, cols - width + 1), box, np.int64),
+        _all_components(label_map, height, width),
+    )
+    return ClickMaps(*(counts[::stride, ::stride] for counts in maps))
+
+
+def _box_sums(counts: npt.NDArray[Any], height: int, width: int) -> IntMap:
+    """Sum an integer map under every placement of a box; a box of no height or width holds nothing."""
+    integral = np.zeros((counts.shape[0] + 1, counts.shape[1] + 1), np.int64)
+    np.cumsum(np.cumsum(counts, axis=0, dtype=np.int64), axis=1, out=integral[1:, 1:])
+    rows, cols = counts.shape[0] - height + 1, counts.shape[1] - width + 1
+    return np.asarray(
+        integral[height : height + rows, width : width + cols]
+        - integral[:rows, width : width + cols]
+        - integral[height : height + rows, :cols]
+        + integral[:rows, :cols]
+    )
+
+
+def _all_border_crossings(label_map: npt.NDArray[Any], height: int, width: int) -> IntMap:
+    rows, cols = label_map.shape
+    along_rows = _box_sums(label_map[:, 1:] != label_map[:, :-1], 1, width - 1)  # [y, x]: changes on row y, columns x .. x + width - 1
+    along_cols = _box_sums(label_map[1:] != label_map[:-1], height - 1, 1)
+    tops, lefts = rows - height + 1, cols - width + 1
+    crossings = np.zeros((tops, lefts), np.int64)
+    crossings[1:] += along_rows[1:tops]
+    crossings[: tops - 1] += along_rows[height - 1 : rows - 1]
+    crossings[:, 1:] += along_cols[:, 1:lefts]
+    crossings[:, : lefts - 1] += along_cols[:, width - 1 : cols - 1]
+    return crossings
+
+
+def _all_components(label_map: npt.NDArray[Any], height: int, width: int) -> IntMap:
+    """Count the 8-connected components of equal label in every window, exactly, without labelling any window.
+
+    Components = Euler characteristic + holes. The characteristic of the pixels of one label, taken as closed squares, is that of
+    the nerve of the squares (pixels - pairs + triples - quadruples of touching squares), and each of these lies in a 2 x 2
+    block: so it is a window sum. A hole of a label in a window is a 4-connected component of all other labels that does
+    not touch the window's rim; it is then a component of the whole image too, and its bounding box says which windows hold it.
+    """
+    same_right = label_map[:, 1:] == label_map[:, :-1]
+    same_below = label_map[1:] == label_map[:-1]
+    falling = label_map[1:, 1:] == label_map[:-1, :-1]
+    rising = label_map[1:, :-1] == label_map[:-1, 1:]
+    top, left, right = same_right[:-1], same_below[:, :-1], same_below[:, 1:]
+    bottom = same_right[1:]
+    triples = (top & left).astype(np.int64) + (top & right) + (bottom & left) + (bottom & right)
+    quadruples = top & left & right
+    euler = np.full((label_map.shape[0] - height + 1, label_map.shape[1] - width + 1), height * width, np.int64)
+    euler -= _box_sums(same_right, height, width - 1)
+    euler -= _box_sums(same_below, height - 1, width)
+    euler += _box_sums(triples - quadruples - falling - rising, height - 1, width - 1)
+    return euler + _all_holes(label_map, height, width)
+
+
+def _all_holes(label_map: npt.NDArray[Any], height: int, width: int) -> IntMap:
+    """Count, for every window, the holes of all labels in it."""
+    rows, cols = label_map.shape[0] - height + 1, label_map.shape[1] - width + 1
+    steps = np.zeros((rows + 1, cols + 1), np.int64)
+    for value in np.unique(label_map):
+        _, _, stats, _ = cv2.connectedComponentsWithStats((label_map != value).view(np.uint8), connectivity=4)
+        x, y, w, h = (stats[1:, column].astype(np.int64) for column in range(4))
+        # the window's top lies above the hole's first row and its bottom below the last one; so for the columns
+        first_top, last_top = np.maximum(y + h + 1 - height, 0), np.minimum(y - 1, rows - 1)
+        first_left, last_left = np.maximum(x + w + 1 - width, 0), np.minimum(x - 1, cols - 1)
+        kept = (first_top <= last_top) & (first_left <= last_left)
+        for tops, lefts, sign in (
+            (first_top, first_left, 1),
+            (last_top + 1, first_left, -1),
+            (first_top, last_left + 1, -1),
+            (last_top + 1, last_left + 1, 1),
+        ):
+            np.add.at(steps, (tops[kept], lefts[kept]), sign)
+    return np.asarray(steps.cumsum(axis=0).cumsum(axis=1)[:rows, :cols])
