@@ -17,6 +17,9 @@ from harness.errors import InputError
 _PACKAGE = Path(__file__).resolve().parent
 DATA_ROOT_VARIABLE = "CITYSCAPES_DATASET"
 
+_HELPERS = {"width", "channels"}
+"""Names that a config may use for its own arithmetic."""
+
 Count = Annotated[int, Field(ge=1, le=1_000_000)]
 Share = Annotated[float, Field(gt=0.0, le=1.0)]
 
@@ -35,6 +38,7 @@ class StreetsData(_Block):
     val: Count
     seed: Annotated[int, Field(ge=0)]
     redundancy: Count = 1
+    visible_only: bool = False
 
 
 class CityscapesData(_Block):
@@ -44,6 +48,40 @@ class CityscapesData(_Block):
     root: str | None = None
     train_split: str = "train"
     val_split: str = "val"
+    visible_only: bool = False
+
+
+class MasksData(_Block):
+    """A folder of images and label PNGs without polygons: clicks are simulated. See ``harness.data.masks.MaskLayout``."""
+
+    type: Literal["masks"]
+    root: str | None = None
+    images: str
+    labels: str
+    classes: Annotated[dict[Annotated[int, Field(ge=0, le=255)], str], Field(strict=False, min_length=2)]
+    tolerance_px: Annotated[float, Field(gt=0, le=100)] = 1.0
+    train_split: str = "train"
+    val_split: str = "val"
+
+
+class Annotator(_Block):
+    """Annotators who err; see ``harness.data.annotators.Slips``. Off by default."""
+
+    seed: Annotated[int, Field(ge=0)] = 0
+    missed: Annotated[float, Field(ge=0, le=1)] = 0.0
+    wrong: Annotated[float, Field(ge=0, le=1)] = 0.0
+    small_px: Count = 64
+    jitter_px: Annotated[float, Field(ge=0, le=100)] = 0.0
+    click_noise: Annotated[float, Field(ge=0, le=10)] = 0.0
+
+
+class SecondsPerClick(_Block):
+    """The annotation-time model; see ``harness.types.ClickSeconds``."""
+
+    polygon: Annotated[float, Field(ge=0)] = 3.15
+    intersection: Annotated[float, Field(ge=0)] = 3.15
+    box: Annotated[float, Field(ge=0)] = 3.15
+    classes: Annotated[float, Field(ge=0)] = 3.15
 
 
 class Training(_Block):
@@ -94,18 +132,31 @@ class ExperimentSpec(_Block):
     """One board, but for its strategies. ``model``, ``optim_wrapper`` and ``param_scheduler`` are mmseg's and mmengine's own."""
 
     name: str
-    data: Annotated[StreetsData | CityscapesData, Field(discriminator="type")]
+    data: Annotated[StreetsData | CityscapesData | MasksData, Field(discriminator="type")]
     model: dict[str, Any]
     optim_wrapper: dict[str, Any]
     param_scheduler: list[dict[str, Any]]
     training: Training
     cost_model: CostModel
     harness: Protocol
+    remark: str = ""
+    annotator: Annotator = Annotator()
+    seconds_per_click: SecondsPerClick = SecondsPerClick()
     device: str = "cpu"
 
     def digest(self) -> str:
-        """Identify all that determines results: everything but the list of seeds, the place of the data and the device."""
-        document = self.model_dump(mode="json", exclude={"harness": {"seeds"}, "data": {"root"}, "device": True})
+        """Identify all that determines results: everything but the list of seeds, the place of the data, device and time model.
+
+        Options that came after the first published board count only where they differ from their default, so that a board
+        stays the same board when the product learns something new.
+        """
+        document = self.model_dump(
+            mode="json", exclude={"harness": {"seeds"}, "data": {"root"}, "device": True, "seconds_per_click": True, "remark": True}
+        )
+        if self.annotator == Annotator():
+            del document["annotator"]
+        if not document["data"].get("visible_only", True):
+            del document["data"]["visible_only"]
         return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()
 
 
@@ -118,6 +169,11 @@ def config_path(name: str) -> Path:
     return inside if inside.is_file() else _PACKAGE.parent / "configs" / f"{name}.py"
 
 
+def shipped_configs() -> list[str]:
+    """List the configurations that ship with the product."""
+    return sorted(file.stem for file in config_path("streets").parent.glob("*.py"))
+
+
 def load_spec(
     path: Path | None, *, data_root: Path | None = None, seeds: tuple[int, ...] | None = None, device: str | None = None
 ) -> ExperimentSpec:
@@ -126,22 +182,21 @@ def load_spec(
     Raises:
         InputError: no such file, a file that does not run, an unknown key, a value out of range; one line that names the key.
     """
-    file = path or config_path("streets")
+    file = _config_file(path)
     raw = _read(file)
     names = set(ExperimentSpec.model_fields) - {"name", "device"}
-    helpers = {key for key, value in raw.items() if not isinstance(value, dict | list) or key == "channels"}
-    for key in sorted(set(raw) - names - helpers):
-        raise InputError(f"{file}: unknown key {key!r}; allowed: {', '.join(sorted(names))}")
+    for key in sorted(set(raw) - names - _HELPERS):
+        raise InputError(f"{file}: unknown key {key!r}; allowed: {', '.join(sorted(names | _HELPERS))}")
     document: dict[str, Any] = {key: raw[key] for key in raw if key in names}
     document["name"] = file.stem
     data = document.get("data")
-    if isinstance(data, dict) and data.get("type") == "cityscapes":
+    if isinstance(data, dict) and data.get("type") in {"cityscapes", "masks"}:
         root = data_root or os.environ.get(DATA_ROOT_VARIABLE) or data.get("root")
         if root is None:
             raise InputError(f"{file}: the data root is missing; allowed: --data-root DIR, or {DATA_ROOT_VARIABLE} in the environment")
         data["root"] = str(root)
     elif data_root is not None:
-        raise InputError(f"--data-root {data_root}: {file} makes its own data; allowed: a config with data type 'cityscapes'")
+        raise InputError(f"--data-root {data_root}: {file} makes its own data; allowed: a config with data type 'cityscapes' or 'masks'")
     if seeds is not None and isinstance(document.get("harness"), dict):
         document["harness"]["seeds"] = list(seeds)
     if device is not None:
@@ -152,9 +207,19 @@ def load_spec(
         raise InputError(f"{file}: {_first_problem(error)}") from error
 
 
+def _config_file(path: Path | None) -> Path:
+    """Return the file of a path, or of the bare name of a configuration that ships with the product."""
+    if path is None:
+        return config_path("streets")
+    shipped = config_path(path.stem if path.parent == Path() else "")
+    return shipped if not path.is_file() and path.suffix in {"", ".py"} and shipped.is_file() else path
+
+
 def _read(file: Path) -> dict[str, Any]:
     if not file.is_file():
-        raise InputError(f"config {file}: no such file; allowed: a Python config file")
+        raise InputError(
+            f"config {file}: no such file; allowed: a Python config file, or the name of one that ships: {', '.join(shipped_configs())}"
+        )
     with contextlib.redirect_stdout(io.StringIO()):  # it prints what it could not import
         from mmengine.config import Config
 
@@ -168,7 +233,7 @@ def _read(file: Path) -> dict[str, Any]:
 
 def _first_problem(error: ValidationError) -> str:
     problem = error.errors()[0]
-    place = [str(part) for part in problem["loc"] if part not in {"streets", "cityscapes"}]
+    place = [str(part) for part in problem["loc"] if part not in {"streets", "cityscapes", "masks"}]
     key = ".".join(place)
     if problem["type"] == "extra_forbidden":
         return f"unknown key {key!r}; allowed there: {', '.join(_known_keys(place))}"
@@ -178,5 +243,12 @@ def _first_problem(error: ValidationError) -> str:
 
 
 def _known_keys(place: list[str]) -> list[str]:
-    blocks: dict[str, type[BaseModel]] = {"training": Training, "cost_model": CostModel, "harness": Protocol, "data": StreetsData}
+    blocks: dict[str, type[BaseModel]] = {
+        "training": Training,
+        "cost_model": CostModel,
+        "harness": Protocol,
+        "data": StreetsData,
+        "annotator": Annotator,
+        "seconds_per_click": SecondsPerClick,
+    }
     return sorted(blocks.get(place[0], ExperimentSpec).model_fields)

@@ -17,6 +17,7 @@ class Purpose(IntEnum):
     SCORES = 3
     COMMITTEE = 4
     COST_HEAD = 5
+    SLIPS = 6
 
 
 def sequence(seed: int, round_number: int, purpose: Purpose, detail: str = "") -> np.random.SeedSequence:

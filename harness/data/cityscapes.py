@@ -5,219 +5,194 @@ The embedded pack and the real data set go through the same code; nothing may de
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
 from collections import OrderedDict
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from harness.clicks import clamp_vertices, count_components, count_region, vertex_map, vertices_inside
-from harness.data.labels import train_id_table
+from harness.clicks import ClickMaps, count_all_windows, count_region, vertex_map, vertices_inside
+from harness.data.annotations import Recording, read_recording
+from harness.data.decoded import DecodedCache
+from harness.data.index import Index, Problem, check_split, load_index
+from harness.data.labels import CLASS_NAMES, train_id_table
 from harness.errors import InputError
-from harness.files import write_text
 from harness.pool import LabelledPool
-from harness.protocols import ImageSizes
-from harness.types import Annotation, ClickTotals, Region
+from harness.types import Annotation, Region
 
 _PHOTO_SUFFIX = "_leftImg8bit.png"
-_LAYOUT = "leftImg8bit/<split>/<city>/*_leftImg8bit.png and gtFine/<split>/<city>/*_gtFine_{labelIds.png,polygons.json}"
-_INDEX_VERSION = 1
-_PHOTO_CACHE_BYTES = 1 << 30
+LAYOUT = "leftImg8bit/<split>/<city>/*_leftImg8bit.png and gtFine/<split>/<city>/*_gtFine_{labelIds.png,polygons.json}"
+_PHOTO_MEMORY_BYTES = 1 << 30
 
 
 @dataclass(frozen=True, slots=True)
 class ImageFiles:
-    """The three files of one image."""
+    """The files of one image; ``train_ids`` is used where it is there and derived where it is not."""
 
     photo: Path
     label_ids: Path
     polygons: Path
+    train_ids: Path
 
-
-@dataclass(frozen=True, slots=True)
-class Index:
-    """What a full check of a split found out: sizes, click totals, and a fingerprint of every byte."""
-
-    sizes: ImageSizes
-    totals: ClickTotals
-    fingerprint: str
+    @property
+    def required(self) -> tuple[Path, ...]:
+        """The files that every image must have."""
+        return self.photo, self.label_ids, self.polygons
 
 
 class Split:
     """The images of ``<root>/leftImg8bit/<name>`` in the order of their ids, with their annotations.
 
+    Args:
+        cache: where index and decoded images are kept.
+        visible_only: count only the vertices that can be seen in the finished image.
+
     Raises:
-        InputError: no such folder, no image in it, or an image without its annotation.
+        InputError: no such folder, or no image in it.
     """
 
-    def __init__(self, root: Path, name: str, cache: Path) -> None:
-        self.root, self.name, self._cache = root, name, cache
-        folder = root / "leftImg8bit" / name
-        if not folder.is_dir():
-            raise InputError(f"data root {root}: no folder leftImg8bit/{name}; expected {_LAYOUT}")
-        photos = sorted(folder.glob(f"*/*{_PHOTO_SUFFIX}"), key=lambda path: path.name)
-        if not photos:
-            raise InputError(f"data root {root}: no image in leftImg8bit/{name}; expected {_LAYOUT}")
-        self.files = {path.name.removesuffix(_PHOTO_SUFFIX): self._files_of(path) for path in photos}
+    class_names: tuple[str, ...] = CLASS_NAMES
+    simulated_clicks = False
+
+    def __init__(self, root: Path, name: str, cache: Path, *, visible_only: bool = False) -> None:
+        self.root, self.name, self.cache, self.visible_only = root, name, cache, visible_only
+        self.files = self._find()
         self._photos: OrderedDict[str, npt.NDArray[np.uint8]] = OrderedDict()
         self._photo_bytes = 0
+
+    def _find(self) -> dict[str, ImageFiles]:
+        folder = self.root / "leftImg8bit" / self.name
+        if not folder.is_dir():
+            raise InputError(f"data root {self.root}: no folder leftImg8bit/{self.name}; expected {LAYOUT}")
+        photos = sorted(folder.glob(f"*/*{_PHOTO_SUFFIX}"), key=lambda path: path.name)
+        if not photos:
+            raise InputError(f"data root {self.root}: no image in leftImg8bit/{self.name}; expected {LAYOUT}")
+        return {path.name.removesuffix(_PHOTO_SUFFIX): self._files_of(path) for path in photos}
 
     def _files_of(self, photo: Path) -> ImageFiles:
         stem = photo.name.removesuffix(_PHOTO_SUFFIX)
         annotation = self.root / "gtFine" / self.name / photo.parent.name
-        files = ImageFiles(photo, annotation / f"{stem}_gtFine_labelIds.png", annotation / f"{stem}_gtFine_polygons.json")
-        for path in (files.label_ids, files.polygons):
-            if not path.is_file():
-                raise InputError(f"{photo}: its annotation {path} is missing; expected {_LAYOUT}")
-        return files
+        return ImageFiles(
+            photo,
+            annotation / f"{stem}_gtFine_labelIds.png",
+            annotation / f"{stem}_gtFine_polygons.json",
+            annotation / f"{stem}_gtFine_labelTrainIds.png",
+        )
 
     # ------------------------------------------------------------------------------------------------------- reading
 
     def photo(self, image_id: str) -> npt.NDArray[np.uint8]:
-        """Return the (H, W, 3) RGB photograph; read-only, kept in memory up to a bound."""
+        """Return the (H, W, 3) RGB photograph, read-only: from the decoded cache, or decoded and kept in bounded memory."""
+        cached = self._decoded.photo(image_id) if self._decoded else None
+        if cached is not None:
+            return cached
         if image_id in self._photos:
             self._photos.move_to_end(image_id)
             return self._photos[image_id]
-        pixels = _decode(self.files[image_id].photo, "RGB")
+        pixels = decode(self.files[image_id].photo, "RGB")
         pixels.flags.writeable = False
         self._photos[image_id] = pixels
         self._photo_bytes += pixels.nbytes
-        while self._photo_bytes > _PHOTO_CACHE_BYTES and len(self._photos) > 1:
+        while self._photo_bytes > _PHOTO_MEMORY_BYTES and len(self._photos) > 1:
             self._photo_bytes -= self._photos.popitem(last=False)[1].nbytes
         return pixels
 
     def label_ids(self, image_id: str) -> npt.NDArray[np.uint8]:
         """Return the (H, W) label ids; ``labelIds.png`` is the label, polygons are for clicks only."""
-        return _decode(self.files[image_id].label_ids, "L")
+        cached = self._decoded.label_ids(image_id) if self._decoded else None
+        return self.decode_label_ids(image_id) if cached is None else cached
 
     def train_ids(self, image_id: str) -> npt.NDArray[np.uint8]:
-        """Return the (H, W) train ids, 255 for void."""
-        return np.asarray(train_id_table()[self.label_ids(image_id)])
+        """Return the (H, W) train ids, 255 for void: from ``labelTrainIds.png`` where there is one."""
+        given = self.files[image_id].train_ids
+        return decode(given, "L") if given.is_file() else np.asarray(self.to_train_ids(self.label_ids(image_id)))
+
+    def to_train_ids(self, label_ids: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+        """Map label ids to train ids."""
+        return np.asarray(train_id_table()[label_ids])
 
     def vertices(self, image_id: str) -> npt.NDArray[np.int32]:
-        """Return the (n, 2) pixel (x, y) of every recorded vertex, hidden and void objects too."""
-        document = _read_polygons(self.files[image_id].polygons)
-        return clamp_vertices([item["polygon"] for item in document["objects"]], document["imgHeight"], document["imgWidth"])
+        """Return the (n, 2) pixel (x, y) of every recorded vertex, hidden and void objects too (unless ``visible_only``)."""
+        cached = self._decoded.vertices(image_id) if self._decoded else None
+        return self.decode_vertices(image_id) if cached is None else cached
+
+    # ------------------------------------------------------------------------------------ decoding, for index and cache
+
+    def decode_photo(self, image_id: str) -> npt.NDArray[np.uint8]:
+        """Decode the photograph."""
+        return decode(self.files[image_id].photo, "RGB")
+
+    def decode_label_ids(self, image_id: str) -> npt.NDArray[np.uint8]:
+        """Decode the label ids."""
+        return decode(self.files[image_id].label_ids, "L")
+
+    def recording(self, image_id: str) -> Recording | None:
+        """Read the polygon file."""
+        return read_recording(self.files[image_id].polygons)
+
+    def decode_vertices(self, image_id: str) -> npt.NDArray[np.int32]:
+        """Read the vertices that count as clicks."""
+        recording = read_recording(self.files[image_id].polygons)
+        return recording.visible_vertices(self.decode_label_ids(image_id)) if self.visible_only else recording.vertices()
+
+    def click_fingerprint(self, image_id: str) -> bytes:
+        """Return what identifies an image's clicks, whatever the white space of its file."""
+        document = json.loads(self.files[image_id].polygons.read_text(encoding="utf-8"))
+        return json.dumps(document, sort_keys=True).encode() + (b"visible only" if self.visible_only else b"")
 
     # ------------------------------------------------------------------------------------------------------- checking
+
+    @property
+    def identity(self) -> str:
+        """What tells this split's click counts from those of another reading of the same files."""
+        return f"{self.root.resolve()}/{self.name}/visible_only={self.visible_only}"
 
     @cached_property
     def index(self) -> Index:
         """Sizes, totals and fingerprint; every file is read and checked once, and again only after a change.
 
         Raises:
-            InputError: a broken file, or sizes that disagree; one line that names the file.
+            InputError: a broken file, or sizes that disagree; one line that names the first one.
         """
-        stored = self._cache / f"index-{hashlib.sha256(f'{self.root.resolve()}/{self.name}'.encode()).hexdigest()[:16]}.json"
-        stamp = self._stamp()
-        found = _load_index(stored, stamp)
+        found = load_index(self)
         if found is None:
-            found = self._check()
-            document = {
-                "version": _INDEX_VERSION,
-                "stamp": stamp,
-                "sizes": found.sizes,
-                "polygon": found.totals.polygon,
-                "classes": found.totals.classes,
-                "fingerprint": found.fingerprint,
-            }
-            write_text(stored, json.dumps(document))
+            found, problems = check_split(self)
+            if problems:
+                more = f" (and {len(problems) - 1} more; harness data check lists them)" if len(problems) > 1 else ""
+                raise InputError(f"{problems[0]}{more}")
+            if found is None:
+                raise InputError(f"data root {self.root}: {self.name} cannot be indexed")
         return found
 
-    def _stamp(self) -> str:
-        digest = hashlib.sha256()
-        for image_id, files in self.files.items():
-            for path in (files.photo, files.label_ids, files.polygons):
-                status = path.stat()
-                digest.update(f"{image_id} {path.name} {status.st_size} {status.st_mtime_ns}\n".encode())
-        return digest.hexdigest()
+    def check(self) -> tuple[Index | None, list[Problem]]:
+        """Read every file again, whatever was indexed before; return what was found and everything that is wrong."""
+        found, problems = check_split(self)
+        self.__dict__.pop("index", None)
+        self.__dict__.pop("_decoded", None)
+        return found, problems
 
-    def _check(self) -> Index:
-        with ThreadPoolExecutor(os.cpu_count()) as workers:
-            rows = list(workers.map(self._check_image, self.files))
-        digest = hashlib.sha256()
-        for image_id, row in zip(self.files, rows, strict=True):
-            digest.update(f"{image_id} {row.digest}\n".encode())
-        sizes = {image_id: row.size for image_id, row in zip(self.files, rows, strict=True)}
-        totals = ClickTotals(sum(row.polygon for row in rows), sum(row.classes for row in rows))
-        if totals.polygon == 0:
-            raise InputError(f"data root {self.root}: no polygon vertex in gtFine/{self.name}; allowed: annotations with recorded clicks")
-        return Index(sizes, totals, digest.hexdigest())
-
-    def _check_image(self, image_id: str) -> _Checked:
-        files = self.files[image_id]
-        photo, labels, document = _decode(files.photo, "RGB"), _decode(files.label_ids, "L"), _read_polygons(files.polygons)
-        size = photo.shape[0], photo.shape[1]
-        if labels.shape != size:
-            raise InputError(
-                f"{files.label_ids}: {labels.shape[0]}x{labels.shape[1]} px, but its image is {size[0]}x{size[1]}; allowed: the same size"
-            )
-        recorded = document["imgHeight"], document["imgWidth"]
-        if recorded != size:
-            raise InputError(
-                f"{files.polygons}: imgHeight x imgWidth is {recorded[0]}x{recorded[1]}, but its image is {size[0]}x{size[1]}; allowed: the same size"
-            )
-        digest = hashlib.sha256()
-        digest.update(photo.tobytes())
-        digest.update(labels.tobytes())
-        digest.update(json.dumps(document, sort_keys=True).encode())
-        n_vertices = sum(len(item["polygon"]) for item in document["objects"])
-        return _Checked(size, n_vertices, count_components(labels), digest.hexdigest())
+    @cached_property
+    def _decoded(self) -> DecodedCache | None:
+        return DecodedCache.open(self.index.decoded) if self.index.decoded else None
 
 
-@dataclass(frozen=True, slots=True)
-class _Checked:
-    size: tuple[int, int]
-    polygon: int
-    classes: int
-    digest: str
+def decode(path: Path, mode: str) -> npt.NDArray[np.uint8]:
+    """Decode an image file to (H, W) or (H, W, 3) uint8.
 
-
-def _load_index(path: Path, stamp: str) -> Index | None:
-    try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-        if document["version"] != _INDEX_VERSION or document["stamp"] != stamp:
-            return None
-        sizes = {image_id: (int(height), int(width)) for image_id, (height, width) in document["sizes"].items()}
-        return Index(sizes, ClickTotals(int(document["polygon"]), int(document["classes"])), str(document["fingerprint"]))
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-
-
-def _decode(path: Path, mode: str) -> npt.NDArray[np.uint8]:
+    Raises:
+        InputError: missing or broken; one line that names the file.
+    """
     try:
         with Image.open(path) as image:
             image.load()
             return np.array(image if image.mode == mode else image.convert(mode), dtype=np.uint8)
     except (OSError, SyntaxError, ValueError) as error:
         raise InputError(f"{path}: cannot be read as a PNG image ({error})") from error
-
-
-def _read_polygons(path: Path) -> dict[str, Any]:
-    try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: cannot be read as JSON ({error})") from error
-    try:
-        if int(document["imgHeight"]) != document["imgHeight"] or int(document["imgWidth"]) != document["imgWidth"]:
-            raise ValueError("imgHeight and imgWidth must be whole numbers")
-        for item in document["objects"]:
-            str(item["label"])
-            vertices = np.asarray(item["polygon"], dtype=np.float64)
-            if vertices.size and (vertices.ndim != 2 or vertices.shape[1] != 2 or not np.isfinite(vertices).all()):
-                raise ValueError(f"polygon of {item['label']!r} is not a list of finite [x, y]")
-    except (KeyError, TypeError, ValueError) as error:
-        raise InputError(f"{path}: not a polygon file ({error!r}); allowed: imgHeight, imgWidth, objects with label and polygon") from error
-    return dict(document)
 
 
 class ClickOracle:
@@ -244,9 +219,13 @@ class ClickOracle:
         label_ids = self._split.label_ids(region.image_id)
         inside = vertices_inside(self._split.vertices(region.image_id), region)
         billed = inside[is_new[inside[:, 1] - region.top, inside[:, 0] - region.left]]
-        labels = train_id_table()[label_ids[region.slices]]
+        labels = self._split.train_ids(region.image_id)[region.slices]
         return Annotation(region, labels, inside, is_new, count_region(billed, label_ids, region))
 
     def click_map(self, image_id: str) -> npt.NDArray[np.int64]:
         """Return the (H, W) true polygon clicks per pixel; for strategies that are marked as bounds."""
         return vertex_map(self._split.vertices(image_id), *self._split.index.sizes[image_id])
+
+    def click_maps(self, image_id: str, window: tuple[int, int], *, stride: int = 1) -> ClickMaps:
+        """Return the true clicks by kind of every placement of a window in one image."""
+        return count_all_windows(self._split.vertices(image_id), self._split.label_ids(image_id), window, stride=stride)

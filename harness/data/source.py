@@ -6,8 +6,9 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from harness.config import CityscapesData, StreetsData
+from harness.config import CityscapesData, MasksData, StreetsData
 from harness.data.cityscapes import Split
+from harness.data.masks import MaskLayout, MaskSplit
 from harness.data.streets.pack import PackSpec, make_pack
 from harness.files import cache_folder
 
@@ -17,9 +18,9 @@ def pack_spec(data: StreetsData) -> PackSpec:
     return PackSpec(data.height, data.width, data.train, data.val, data.seed, data.redundancy)
 
 
-def data_root(data: StreetsData | CityscapesData) -> Path:
+def data_root(data: StreetsData | CityscapesData | MasksData) -> Path:
     """Return the folder of a board's data; the embedded pack is made in the user's cache folder, once, under a lock."""
-    if isinstance(data, CityscapesData):
+    if not isinstance(data, StreetsData):
         return Path(data.root or "")
     spec = pack_spec(data)
     packs = cache_folder() / "packs"
@@ -30,12 +31,15 @@ def data_root(data: StreetsData | CityscapesData) -> Path:
     return packs / spec.name
 
 
-def open_splits(data: StreetsData | CityscapesData) -> tuple[Split, Split]:
+def open_splits(data: StreetsData | CityscapesData | MasksData) -> tuple[Split, Split]:
     """Return the training and the validation split.
 
     Raises:
         InputError: data that is missing or incomplete.
     """
-    root, cache = data_root(data), cache_folder() / "indices"
-    names = (data.train_split, data.val_split) if isinstance(data, CityscapesData) else ("train", "val")
-    return Split(root, names[0], cache), Split(root, names[1], cache)
+    root, cache = data_root(data), cache_folder()
+    if isinstance(data, MasksData):
+        layout = MaskLayout(data.images, data.labels, data.classes, data.tolerance_px)
+        return MaskSplit(root, data.train_split, cache, layout), MaskSplit(root, data.val_split, cache, layout)
+    train, val = (data.train_split, data.val_split) if isinstance(data, CityscapesData) else ("train", "val")
+    return Split(root, train, cache, visible_only=data.visible_only), Split(root, val, cache, visible_only=data.visible_only)

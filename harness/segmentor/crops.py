@@ -13,7 +13,7 @@ from mmseg.structures import SegDataSample
 from torch.utils.data import Dataset
 
 from harness.data.cityscapes import Split
-from harness.data.labels import IGNORE, NUM_CLASSES
+from harness.data.labels import IGNORE
 from harness.pool import LabelledPool
 
 _JITTER = 0.3
@@ -54,13 +54,14 @@ class LabelledCrops(Dataset[dict[str, Any]]):
 
     def class_weights(self) -> list[float]:
         """Return 1 / sqrt(share) of each class among the labelled pixels, mean 1; 0 for a class not seen yet."""
-        counts = np.zeros(NUM_CLASSES)
+        n_classes = len(self._split.class_names)
+        counts = np.zeros(n_classes)
         for labels in self._labels.values():
-            counts += np.bincount(labels.ravel(), minlength=256)[:NUM_CLASSES]
+            counts += np.bincount(labels.ravel(), minlength=256)[:n_classes]
         seen = counts > 0
-        weights = np.zeros(NUM_CLASSES)
+        weights = np.zeros(n_classes)
         weights[seen] = 1.0 / np.sqrt(np.maximum(counts[seen] / max(counts.sum(), 1.0), 1e-4))
-        return list((weights / max(weights[seen].mean(), 1e-12)).tolist()) if seen.any() else [1.0] * NUM_CLASSES
+        return list((weights / max(weights[seen].mean(), 1e-12)).tolist()) if seen.any() else [1.0] * n_classes
 
     def _draw(self, rng: np.random.Generator) -> dict[str, Any]:
         recipe = self._recipe

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from harness.clicks import vertex_map
 from harness.data.cityscapes import Split
-from harness.data.labels import IGNORE, NUM_CLASSES
+from harness.data.labels import IGNORE
 from harness.errors import RunError
 from harness.files import replacing
 from harness.regions import window_sum
@@ -139,7 +139,7 @@ class TrainedNetwork:
             for image_id in self._val.files:
                 seen = self.see(self._val.photo(image_id))
                 winner = upsample(seen.logits, seen.size)[0].max(0).indices
-                areas.append(class_areas(image_id, winner.cpu().numpy(), self._val.train_ids(image_id), NUM_CLASSES, IGNORE))
+                areas.append(class_areas(image_id, winner.cpu().numpy(), self._val.train_ids(image_id), len(self._val.class_names), IGNORE))
                 if self._cost_head is not None:
                     tile = functools.partial(window_sum, window=self._window_px, stride=self._window_px)
                     predicted.append(tile(self._cost(seen).cpu()).flatten().numpy())
@@ -152,8 +152,8 @@ class TrainedNetwork:
     def save(self, path: Path) -> None:
         """Write the weights under a temporary name, then rename."""
         document = {"segmentor": self._model.state_dict(), "cost_head": self._cost_head.state_dict() if self._cost_head else None}
-        with replacing(path) as draft:
-            torch.save(document, draft)
+        with replacing(path) as draft, draft.open("wb") as stream:
+            torch.save(document, stream)
 
 
 def _probabilities(logits: Tensor, size: tuple[int, int]) -> Tensor:

@@ -55,7 +55,7 @@ def test_the_index_is_read_back_and_renewed_after_a_change(copy, tmp_path):
 
 def test_a_damaged_index_is_made_again(copy, tmp_path):
     first = Split(copy, "train", tmp_path / "cache").index
-    next((tmp_path / "cache").iterdir()).write_text('{"version": 1')
+    next((tmp_path / "cache" / "indices").iterdir()).write_text('{"version": 1')
     assert Split(copy, "train", tmp_path / "cache").index == first
 
 
@@ -81,7 +81,7 @@ def test_bad_data_gets_one_line_that_names_the_file(copy, tmp_path, damage, mess
         _ = Split(copy, "train", tmp_path / "cache").index
     assert "\n" not in str(caught.value)
     assert str(copy) in str(caught.value)
-    assert not (tmp_path / "cache").exists()
+    assert not list((tmp_path / "cache").rglob("*.*"))
 
 
 def test_the_oracle_bills_what_is_new(train_split):
@@ -114,8 +114,9 @@ def test_the_click_map_adds_up_to_the_total(train_split):
 
 
 def test_photographs_in_memory_are_bounded(train_split, monkeypatch):
-    split = Split(train_split.root, "train", train_split._cache)
-    monkeypatch.setattr("harness.data.cityscapes._PHOTO_CACHE_BYTES", 2 * 64 * 128 * 3)
+    split = Split(train_split.root, "train", train_split.cache)
+    monkeypatch.setattr("harness.data.cityscapes._PHOTO_MEMORY_BYTES", 2 * 64 * 128 * 3)
+    monkeypatch.setitem(split.__dict__, "_decoded", None)
     for image_id in split.files:
         split.photo(image_id)
     assert len(split._photos) == 2

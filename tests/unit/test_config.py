@@ -52,7 +52,9 @@ def test_overrides(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("windwo = 3\nharnes = dict(a=1)\n", "unknown key 'harnes'"),
+        ("windwo = 3\n", "unknown key 'windwo'"),
+        ("harnes = dict(a=1)\n", "unknown key 'harnes'"),
+        ("annotator = dict(missed=2.0)\n", r"annotator\.missed is 2.0"),
         ("harness = dict(windwo=3)\n", "unknown key 'harness.windwo'; allowed there: committee"),
         ("training = dict(stepz=3)\n", "unknown key 'training.stepz'"),
         ("harness = dict(window='big')\n", "harness.window is 'big'"),
@@ -73,6 +75,18 @@ def test_a_bad_config_gets_one_line_that_names_it(tmp_path, text, message):
     assert str(file) in str(caught.value)
 
 
+def test_shipped_configs_go_by_their_name():
+    assert load_spec(Path("streets_standard")).name == "streets_standard"
+    assert load_spec(Path("streets.py")).name == "streets"
+
+
+def test_options_that_came_later_change_no_board_that_does_not_use_them(tmp_path):
+    """Published boards can still be resumed: this digest is that of the first published standard board."""
+    assert load_spec(config_path("streets_standard")).digest() == "fa2dbe382ad57ca78eb50be927f123aa86bf3be727617e0be532b704b98346a1"
+    plain = write(tmp_path, "remark = 'x'\nseconds_per_click = dict(polygon=1.0)\n")
+    assert load_spec(plain).digest() != load_spec(write(tmp_path, "annotator = dict(missed=0.1)\n")).digest()
+
+
 def test_a_missing_config():
     with pytest.raises(InputError, match="no such file"):
         load_spec(Path("nowhere.py"))
@@ -86,6 +100,8 @@ def test_a_data_root_for_the_embedded_pack_is_refused(tmp_path):
 def test_sizes_are_checked_before_anything_is_trained():
     spec = load_spec(None)
     with pytest.raises(InputError, match=r"harness\.window is 64; allowed: at most 32"):
-        check_sizes(spec, {str(number): (32, 64) for number in range(120)})
+        check_sizes(spec, {str(number): (32, 64) for number in range(120)}, 19)
     with pytest.raises(InputError, match="asks for 12 images in all"):
-        check_sizes(spec, {str(number): (128, 256) for number in range(11)})
+        check_sizes(spec, {str(number): (128, 256) for number in range(11)}, 19)
+    with pytest.raises(InputError, match="num_classes is 19; allowed: 11"):
+        check_sizes(spec, {str(number): (128, 256) for number in range(120)}, 11)

@@ -1,0 +1,104 @@
+"""``*_polygons.json`` files with all their oddities: what was recorded, and which of it counts as clicks."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageDraw
+
+from harness.clicks import clamp_vertices
+from harness.data.labels import find_label
+from harness.errors import InputError
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedObject:
+    """One object as its annotator left it: (n, 2) float vertices (x, y) in pixels, in the order of the clicks."""
+
+    label: str
+    vertices: npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """All objects of one image, back to front; objects marked as deleted are left out."""
+
+    height: int
+    width: int
+    objects: tuple[RecordedObject, ...]
+
+    def vertices(self) -> npt.NDArray[np.int32]:
+        """Return the (n, 2) pixel (x, y) of every recorded vertex, void and hidden objects too."""
+        return clamp_vertices([item.vertices for item in self.objects], self.height, self.width)
+
+    def visible_vertices(self, label_ids: npt.NDArray[np.uint8]) -> npt.NDArray[np.int32]:
+        """Return only the vertices that an annotator could still see in the finished image.
+
+        Choice: a vertex is visible when one of the 3 x 3 pixels around it has its object's label; an object whose label
+        the label image cannot show (license plate, an unknown name) is not visible.
+        """
+        kept = [np.empty((0, 2), np.int32)]
+        padded = np.pad(label_ids.astype(np.int16), 1, constant_values=-2)
+        for item in self.objects:
+            label = find_label(item.label)
+            if label is None or label.label_id < 0 or len(item.vertices) == 0:
+                continue
+            points = clamp_vertices([item.vertices], self.height, self.width)
+            around = [padded[points[:, 1] + dy, points[:, 0] + dx] == label.label_id for dy in range(3) for dx in range(3)]
+            kept.append(points[np.any(around, axis=0)])
+        return np.concatenate(kept)
+
+
+def read_recording(path: Path) -> Recording:
+    """Read a polygon file.
+
+    Integer and float coordinates, vertices on and outside the frame, repeated vertices, closed polygons, fewer than three
+    vertices, unknown labels and an empty list of objects are all taken as they are.
+
+    Raises:
+        InputError: not JSON, or not of this form; one line that names the file and the object.
+    """
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(f"{path}: cannot be read as JSON ({error})") from error
+    try:
+        height, width = _whole(document["imgHeight"]), _whole(document["imgWidth"])
+        objects = tuple(_object(item, number) for number, item in enumerate(document["objects"]) if not item.get("deleted"))
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+        raise InputError(f"{path}: not a polygon file ({error!r}); allowed: imgHeight, imgWidth, objects with label and polygon") from error
+    return Recording(height, width, objects)
+
+
+def _whole(value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or int(value) != value or value < 1:
+        raise ValueError(f"{value!r} is not a whole number of pixels")
+    return int(value)
+
+
+def _object(item: dict[str, Any], number: int) -> RecordedObject:
+    vertices = np.asarray(item["polygon"], dtype=np.float64)
+    if vertices.size == 0:
+        vertices = vertices.reshape(0, 2)
+    if vertices.ndim != 2 or vertices.shape[1] != 2 or not np.isfinite(vertices).all():
+        raise ValueError(f"objects[{number}].polygon is not a list of finite [x, y]")
+    if not isinstance(item["label"], str):
+        raise TypeError(f"objects[{number}].label is not a name")
+    return RecordedObject(item["label"], vertices)
+
+
+def rasterise(recording: Recording) -> npt.NDArray[np.uint8]:
+    """Paint the label ids back to front, as cityscapesScripts does: to compare with, never to learn from."""
+    canvas = Image.new("L", (recording.width, recording.height), 0)
+    pen = ImageDraw.Draw(canvas)
+    for item in recording.objects:
+        label = find_label(item.label)
+        if label is not None and label.label_id >= 0 and len(item.vertices) > 1:
+            pen.polygon([(x, y) for x, y in item.vertices.tolist()], fill=label.label_id)
+    return np.asarray(canvas).copy()

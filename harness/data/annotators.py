@@ -1,0 +1,116 @@
+"""Annotators who err: options of a board, off by default, part of every run's identity."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from harness.clicks import ClickMaps
+from harness.data.cityscapes import ClickOracle, Split
+from harness.data.labels import IGNORE
+from harness.pool import LabelledPool
+from harness.seeds import Purpose, generator
+from harness.types import Annotation, Clicks, Region
+
+_REMEMBERED_IMAGES = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Slips:
+    """What goes wrong, and how often. All shares in [0, 1]; 0 everywhere is an annotator who never errs.
+
+    seed: of the slips. missed, wrong: shares of small objects that are overlooked (they get the label around them) or
+    get another class. small_px: an object of at most so many pixels is small. jitter_px: standard deviation by which borders wander.
+    click_noise: relative standard deviation of the number of polygon clicks per region.
+    """
+
+    seed: int = 0
+    missed: float = 0.0
+    wrong: float = 0.0
+    small_px: int = 64
+    jitter_px: float = 0.0
+    click_noise: float = 0.0
+
+    @property
+    def any(self) -> bool:
+        """Whether anything ever goes wrong."""
+        return max(self.missed, self.wrong, self.jitter_px, self.click_noise) > 0.0
+
+
+class ErringOracle(ClickOracle):
+    """A click oracle whose labels and click counts carry slips. An image always gets the same slips, whatever is asked of it."""
+
+    def __init__(self, split: Split, slips: Slips) -> None:
+        super().__init__(split)
+        self._slips = slips
+        self._labels: OrderedDict[str, npt.NDArray[np.uint8]] = OrderedDict()
+
+    def annotate(self, regions: Sequence[Region], pool: LabelledPool) -> list[Annotation]:
+        """Annotate as ``ClickOracle`` does, then err."""
+        return [self._err(annotation) for annotation in super().annotate(regions, pool)]
+
+    def _err(self, annotation: Annotation) -> Annotation:
+        region = annotation.region
+        labels = self._erring_labels(region.image_id)[region.slices]
+        if self._slips.click_noise == 0.0:
+            return replace(annotation, labels=labels)
+        rng = generator(self._slips.seed, 0, Purpose.SLIPS, f"{region}")
+        factor = max(0.0, 1.0 + self._slips.click_noise * float(rng.standard_normal()))
+        clicks = annotation.clicks
+        noisy = Clicks(round(clicks.polygon * factor), clicks.intersection, clicks.box, clicks.classes)
+        return replace(annotation, labels=labels, clicks=noisy)
+
+    def _erring_labels(self, image_id: str) -> npt.NDArray[np.uint8]:
+        if image_id not in self._labels:
+            rng = generator(self._slips.seed, 0, Purpose.SLIPS, image_id)
+            self._labels[image_id] = with_slips(self._split.train_ids(image_id), len(self._split.class_names), self._slips, rng)
+            while len(self._labels) > _REMEMBERED_IMAGES:
+                self._labels.popitem(last=False)
+        return self._labels[image_id]
+
+    def click_maps(self, image_id: str, window: tuple[int, int], *, stride: int = 1) -> ClickMaps:
+        """Return the true clicks: slips are not foreseeable."""
+        return super().click_maps(image_id, window, stride=stride)
+
+
+def with_slips(labels: npt.NDArray[np.uint8], n_classes: int, slips: Slips, rng: np.random.Generator) -> npt.NDArray[np.uint8]:
+    """Return (H, W) labels with small objects missed or of a wrong class, and with borders that wander."""
+    erring = labels.copy()
+    if slips.missed or slips.wrong:
+        for component in _small_components(labels, slips.small_px):
+            draw = rng.random()
+            if draw < slips.missed:
+                erring[component] = _label_around(labels, component)
+            elif draw < slips.missed + slips.wrong:
+                erring[component] = (int(labels[component][0]) + 1 + int(rng.integers(n_classes - 1))) % n_classes
+    return _wander(erring, slips.jitter_px, rng) if slips.jitter_px > 0.0 else erring
+
+
+def _small_components(labels: npt.NDArray[np.uint8], small_px: int) -> list[npt.NDArray[np.bool_]]:
+    found = []
+    for value in np.unique(labels):
+        if value == IGNORE:
+            continue
+        count, components, stats, _ = cv2.connectedComponentsWithStats((labels == value).view(np.uint8), connectivity=8)
+        found += [np.asarray(components == number) for number in range(1, count) if stats[number, cv2.CC_STAT_AREA] <= small_px]
+    return found
+
+
+def _label_around(labels: npt.NDArray[np.uint8], component: npt.NDArray[np.bool_]) -> int:
+    ring = cv2.dilate(component.view(np.uint8), np.ones((3, 3), np.uint8)).astype(np.bool_) & ~component
+    return int(np.bincount(labels[ring], minlength=256).argmax())
+
+
+def _wander(labels: npt.NDArray[np.uint8], jitter_px: float, rng: np.random.Generator) -> npt.NDArray[np.uint8]:
+    """Move every pixel's label by a smooth random shift with the given standard deviation."""
+    height, width = labels.shape
+    coarse = rng.standard_normal((2, height // 8 + 2, width // 8 + 2)).astype(np.float32)
+    shift = np.stack([cv2.resize(field, (width, height), interpolation=cv2.INTER_CUBIC) for field in coarse])
+    shift *= jitter_px / max(float(shift.std()), 1e-6)
+    rows, cols = np.mgrid[0:height, 0:width].astype(np.float32)
+    return np.asarray(cv2.remap(labels, cols + shift[0], rows + shift[1], cv2.INTER_NEAREST, borderMode=cv2.BORDER_REPLICATE))
