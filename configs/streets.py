@@ -1,6 +1,8 @@
 # The default board: a first look on the embedded pack, within ten minutes on two cores. It is short, and it says so.
 _base_ = ["_base_/fcn8s.py"]
 
+remark = "A first look: short trainings, two rounds, a small pool. Read the standard board before you believe an order."
+
 data = dict(type="streets", height=128, width=256, train=120, val=40, seed=0, redundancy=1)
 
 training = dict(

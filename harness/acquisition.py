@@ -73,8 +73,13 @@ class MapRequest:
     @property
     def key(self) -> str:
         """The name of this map in a cache."""
-        what = f"{self.cost}-cost" if self.measure is None else f"{self.measure.__name__}-{self.n_passes}"
+        what = f"{self.cost}-cost" if self.measure is None else f"{_full_name(self.measure)}-{self.n_passes}"
         return f"{what}-{'image' if self.whole_image else 'window'}"
+
+
+def _full_name(measure: Measure) -> str:
+    """Return a name that two measures of different packages cannot share."""
+    return f"{measure.__module__}.{getattr(measure, '__qualname__', type(measure).__qualname__)}"
 
 
 @dataclass(frozen=True, slots=True)

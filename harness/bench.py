@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import multiprocessing
 import os
+import signal
 import threading
 import time
 import traceback
@@ -127,6 +128,10 @@ class Workshop(Protocol):
         """Open or resume the folder of a run: its finished rounds, and where the next ones go."""
         ...
 
+    def keep_timings(self, job: Job, seconds: dict[str, float]) -> None:
+        """Keep the seconds of work that no single run owns."""
+        ...
+
     def record_failure(self, job: Job, text: str) -> None:
         """Keep a traceback beside the run."""
         ...
@@ -167,6 +172,8 @@ def execute(workshop: Workshop, job: Job, report: Report) -> Outcome:
     except Exception as error:  # noqa: BLE001  one failed run must not take the others with it; its traceback is kept beside it
         outcome.error = f"{type(error).__name__}: {' '.join(str(error).split())}"
         workshop.record_failure(job, traceback.format_exc())
+    if job.kind == "shared":
+        workshop.keep_timings(job, workshop.clock.take())
     workshop.clock.take()
     outcome.seconds = time.monotonic() - start
     outcome.tally = Tally(
@@ -232,14 +239,27 @@ class _Reporting:
 
 # ------------------------------------------------------------------------------------------------------------ workers
 
-_workshop: Workshop | None = None
-_events: Any = None
+
+@dataclass(slots=True)
+class _Worker:
+    """The state of a worker process: one workshop, or why there is none."""
+
+    workshop: Workshop | None = None
+    refused: InputError | None = None
+    events: Any = None
+
+
+_worker = _Worker()
 
 
 def _start_worker(make_workshop: Callable[[], Workshop], events: Any) -> None:
-    global _workshop, _events
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends its workers itself
     threading.Thread(target=_die_with, args=(os.getppid(),), daemon=True).start()
-    _workshop, _events = make_workshop(), events
+    _worker.events = events
+    try:
+        _worker.workshop = make_workshop()
+    except InputError as error:
+        _worker.refused = error
 
 
 def _die_with(parent: int) -> None:
@@ -250,9 +270,11 @@ def _die_with(parent: int) -> None:
 
 
 def _work(job: Job) -> Outcome:
-    if _workshop is None:
-        raise RuntimeError("this worker has no workshop")
-    return execute(_workshop, job, _events.put)
+    if _worker.refused is not None:
+        raise InputError(str(_worker.refused))
+    if _worker.workshop is None:
+        raise RunError("this worker has no workshop")
+    return execute(_worker.workshop, job, _worker.events.put)
 
 
 def run_jobs(

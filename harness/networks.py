@@ -59,26 +59,26 @@ class DiskMaps:
 class NetworkStore:
     """Trains what is asked for, unless the same labels, seed, round, data and recipe were trained before.
 
-    Round 0 is shared by all strategies of a seed and is kept until the board is finished; later ones go when they are used.
+    Round 0 is shared by all strategies of a seed and is kept until the board is finished. Later ones belong to one run (``owner``
+    names its folder) and go when they are used, so that two runs that ask the same cannot delete each other's.
     """
 
     def __init__(self, trainer: Trainer, folder: Path, *, data_fingerprint: str, stage: StageTimer, tally: Tally) -> None:
         self._trainer, self._folder = trainer, folder
         self._data = data_fingerprint
         self._stage, self._tally = stage, tally
-        self._shared: set[str] = set()
+        self.owner = "nobody"
 
     def obtain(self, pool: LabelledPool, seed: int, round_number: int, *, with_cost: bool) -> Trained:
         """Return the networks that these labels, this seed and this round determine."""
         key = hashlib.sha256(f"{self._trainer.recipe} {self._data} {seed} {round_number} {pool.digest()}".encode()).hexdigest()[:16]
-        if round_number == 0:
-            self._shared.add(key)
+        folder = self._place(key, round_number)
         self._tally.trainings_asked += 1
-        weights, scores = self._folder / key / "weights.pt", self._folder / key / "validation.json"
+        weights, scores = folder / "weights.pt", folder / "validation.json"
         found = _read_validation(scores) if weights.is_file() else None
         if found is not None and (found.has_cost or not with_cost):
             network = self._trainer.load(weights, seed, round_number)
-            return Trained(key, network, found.areas, found.cost_quality, DiskMaps(weights.parent / "maps"))
+            return Trained(key, network, found.areas, found.cost_quality, DiskMaps(folder / "maps"))
         self._tally.trainings_run += 1
         with self._stage(round_number, "training"):
             network = self._trainer.fit(pool, seed, round_number, with_cost=with_cost)
@@ -86,12 +86,16 @@ class NetworkStore:
             validation = _Validation(network.evaluate(), network.cost_quality(), network.has_cost)
         network.save(weights)
         write_text(scores, _VALIDATION.dump_json(validation).decode())
-        return Trained(key, network, validation.areas, validation.cost_quality, DiskMaps(weights.parent / "maps"))
+        return Trained(key, network, validation.areas, validation.cost_quality, DiskMaps(folder / "maps"))
 
     def release(self, trained: Trained) -> None:
         """Delete networks that only one run could ask for again."""
-        if trained.key not in self._shared:
-            shutil.rmtree(self._folder / trained.key, ignore_errors=True)
+        if (self._folder / self.owner / trained.key).is_dir():
+            shutil.rmtree(self._folder / self.owner / trained.key, ignore_errors=True)
+
+    def _place(self, key: str, round_number: int) -> Path:
+        """Return where networks lie: round 0 belongs to all runs of a seed, later rounds to the run that asks."""
+        return self._folder / ("shared" if round_number == 0 else self.owner) / key
 
 
 def _read_validation(path: Path) -> _Validation | None:

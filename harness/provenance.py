@@ -28,7 +28,7 @@ class Provenance:
     command: list[str]
 
 
-def collect(threads: int) -> Provenance:
+def collect(threads: int, device: str = "cpu") -> Provenance:
     """Describe this process."""
     commit = _git("rev-parse", "HEAD")
     status = _git("status", "--porcelain", "--untracked-files=no") if commit else None
@@ -37,11 +37,19 @@ def collect(threads: int) -> Provenance:
         dirty=None if status is None else bool(status),
         versions={name: importlib.metadata.version(name) for name in _PACKAGES if _is_installed(name)},
         python=platform.python_version(),
-        machine=f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
+        machine=f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores{_gpu(device)}",
         threads=threads,
         started_utc=datetime.now(UTC).isoformat(timespec="seconds"),
         command=["harness", *sys.argv[1:]],
     )
+
+
+def _gpu(device: str) -> str:
+    if device != "cuda":
+        return ""
+    import torch
+
+    return f", {torch.cuda.get_device_name()}"
 
 
 def _is_installed(name: str) -> bool:

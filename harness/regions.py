@@ -71,7 +71,9 @@ def window_sum(pixel_map: Tensor, window: Window, *, stride: int = 1) -> Tensor:
         raise ValueError("a map value is NaN, infinite or negative; allowed: finite numbers >= 0")
     if peak == 0.0:
         return torch.zeros(((rows - height) // stride + 1, (cols - width) // stride + 1), dtype=torch.float64, device=values.device)
-    scale = 1.0 if not pixel_map.is_floating_point() else math.ldexp(1.0, _EXACT_BITS - math.ceil(math.log2(peak * rows * cols)) - 1)
+    scale = (
+        1.0 if not pixel_map.is_floating_point() else math.ldexp(1.0, min(_EXACT_BITS - math.ceil(math.log2(peak * rows * cols)) - 1, 1000))
+    )
     integral = torch.nn.functional.pad(torch.round(values * scale).cumsum(0).cumsum(1), (1, 0, 1, 0))
     top, bottom = integral[: rows - height + 1 : stride], integral[height::stride]
     lefts, rights = slice(None, cols - width + 1, stride), slice(width, None, stride)

@@ -8,19 +8,23 @@ import shutil
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
 from pydantic import TypeAdapter, ValidationError
 
+from harness.data.labels import CLASS_NAMES
 from harness.errors import InputError
 from harness.files import write_text
 from harness.provenance import Provenance
 from harness.types import ClickTotals, RoundRecord
 
 SCHEMA_VERSION = 1
+
+TRAINER_VERSION = 1
+"""Raise it when the same recipe would train other weights: runs of older code are then neither resumed nor compared."""
 
 _RECORD = TypeAdapter(RoundRecord)
 
@@ -45,11 +49,25 @@ class RunInfo:
     config_sha256: str
     config: dict[str, Any]
     provenance: Provenance
+    device: str = "cpu"
+    trainer_version: int = 1
+    simulated_clicks: bool = False
+    class_names: list[str] = field(default_factory=lambda: list(CLASS_NAMES))
 
     @property
-    def identity(self) -> tuple[str, str, int, str, str]:
+    def identity(self) -> dict[str, str | int]:
         """What must agree for a run to be resumed."""
-        return self.strategy, self.equation, self.seed, self.data_fingerprint, self.config_sha256
+        return {"strategy": self.strategy, "equation": self.equation, "seed": self.seed, **self.board}
+
+    @property
+    def board(self) -> dict[str, str | int]:
+        """What must agree for two runs to stand on one board."""
+        return {
+            "config_sha256": self.config_sha256,
+            "data_fingerprint": self.data_fingerprint,
+            "device": self.device,
+            "trainer_version": self.trainer_version,
+        }
 
 
 _INFO = TypeAdapter(RunInfo)
@@ -79,11 +97,12 @@ class RunFolder:
         """
         if (self.path / "run.json").exists():
             found = read_info(self.path)
-            if found.identity != info.identity:
-                names = ("strategy", "equation", "seed", "data_fingerprint", "config_sha256")
-                different = ", ".join(name for name, a, b in zip(names, found.identity, info.identity, strict=True) if a != b)
-                raise InputError(f"{self.path}: holds a run with another {different}; allowed: another --out, or --overwrite")
+            different = [name for name, value in info.identity.items() if found.identity[name] != value]
+            if different:
+                raise InputError(f"{self.path}: holds a run with another {', '.join(different)}; allowed: another --out, or --overwrite")
             return self._recover()
+        for leftover in (self._rounds, self._timings):
+            leftover.unlink(missing_ok=True)
         write_text(self.path / "run.json", _INFO.dump_json(info, indent=1).decode() + "\n")
         return []
 
@@ -116,7 +135,8 @@ class RunFolder:
         (self.path / "failure.txt").unlink(missing_ok=True)
 
     def discard(self) -> None:
-        """Delete the run."""
+        """Delete the run: its description first, so that a half-deleted run is none."""
+        (self.path / "run.json").unlink(missing_ok=True)
         shutil.rmtree(self.path, ignore_errors=True)
 
 
@@ -214,8 +234,3 @@ def hold(out: Path) -> Iterator[None]:
         yield
     finally:
         lock.release()
-
-
-def provenance_dict(provenance: Provenance) -> dict[str, Any]:
-    """Return a provenance as plain values."""
-    return asdict(provenance)

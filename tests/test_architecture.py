@@ -30,6 +30,7 @@ LAYERS = {
     "harness.provenance": 4,
     "harness.results": 4,
     "harness.publish": 4,
+    "harness.__main__": 5,
     "harness.cli": 5,
 }
 MODULES = sorted([*(ROOT / "harness").rglob("*.py"), *(ROOT / "strategies").rglob("*.py")])

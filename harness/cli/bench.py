@@ -15,12 +15,18 @@ from harness.errors import InputError
 
 if TYPE_CHECKING:
     from harness.acquisition import Tally
-    from harness.bench import Outcome
+    from harness.bench import Job, Outcome
     from harness.config import ExperimentSpec
+    from harness.data.cityscapes import Split
+    from harness.results import RunInfo
 
 
 THREADS = 1
 """Threads of a worker: more processes than cores slow each other down, and results must not depend on their number."""
+
+
+_BESIDE_TRAINING = 1.35
+"""Choice: wall time over training time, for an estimate before anything has run."""
 
 
 def parse_seeds(text: str | None) -> tuple[int, ...] | None:
@@ -42,14 +48,14 @@ def bench(
     config: Annotated[Path | None, typer.Option(help="A config file; the embedded pack without it.")] = None,
     seeds: Annotated[str | None, typer.Option(help="Seeds separated by commas; the config's without it.")] = None,
     out: Annotated[Path, typer.Option(help="Where runs and leaderboard go; finished work there is not done again.")] = Path("out"),
-    workers: Annotated[int | None, typer.Option(help="Processes, one thread each; one per core without it.")] = None,
+    workers: Annotated[int | None, typer.Option(help="Processes, one thread each; without it one per core, or one on a GPU.")] = None,
     data_root: Annotated[Path | None, typer.Option(help="Cityscapes' folder, for configs that read it.")] = None,
     device: Annotated[str | None, typer.Option(help="cpu or cuda.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would run, and how long it would take.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Delete these strategies' runs first.")] = False,
 ) -> int:
     """Run strategies x seeds under equal pixel budgets and print the leaderboard."""
-    workers = (os.cpu_count() or 1) if workers is None else workers
+    workers = (1 if device == "cuda" else os.cpu_count() or 1) if workers is None else workers
     if workers < 1:
         raise InputError(f"--workers is {workers}; allowed: 1 or more")
     _limit_threads()
@@ -86,82 +92,116 @@ class _Bench:
 
         self.spec, self.identities, self.out, self.workers, self.overwrite = spec, identities, out, workers, overwrite
         self.schedule = schedule_of(spec)
+        self.template: RunInfo
 
     def start(self, *, dry_run: bool) -> int:
-        from harness.cli.workshop import check_sizes
+        from harness.cli.workshop import check_sizes, info_template
         from harness.data.source import open_splits
+        from harness.provenance import collect
         from harness.results import hold
 
         train, val = open_splits(self.spec.data)
-        check_sizes(self.spec, train.index.sizes)
-        _ = val.index
+        check_sizes(self.spec, train.index.sizes, len(train.class_names))
+        self.template = info_template(self.spec, train, val, collect(THREADS, self.spec.device))
         if dry_run:
+            self._check_existing()
             self._describe(train.index.sizes)
             return 0
         with hold(self.out):
+            self._check_existing()
+            self._check_model(train, val)
             return self._run(len(train.files))
 
+    def _runs(self) -> list[tuple[str, int]]:
+        return [(name, seed) for name in self.identities for seed in self.spec.harness.seeds]
+
+    def _check_existing(self) -> None:
+        """Refuse an output folder of another board, before anything is trained or deleted."""
+        from harness.results import find_runs, read_info
+
+        for path in find_runs(self.out):
+            found = read_info(path)
+            different = [name for name, value in self.template.board.items() if found.board[name] != value]
+            if different and not (self.overwrite and self._is_replaced(found)):
+                raise InputError(
+                    f"{path}: holds a run of another board ({', '.join(different)}); allowed: another --out, or --overwrite with all of its strategies and seeds"
+                )
+
+    def _is_replaced(self, found: RunInfo) -> bool:
+        from harness.loop import FULL_DATA
+
+        return (found.strategy, found.seed) in self._runs() or (found.strategy == FULL_DATA and found.seed in self.spec.harness.seeds)
+
+    def _check_model(self, train: Split, val: Split) -> None:
+        """Build the model once in this process, so that a bad config is refused before anything is deleted."""
+        from harness.cli.workshop import build_trainer
+
+        build_trainer(self.spec, train, val)
+
+    def _finished(self, name: str, seed: int) -> int:
+        from harness.results import read_run, run_path
+
+        path = run_path(self.out, name, seed)
+        if not (path / "run.json").exists() or (self.overwrite and (name, seed) in self._runs()):
+            return 0
+        run = read_run(path)
+        return len(run.rounds) if run.info.board == self.template.board else 0
+
+    def _plan(self) -> tuple[list[Job], list[Job]]:
+        from harness.bench import plan
+        from strategies import make
+
+        return plan([make(name) for name in self.identities], self.spec.harness.seeds, self._finished, self.schedule)
+
     def _describe(self, sizes: dict[str, tuple[int, int]]) -> None:
-        """Print runs, rounds, budgets and a rough estimate of time."""
+        """Print runs, rounds, budgets and an estimate of time from a few measured steps."""
+        first, runs = self._plan()
         seeds = self.spec.harness.seeds
-        trainings = len(self.identities) * len(seeds) * self.schedule.rounds + 2 * len(seeds)
-        steps = self._steps(len(sizes))
         typer.echo(
-            f"{len(self.identities)} strategies x {len(seeds)} seeds = {len(self.identities) * len(seeds)} runs of {self.schedule.rounds + 1} rounds, and {len(seeds)} full-data references"
+            f"{len(self.identities)} strategies x {len(seeds)} seeds = {len(self._runs())} runs of {self.schedule.rounds + 1} rounds, "
+            f"and {len(seeds)} full-data references; left to do: {len(runs)} runs, {sum(job.kind == 'full-data' for job in first)} references"
         )
         total_px = sum(height * width for height, width in sizes.values())
         for number in range(self.schedule.rounds + 1):
             budget = self.schedule.budget_px(number, sizes)
             typer.echo(f"  round {number}: {budget} px labelled, {100 * budget / total_px:.2f} % of the pool")
-        typer.echo(f"{trainings} trainings, {steps} steps")
-        if self.spec.data.type == "streets":
-            seconds = steps * _seconds_per_step(self.spec) * 1.25 / self.workers
-            typer.echo(
-                f"about {max(1, round(seconds / 60))} minutes with {self.workers} worker(s): measured step time, and a quarter more for the rest"
-            )
+        lengths = [sum(self._lengths(job, len(sizes))) for job in (*first, *runs)]
+        trainings = sum(bool(length) for job in (*first, *runs) for length in self._lengths(job, len(sizes)))
+        typer.echo(f"{trainings} trainings, {sum(lengths)} steps")
+        seconds = sum(lengths) * _seconds_per_step(self.spec) * _BESIDE_TRAINING / self.workers
+        typer.echo(
+            f"about {max(1, round(seconds / 60))} minutes with {self.workers} worker(s): measured step time, and {_BESIDE_TRAINING - 1:.0%} more for the rest"
+        )
 
-    def _length(self, images: float) -> int:
-        """Return the steps of a training on so many labelled images."""
-        training = self.spec.training
-        return min(training.max_steps, round(training.steps + training.steps_per_image * images))
+    def _lengths(self, job: Job, train_images: int) -> list[int]:
+        """Return the steps of each training of a job."""
+        training, schedule = self.spec.training, self.schedule
 
-    def _round_lengths(self) -> list[int]:
-        return [
-            self._length(self.schedule.seed_images + number * self.schedule.images_per_round) for number in range(self.schedule.rounds + 1)
-        ]
+        def length(images: float) -> int:
+            return min(training.max_steps, round(training.steps + training.steps_per_image * images))
 
-    def _steps(self, train_images: int) -> int:
-        """Return the steps of all trainings of this board."""
-        lengths = self._round_lengths()
-        return len(self.spec.harness.seeds) * (self._length(train_images) + lengths[0] + len(self.identities) * sum(lengths[1:]))
+        if job.kind == "full-data":
+            return [length(train_images)]
+        if job.kind == "shared":
+            return [length(schedule.seed_images)]
+        done = max(1, self._finished(job.strategy, job.seed))
+        return [length(schedule.seed_images + number * schedule.images_per_round) for number in range(done, schedule.rounds + 1)]
 
     def _run(self, train_images: int) -> int:
         from harness import bench as engine
         from harness.cli.progress import Progress
         from harness.cli.workshop import build_workshop
-        from harness.loop import FULL_DATA
-        from harness.provenance import collect
-        from harness.results import RunFolder, read_run, run_path
+        from harness.results import RunFolder, run_path
 
+        stages = self._plan()
         if self.overwrite:
-            for name in self.identities:
-                for seed in self.spec.harness.seeds:
-                    RunFolder(run_path(self.out, name, seed)).discard()
-
-        def finished(name: str, seed: int) -> int:
-            path = run_path(self.out, name, seed)
-            return len(read_run(path).rounds) if (path / "run.json").exists() else 0
-
-        from strategies import make
-
-        stages = engine.plan([make(name) for name in self.identities], self.spec.harness.seeds, finished, self.schedule)
-        self._check_existing(FULL_DATA)
-        provenance = collect(THREADS)
-        factory = functools.partial(build_workshop, self.spec, self.identities, self.out, provenance, THREADS)
+            replaced = [*self._runs(), *((job.strategy, job.seed) for job in stages[0] if job.kind == "full-data")]
+            for name, seed in replaced:
+                RunFolder(run_path(self.out, name, seed)).discard()
+        factory = functools.partial(build_workshop, self.spec, self.identities, self.out, self.template.provenance)
         outcomes: list[Outcome] = []
-        with Progress(
-            stages, self.schedule.rounds, [float(length) for length in self._round_lengths()], float(self._length(train_images))
-        ) as progress:
+        weights = {job: [float(steps) for steps in self._lengths(job, train_images)] for stage in stages for job in stage}
+        with Progress(weights) as progress:
 
             def ended(outcome: Outcome) -> None:
                 outcomes.append(outcome)
@@ -171,26 +211,17 @@ class _Bench:
                 engine.run_jobs(factory, stages, workers=self.workers, report=progress.report, ended=ended)
         return self._conclude(outcomes)
 
-    def _check_existing(self, full_data: str) -> None:
-        """Refuse an output folder of another configuration before anything is trained."""
-        from harness.results import read_info, run_path
-
-        for name in [*self.identities, full_data]:
-            for seed in self.spec.harness.seeds:
-                path = run_path(self.out, name, seed)
-                if (path / "run.json").exists() and read_info(path).config_sha256 != self.spec.digest():
-                    raise InputError(f"{path}: holds a run of another configuration; allowed: another --out, or --overwrite")
-
     def _conclude(self, outcomes: list[Outcome]) -> int:
         from harness.acquisition import Tally
         from harness.cli.publish import write_board
+        from harness.cli.workshop import WORK_FOLDER
 
         failed = [outcome for outcome in outcomes if outcome.error]
         for outcome in failed:
             print(f"harness: {outcome.job.title}: {outcome.error}", file=sys.stderr)
         if not failed:
-            shutil.rmtree(self.out / "work", ignore_errors=True)
-        if len(failed) < len(outcomes) or not failed:
+            shutil.rmtree(self.out / WORK_FOLDER, ignore_errors=True)
+        if any(outcome.job.kind == "run" and not outcome.error for outcome in outcomes) or not failed:
             write_board(self.out, self.out)
         typer.echo(_work_done(sum((outcome.tally for outcome in outcomes), Tally())))
         if failed:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 
@@ -51,9 +52,9 @@ def main() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
     except OSError as error:
-        if error.filename is None:
+        if error.filename is None and error.errno not in {errno.ENOSPC, errno.EDQUOT, errno.EROFS}:
             raise
-        _stop(f"{error.filename}: {error.strerror}", 2)
+        _stop(f"{error.filename or 'a file'}: {error.strerror}; allowed: a disk with room that can be written", 2)
     except Exception as error:
         if not hasattr(error, "format_message"):
             raise

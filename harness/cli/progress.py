@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Any
 
@@ -13,23 +14,28 @@ from harness.loop import FULL_DATA
 
 
 class Progress:
-    """Counts finished rounds, weighted by the length of their trainings in steps, and estimates the time left."""
+    """Counts finished rounds, weighted by the length of their trainings in steps, and estimates the time left.
 
-    def __init__(self, stages: Sequence[Sequence[Job]], rounds: int, weights: list[float], full_data_weight: float) -> None:
-        self._jobs = [job for stage in stages for job in stage]
-        self._weights, self._full_data_weight = weights, full_data_weight
-        self._total = sum(self._weight(job, number) for job in self._jobs for number in range(rounds + 1))
+    Args:
+        weights: for each job, the steps of each training that is left to do; the last one is that of its last round.
+    """
+
+    def __init__(self, weights: Mapping[Job, Sequence[float]]) -> None:
+        self._weights = weights
+        self._total = sum(sum(steps) for steps in weights.values())
         self._done, self._ended, self._start = 0.0, 0, time.monotonic()
+        self._credited: Counter[Job] = Counter()
         self._bar: Any = None
         self._task: Any = None
 
-    def _weight(self, job: Job, number: int) -> float:
-        if job.kind == "full-data":
-            return self._full_data_weight if number == 0 else 0.0
-        return 0.0 if job.kind == "shared" or number == 0 else self._weights[number]
+    def _credit(self, job: Job, *, all_of_it: bool = False) -> None:
+        steps = self._weights[job]
+        until = len(steps) if all_of_it else min(self._credited[job] + 1, len(steps))
+        self._done += sum(steps[self._credited[job] : until])
+        self._credited[job] = until
 
     def __enter__(self) -> Progress:
-        if self._jobs and sys.stdout.isatty():
+        if self._weights and sys.stdout.isatty():
             from rich.progress import BarColumn, TaskProgressColumn, TextColumn
             from rich.progress import Progress as RichProgress
 
@@ -44,20 +50,21 @@ class Progress:
 
     def report(self, event: Event) -> None:
         """Take note of what a worker is at."""
-        if event.stage == "done":
-            self._done += self._weight(event.job, event.round)
+        if event.stage == "done" and (event.round > 0 or event.job.kind == "full-data"):
+            self._credit(event.job)
         if self._bar is not None:
             name = "reference" if event.job.strategy == FULL_DATA else event.job.strategy
-            text = f"{self._ended}/{len(self._jobs)} · {name} · seed {event.job.seed} · round {event.round} · {event.stage}"
+            text = f"{self._ended}/{len(self._weights)} · {name} · seed {event.job.seed} · round {event.round} · {event.stage}"
             self._bar.update(self._task, completed=self._done, description=text, left=self._time_left())
 
     def ended(self, outcome: Outcome) -> None:
         """Take note of a finished or failed job."""
         self._ended += 1
+        self._credit(outcome.job, all_of_it=True)
         state = "failed" if outcome.error else "done"
         if self._bar is None:
             print(
-                f"[{self._ended}/{len(self._jobs)}] {outcome.job.title}: {state} in {outcome.seconds:.0f} s{self._time_left(', ')}",
+                f"[{self._ended}/{len(self._weights)}] {outcome.job.title}: {state} in {outcome.seconds:.0f} s{self._time_left(', ')}",
                 flush=True,
             )
 

@@ -4,34 +4,42 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from harness.acquisition import QueryRules, Tally
 from harness.bench import Clock, Job
 from harness.config import ExperimentSpec
+from harness.data.annotators import ErringOracle, Slips
 from harness.data.cityscapes import ClickOracle, Split
 from harness.data.source import open_splits
 from harness.errors import InputError
-from harness.loop import FULL_DATA, Schedule
+from harness.loop import Schedule
 from harness.networks import NetworkStore
-from harness.protocols import ImageSizes, RunWriter, Strategy
+from harness.protocols import ImageSizes, RunWriter, Strategy, Trainer
 from harness.provenance import Provenance
-from harness.results import SCHEMA_VERSION, RunFolder, RunInfo, run_path
+from harness.results import SCHEMA_VERSION, TRAINER_VERSION, RunFolder, RunInfo, run_path
 from harness.types import RoundRecord
+
+WORK_FOLDER = ".harness-work"
+"""Below an output folder: networks and maps of a board that is not finished."""
 
 _SMALLEST_FREE_BYTES = 1 << 28
 
 
-def check_sizes(spec: ExperimentSpec, sizes: ImageSizes) -> None:
+def check_sizes(spec: ExperimentSpec, sizes: ImageSizes, n_classes: int) -> None:
     """Refuse a protocol that the data cannot hold: before anything is trained.
 
     Raises:
-        InputError: a window larger than the image, or more images asked for than there are.
+        InputError: a window larger than the image, more images asked for than there are, or a head with another number of classes.
     """
     smallest = min(min(size) for size in sizes.values())
     if spec.harness.window > smallest:
         raise InputError(f"harness.window is {spec.harness.window}; allowed: at most {smallest}, the smallest side of an image")
+    if spec.model.get("decode_head", {}).get("num_classes") != n_classes:
+        raise InputError(
+            f"model.decode_head.num_classes is {spec.model.get('decode_head', {}).get('num_classes')}; allowed: {n_classes}, the classes of the data"
+        )
     asked = spec.harness.seed_images + spec.harness.rounds * spec.harness.images_per_round
     if asked > len(sizes):
         raise InputError(
@@ -71,25 +79,23 @@ class BenchWorkshop:
             raise InputError(f"{self.out}: less than {_SMALLEST_FREE_BYTES >> 20} MiB of disk space left; allowed: more, or another --out")
         strategy = self.strategies.get(job.strategy)
         folder = RunFolder(run_path(self.out, job.strategy, job.seed))
-        base = self.info
-        info = RunInfo(
-            schema_version=base.schema_version,
+        self.networks.owner = f"{job.strategy}-seed-{job.seed}"
+        info = replace(
+            self.info,
             strategy=job.strategy,
             equation=strategy.equation if strategy else "every label of the pool",
             is_bound=strategy.is_bound if strategy else False,
             seed=job.seed,
-            data_fingerprint=base.data_fingerprint,
-            totals=base.totals,
-            train_images=base.train_images,
-            train_px=base.train_px,
-            val_images=base.val_images,
-            config_sha256=base.config_sha256,
-            config=base.config,
-            provenance=base.provenance,
         )
         finished = folder.open(info)
         folder.clear_failure()
         return finished, _TimedWriter(folder, self.clock)
+
+    def keep_timings(self, job: Job, seconds: dict[str, float]) -> None:
+        """Keep the seconds of work that no single run owns, in a folder of its own."""
+        folder = RunFolder(run_path(self.out, job.strategy, job.seed))
+        folder.path.mkdir(parents=True, exist_ok=True)
+        folder.append_timings(0, seconds)
 
     def record_failure(self, job: Job, text: str) -> None:
         """Keep a traceback beside the run, if the disk still takes it."""
@@ -126,22 +132,19 @@ def info_template(spec: ExperimentSpec, train: Split, val: Split, provenance: Pr
         config_sha256=spec.digest(),
         config=spec.model_dump(mode="json", exclude={"device": True, "data": {"root"}}),
         provenance=provenance,
+        device=spec.device,
+        trainer_version=TRAINER_VERSION,
+        simulated_clicks=train.simulated_clicks,
+        class_names=list(train.class_names),
     )
 
 
-def build_workshop(spec: ExperimentSpec, identities: Sequence[str], out: Path, provenance: Provenance, threads: int) -> BenchWorkshop:
-    """Build the workshop of this process."""
-    import torch
-
-    torch.set_num_threads(threads)
-    torch.use_deterministic_algorithms(spec.device == "cpu")
-
-    import strategies
+def build_trainer(spec: ExperimentSpec, train: Split, val: Split) -> Trainer:
+    """Build the trainer, and with it the model once: a bad config is refused here."""
     from harness.segmentor.cost_head import CostRecipe
     from harness.segmentor.crops import CropRecipe
     from harness.segmentor.trainer import Recipe, SegmentorTrainer
 
-    train, val = open_splits(spec.data)
     training = spec.training
     recipe = Recipe(
         model=spec.model,
@@ -155,23 +158,34 @@ def build_workshop(spec: ExperimentSpec, identities: Sequence[str], out: Path, p
         batch_size=training.batch_size,
         class_weights=training.class_weights,
     )
-    trainer = SegmentorTrainer(recipe, train_split=train, val_split=val, window_px=spec.harness.window, device=spec.device)
+    return SegmentorTrainer(recipe, train_split=train, val_split=val, window_px=spec.harness.window, device=spec.device)
+
+
+def build_workshop(spec: ExperimentSpec, identities: Sequence[str], out: Path, provenance: Provenance) -> BenchWorkshop:
+    """Build the workshop of this process."""
+    import torch
+
+    import strategies
+
+    torch.set_num_threads(provenance.threads)
+    torch.use_deterministic_algorithms(spec.device == "cpu")
+    train, val = open_splits(spec.data)
+    slips = Slips(**spec.annotator.model_dump())
     clock, tally = Clock(), Tally()
     info = info_template(spec, train, val, provenance)
     rules = rules_of(spec)
-    store_key = f"{info.data_fingerprint} {rules} {spec.device}"
+    store_key = f"{info.data_fingerprint} {rules} {slips} {spec.device}"
     return BenchWorkshop(
         out=out,
-        oracle=ClickOracle(train),
+        oracle=ErringOracle(train, slips) if slips.any else ClickOracle(train),
         sizes=train.index.sizes,
         schedule=schedule_of(spec),
         rules=rules,
         strategies={strategy.name: strategy for strategy in map(strategies.make, identities)},
-        networks=NetworkStore(trainer, out / "work", data_fingerprint=store_key, stage=clock.stage, tally=tally),
+        networks=NetworkStore(
+            build_trainer(spec, train, val), out / WORK_FOLDER, data_fingerprint=store_key, stage=clock.stage, tally=tally
+        ),
         clock=clock,
         tally=tally,
         info=info,
     )
-
-
-__all__ = ["FULL_DATA", "BenchWorkshop", "build_workshop", "check_sizes", "info_template", "rules_of", "schedule_of"]

@@ -8,9 +8,10 @@ from pathlib import Path
 
 from harness.errors import InputError
 from harness.loop import FULL_DATA
-from harness.results import Run, find_runs, read_run, read_timings
+from harness.results import Run, find_runs, read_run
 from harness.scoring import aubc, mean_iou, share_at
 from harness.statistics import mean_std, signal_to_noise
+from harness.types import ClickSeconds
 
 REFERENCE_SHARE = 0.95
 NOISE_STRATEGY = "random-region"
@@ -25,6 +26,7 @@ class RunCurve:
     cost_a: list[float]
     cost_b: list[float]
     polygon_clicks: list[int]
+    seconds: list[float]
     miou: list[float]
 
     def over_pixels(self) -> list[tuple[float, float]]:
@@ -46,7 +48,7 @@ class Spread:
 
 @dataclass(frozen=True, slots=True)
 class Crossing:
-    """The share at which 95 % of the full-data mIoU is reached: the mean over the seeds that do, or censored.
+    """The share at which 95 % of the full-data mIoU is reached: the mean over the seeds if all do, else censored.
 
     value: None where not every seed reaches it. beyond: the smallest share up to which a seed was followed in vain.
     """
@@ -69,6 +71,7 @@ class Row:
     cost_b: list[Spread]
     cost_a: Spread
     polygon_clicks: Spread
+    hours: Spread
     share_of_full: Spread | None
     p95: Crossing | None
     c95: Crossing | None
@@ -79,76 +82,91 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Board:
-    """All rows by falling AUBC over clicks, bounds last; and what must be said beside them."""
+    """All rows by falling AUBC over clicks, bounds last; what the notes beside them are made from."""
 
     name: str
     rows: list[Row]
     full_data: list[float]
     threshold: float | None
-    pixel_shares: list[float]
+    budget_shares: list[float]
     signal_to_noise: float | None
-    notes: list[str]
+    groups: dict[str, list[Run]]
+    references: list[Run]
+    unfinished: list[str]
+
+    @property
+    def any_run(self) -> Run:
+        """One run, for what all have in common."""
+        return next(iter(self.groups.values()))[0]
 
 
 def build_board(out: Path) -> Board:
-    """Read all finished rounds below ``out``.
+    """Read all runs below ``out``; those with missing rounds are left out, since a table compares equal budgets only.
 
     Raises:
-        InputError: no run, or runs of different data or configurations in one folder.
+        InputError: no finished run, or runs of different boards in one folder.
     """
-    runs = [read_run(path) for path in find_runs(out)]
-    runs = [run for run in runs if run.rounds]
-    groups: dict[str, list[Run]] = defaultdict(list)
-    for run in runs:
-        groups[run.info.strategy].append(run)
-    references = groups.pop(FULL_DATA, [])
-    if not groups:
-        raise InputError(f"{out}: no finished round; allowed: a folder that harness bench wrote")
+    runs = [run for run in map(read_run, find_runs(out)) if run.rounds]
     _check_same_board(out, runs)
+    references = [run for run in runs if run.info.strategy == FULL_DATA]
+    groups, unfinished = _group([run for run in runs if run.info.strategy != FULL_DATA])
+    if not groups:
+        raise InputError(f"{out}: no finished run; allowed: a folder where harness bench has finished at least one")
     full = [mean_iou(run.rounds[0].areas) for run in references]
     threshold = REFERENCE_SHARE * sum(full) / len(full) if full else None
-    complete = _complete_rounds(groups)
-    rows = [_row(group, complete, threshold, full) for group in groups.values()]
-    rows.sort(key=lambda row: (row.is_bound, -row.aubc_clicks.mean, row.strategy))
-    noise = next((row for row in rows if row.strategy == NOISE_STRATEGY), rows[0])
-    ratio = (
-        signal_to_noise(full, [curve.miou[0] for curve in noise.curves], [curve.miou[-1] for curve in noise.curves])
-        if noise.strategy == NOISE_STRATEGY
-        else None
+    rows = sorted(
+        (_row(group, threshold, full) for group in groups.values()), key=lambda row: (row.is_bound, -row.aubc_clicks.mean, row.strategy)
     )
-    any_run = next(iter(groups.values()))[0]
+    noise = [curve for row in rows if row.strategy == NOISE_STRATEGY for curve in row.curves]
+    some_run = next(iter(groups.values()))[0]
     return Board(
-        name=str(any_run.info.config.get("name", "board")),
+        name=str(some_run.info.config.get("name", "board")),
         rows=rows,
         full_data=full,
         threshold=threshold,
-        pixel_shares=rows[0].curves[0].pixel_share,
-        signal_to_noise=ratio,
-        notes=_notes(out, groups, references, full, threshold, ratio, complete),
+        budget_shares=_budget_shares(some_run),
+        signal_to_noise=signal_to_noise(full, [curve.miou[0] for curve in noise], [curve.miou[-1] for curve in noise]),
+        groups=groups,
+        references=references,
+        unfinished=unfinished,
     )
 
 
 def _check_same_board(out: Path, runs: list[Run]) -> None:
-    for what in ("config_sha256", "data_fingerprint"):
-        values = {getattr(run.info, what) for run in runs}
+    for what in runs[0].info.board if runs else ():
+        values = {run.info.board[what] for run in runs}
         if len(values) > 1:
             raise InputError(f"{out}: its runs have {len(values)} different values of {what}; allowed: one board per folder")
 
 
-def _complete_rounds(groups: dict[str, list[Run]]) -> int:
-    """Return how many rounds every run has finished: a table compares equal budgets only."""
-    return min(len(run.rounds) for group in groups.values() for run in group)
+def _group(runs: list[Run]) -> tuple[dict[str, list[Run]], list[str]]:
+    """Group finished runs by strategy; name those that are not finished."""
+    groups: dict[str, list[Run]] = defaultdict(list)
+    unfinished = []
+    for run in sorted(runs, key=lambda run: (run.info.strategy, run.info.seed)):
+        wanted = int(run.info.config["harness"]["rounds"]) + 1
+        if len(run.rounds) < wanted:
+            unfinished.append(f"{run.info.strategy} seed {run.info.seed} ({len(run.rounds)} of {wanted} rounds)")
+        else:
+            groups[run.info.strategy].append(run)
+    return dict(groups), unfinished
 
 
-def _curve(run: Run, rounds: int) -> RunCurve:
-    info, kept = run.info, run.rounds[:rounds]
+def _budget_shares(run: Run) -> list[float]:
+    return [record.budget_px / run.info.train_px for record in run.rounds]
+
+
+def _curve(run: Run) -> RunCurve:
+    info = run.info
+    model = ClickSeconds(**info.config.get("seconds_per_click", {}))
     return RunCurve(
         info.seed,
-        [record.labelled_px / info.train_px for record in kept],
-        [info.totals.cost_a(record.clicks) for record in kept],
-        [info.totals.cost_b(record.clicks) for record in kept],
-        [record.clicks.polygon for record in kept],
-        [mean_iou(record.areas) for record in kept],
+        [record.labelled_px / info.train_px for record in run.rounds],
+        [info.totals.cost_a(record.clicks) for record in run.rounds],
+        [info.totals.cost_b(record.clicks) for record in run.rounds],
+        [record.clicks.polygon for record in run.rounds],
+        [model.seconds(record.clicks) for record in run.rounds],
+        [mean_iou(record.areas) for record in run.rounds],
     )
 
 
@@ -156,28 +174,35 @@ def _spread(values: list[float]) -> Spread:
     return Spread(*mean_std(values))
 
 
-def _row(group: list[Run], rounds: int, threshold: float | None, full: list[float]) -> Row:
-    curves = [_curve(run, rounds) for run in sorted(group, key=lambda run: run.info.seed)]
-    end = curves[0].pixel_share[-1]
+def _row(group: list[Run], threshold: float | None, full: list[float]) -> Row:
+    curves = [_curve(run) for run in group]
+    end = _budget_shares(group[0])[-1]
+    rounds = range(len(group[0].rounds))
     full_mean = sum(full) / len(full) if full else None
-    last_quality = [run.rounds[rounds - 2 if rounds > 1 else 0].cost_quality for run in group]
-    rho = [quality.spearman for quality in last_quality if quality is not None and quality.spearman is not None]
     return Row(
         strategy=group[0].info.strategy,
         equation=group[0].info.equation,
         is_bound=group[0].info.is_bound,
         curves=curves,
-        miou=[_spread([curve.miou[number] for curve in curves]) for number in range(rounds)],
-        cost_b=[_spread([curve.cost_b[number] for curve in curves]) for number in range(rounds)],
+        miou=[_spread([curve.miou[number] for curve in curves]) for number in rounds],
+        cost_b=[_spread([curve.cost_b[number] for curve in curves]) for number in rounds],
         cost_a=_spread([curve.cost_a[-1] for curve in curves]),
         polygon_clicks=_spread([float(curve.polygon_clicks[-1]) for curve in curves]),
+        hours=_spread([curve.seconds[-1] / 3600 for curve in curves]),
         share_of_full=_spread([curve.miou[-1] / full_mean for curve in curves]) if full_mean else None,
         p95=_crossing([curve.over_pixels() for curve in curves], threshold),
         c95=_crossing([curve.over_clicks() for curve in curves], threshold),
-        aubc_pixels=_spread([aubc(curve.over_pixels()) for curve in curves]),
+        aubc_pixels=_spread([aubc(curve.over_pixels(), stop=max(end, curve.pixel_share[0])) for curve in curves]),
         aubc_clicks=_spread([aubc(curve.over_clicks(), stop=max(end, curve.cost_b[0])) for curve in curves]),
-        cost_spearman=_spread(rho) if rho else None,
+        cost_spearman=_cost_spearman(group),
     )
+
+
+def _cost_spearman(group: list[Run]) -> Spread | None:
+    """Return how well the cost network ordered validation windows when it was last used."""
+    qualities = [record.cost_quality for run in group for record in run.rounds[-2:-1]]
+    values = [quality.spearman for quality in qualities if quality is not None and quality.spearman is not None]
+    return _spread(values) if values else None
 
 
 def _crossing(curves: list[list[tuple[float, float]]], threshold: float | None) -> Crossing | None:
@@ -190,66 +215,3 @@ def _crossing(curves: list[list[tuple[float, float]]], threshold: float | None) 
         return Crossing(sum(reached) / len(reached), None, len(reached), len(shares))
     followed = [curve[-1][0] for curve, share in zip(curves, shares, strict=True) if share is None]
     return Crossing(None, min(followed), len(reached), len(shares))
-
-
-def _notes(
-    out: Path,
-    groups: dict[str, list[Run]],
-    references: list[Run],
-    full: list[float],
-    threshold: float | None,
-    ratio: float | None,
-    complete: int,
-) -> list[str]:
-    seeds = sorted({run.info.seed for group in groups.values() for run in group})
-    info = next(iter(groups.values()))[0].info
-    notes = []
-    if full:
-        mean, std = mean_std(full)
-        notes.append(
-            f"Full-data reference: mIoU {100 * mean:.1f}{f' ± {100 * std:.1f}' if std is not None else ''} ({len(full)} seeds); p95 and c95 are taken at {100 * (threshold or 0):.1f}."
-        )
-    else:
-        notes.append("No full-data reference yet: p95 and c95 are unknown.")
-    if ratio is not None:
-        judgement = "the board can separate strategies" if ratio >= 6 else "too low to separate strategies: read no ranking into this board"
-        notes.append(
-            f"Signal-to-noise: {ratio:.1f} = (full-data mIoU - seed-set mIoU) / std of {NOISE_STRATEGY} over seeds at the last round; {judgement}."
-        )
-    else:
-        notes.append(f"Signal-to-noise: unknown; it needs {NOISE_STRATEGY} with two seeds or more, and the full-data reference.")
-    uneven = sorted(name for name, group in groups.items() if len({run.info.seed for run in group}) < len(seeds))
-    if uneven:
-        notes.append(f"Not every strategy has every seed: {', '.join(uneven)}. Compare with care.")
-    shortfall = [
-        run.info.strategy
-        for group in groups.values()
-        for run in group
-        for record in run.rounds
-        if record.budget_px - record.labelled_px >= record.query[0].region.area_px
-    ]
-    if shortfall:
-        notes.append(f"Ran out of candidates before the budget: {', '.join(sorted(set(shortfall)))}.")
-    notes.append(
-        f"Seeds {', '.join(map(str, seeds))}; {complete} rounds; clicks as cost_B = (c_p + c_i + c_b) / C_p with C_p = {info.totals.polygon}; order: AUBC over clicks, not a test of significance."
-    )
-    notes.append(_provenance_note(out, references, groups))
-    return notes
-
-
-def _provenance_note(out: Path, references: list[Run], groups: dict[str, list[Run]]) -> str:
-    runs = [*references, *(run for group in groups.values() for run in group)]
-    seconds: dict[str, float] = defaultdict(float)
-    for path in find_runs(out):
-        for row in read_timings(path):
-            for stage, value in row.items():
-                if stage != "round":
-                    seconds[stage] += value
-    total = sum(seconds.values())
-    info = runs[0].info
-    commits = sorted({(run.info.provenance.commit or "unknown")[:10] + ("+changes" if run.info.provenance.dirty else "") for run in runs})
-    share = f", {100 * seconds.get('training', 0.0) / total:.0f} % of it training" if total else ""
-    return (
-        f"Config {info.config_sha256[:12]}, data {info.data_fingerprint[:12]}, commit {', '.join(commits)}, torch {info.provenance.versions.get('torch', '?')}, "
-        f"{info.provenance.machine}; {total / 3600:.2f} hours of work in runs{share}."
-    )

@@ -30,7 +30,8 @@ def draw_curves(board: Board, path: Path) -> None:
         }
         mean = np.array([spread.mean for spread in row.miou]) * 100
         std = np.array([spread.std or 0.0 for spread in row.miou]) * 100
-        for axes, shares in ((left, board.pixel_shares), (right, [spread.mean for spread in row.cost_b])):
+        pixels = np.mean([curve.pixel_share for curve in row.curves], axis=0).tolist()
+        for axes, shares in ((left, pixels), (right, [spread.mean for spread in row.cost_b])):
             x = np.array(shares) * 100
             axes.plot(x, mean, label=row.strategy + (" (bound)" if row.is_bound else ""), **style)
             axes.fill_between(x, mean - std, mean + std, color=style["color"], alpha=0.08, linewidth=0)

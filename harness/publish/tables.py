@@ -23,7 +23,8 @@ def _crossing(crossing: Crossing | None) -> str:
         return "-"
     if crossing.value is not None:
         return f"{100 * crossing.value:.1f}"
-    return f"> {100 * (crossing.beyond or 0.0):.1f}"
+    partly = f" ({crossing.reached}/{crossing.seeds})" if crossing.reached else ""
+    return f"> {100 * (crossing.beyond or 0.0):.1f}{partly}"
 
 
 def _cells(row: Row) -> list[str]:
@@ -33,6 +34,7 @@ def _cells(row: Row) -> list[str]:
         *[_percent(value) for value in row.miou],
         _percent(row.share_of_full),
         _percent(row.cost_b[-1]),
+        f"{row.hours.mean:.1f}",
         _crossing(row.p95),
         _crossing(row.c95),
         _percent(row.aubc_pixels),
@@ -41,22 +43,22 @@ def _cells(row: Row) -> list[str]:
 
 
 def _header(board: Board) -> list[str]:
-    budgets = [f"mIoU at {100 * share:.1f} % px" for share in board.pixel_shares]
-    return ["strategy", *budgets, "% of full", "clicks % (B)", "p95 %", "c95 % (B)", "AUBC px", "AUBC clicks"]
+    budgets = [f"mIoU at {100 * share:.1f} % px" for share in board.budget_shares]
+    return ["strategy", *budgets, "% of full", "clicks % (B)", "hours", "p95 %", "c95 % (B)", "AUBC px", "AUBC clicks"]
 
 
-def to_markdown(board: Board, path: Path) -> None:
+def to_markdown(board: Board, beside: list[str], path: Path) -> None:
     """Write the table and its notes."""
     header = _header(board)
     lines = [
         f"# Leaderboard: {board.name}",
         "",
-        "All figures in percent; mean ± standard deviation over seeds. Bounds use what no annotator could know and have no place in the order.",
+        "Figures in percent (hours: annotation time by the configured seconds per click); mean ± standard deviation over seeds. Bounds use what no annotator could know and have no place in the order.",
         "",
     ]
     lines += ["| " + " | ".join(header) + " |", "|" + "---|" * len(header)]
     lines += ["| " + " | ".join(_cells(row)) + " |" for row in board.rows]
-    lines += ["", *[f"- {note}" for note in board.notes], "", "![mIoU over pixels and over clicks](leaderboard.png)", ""]
+    lines += ["", *[f"- {note}" for note in beside], "", "![mIoU over pixels and over clicks](leaderboard.png)", ""]
     write_text(path, "\n".join(lines))
 
 
@@ -67,7 +69,7 @@ def to_csv(board: Board, path: Path) -> None:
             "strategy": row.strategy,
             "bound": row.is_bound,
             "round": number,
-            "pixel_share": row.curves[0].pixel_share[number],
+            "pixel_share": sum(curve.pixel_share[number] for curve in row.curves) / len(row.curves),
             "cost_b": row.cost_b[number].mean,
             "cost_b_std": row.cost_b[number].std,
             "miou": row.miou[number].mean,
@@ -75,11 +77,14 @@ def to_csv(board: Board, path: Path) -> None:
             "seeds": len(row.curves),
             "p95": row.p95.value if row.p95 else None,
             "p95_beyond": row.p95.beyond if row.p95 else None,
+            "p95_reached": row.p95.reached if row.p95 else None,
             "c95": row.c95.value if row.c95 else None,
             "c95_beyond": row.c95.beyond if row.c95 else None,
+            "c95_reached": row.c95.reached if row.c95 else None,
             "aubc_pixels": row.aubc_pixels.mean,
             "aubc_clicks": row.aubc_clicks.mean,
             "cost_a_last": row.cost_a.mean,
+            "hours_last": row.hours.mean,
             "polygon_clicks_last": row.polygon_clicks.mean,
             "cost_spearman": row.cost_spearman.mean if row.cost_spearman else None,
         }

@@ -98,7 +98,7 @@ def draw_weights(model: nn.Module, seed: int) -> None:
                 std = 0.01 if "score" in name or "conv_seg" in name else math.sqrt(2.0 / fan_out)
                 parameter.copy_(torch.randn(parameter.shape, generator=generator) * std)
             else:
-                parameter.fill_(1.0 if name.endswith("bn.weight") else 0.0)
+                parameter.fill_(1.0 if name.endswith(".weight") else 0.0)
 
 
 class HeadState(NamedTuple):

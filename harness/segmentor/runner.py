@@ -57,6 +57,10 @@ class QuietRunner(Runner):  # type: ignore[misc]
         """Return a visualizer that does nothing."""
         return _NoVisualizer()
 
+    def wrap_model(self, _config: Any, model: nn.Module) -> nn.Module:
+        """Leave the model on the device where it is; mmengine would move it to any GPU it finds."""
+        return model
+
     def dump_config(self) -> None:
         """Write nothing."""
 
@@ -65,6 +69,12 @@ class QuietRunner(Runner):  # type: ignore[misc]
 
     def _init_model_weights(self) -> None:
         """Keep the weights that were drawn from the seed."""
+
+
+def _with_length(scheduler: dict[str, Any], steps: int) -> dict[str, Any]:
+    """Give a schedule the training's length, unless the config gives it one."""
+    key = "total_steps" if scheduler["type"] == "OneCycleLR" else "end"
+    return {key: steps, **scheduler, "by_epoch": False}
 
 
 def train(
@@ -78,15 +88,12 @@ def train(
 ) -> None:
     """Train a model in place for a number of steps.
 
-    Schedules that need their own length (``OneCycleLR``, ``PolyLR``) get it here.
+    A schedule whose config names no length (``total_steps`` or ``end``) spans the whole training.
 
     Raises:
         RunError: the loss is NaN or infinite.
     """
-    schedulers = [
-        {**item, **({"total_steps": steps} if item["type"] == "OneCycleLR" else {"end": steps}), "by_epoch": False}
-        for item in param_scheduler
-    ]
+    schedulers = [_with_length(item, steps) for item in param_scheduler]
     name = f"harness-{os.getpid()}-{next(_NAMES)}"
     with tempfile.TemporaryDirectory(prefix="harness-") as folder:
         runner = QuietRunner(

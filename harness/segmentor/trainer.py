@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 import torch
 from mmengine.dataset import pseudo_collate
-from mmengine.registry import init_default_scope
+from mmengine.optim import build_optim_wrapper
+from mmengine.registry import PARAM_SCHEDULERS, init_default_scope
 from mmseg.registry import MODELS
 from torch import Tensor
 from torch.utils.data import DataLoader
@@ -21,15 +22,13 @@ from torch.utils.data import DataLoader
 from harness.data.cityscapes import Split
 from harness.errors import InputError, RunError
 from harness.pool import LabelledPool
+from harness.results import TRAINER_VERSION
 from harness.seeds import Purpose, generator, sequence, torch_seed
 from harness.segmentor import fcn8s
 from harness.segmentor.cost_head import CostHead, CostRecipe, cell_features, click_density, per_cell, train_cost_head
 from harness.segmentor.crops import CropRecipe, LabelledCrops, blank_sample
 from harness.segmentor.network import TrainedNetwork
 from harness.segmentor.runner import train
-
-CODE_VERSION = 1
-"""Raise it when the same recipe would train other weights: trainings of older code are then not reused."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +56,7 @@ class Recipe:
 
     def digest(self) -> str:
         """Identify the recipe."""
-        document = {"code": CODE_VERSION, **asdict(self)}
+        document = {"code": TRAINER_VERSION, **asdict(self)}
         return hashlib.sha256(json.dumps(document, sort_keys=True, default=str).encode()).hexdigest()
 
 
@@ -69,14 +68,14 @@ class SegmentorTrainer:
         self._window_px, self._device = window_px, torch.device(device)
         self.recipe = recipe.digest()
         init_default_scope("mmseg")
-        self._build(None)
+        check_optimizer(self._build(None), recipe.optim_wrapper, recipe.param_scheduler)
 
     def _build(self, class_weight: list[float] | None) -> Any:
         config = copy.deepcopy(self._recipe.model)
-        if class_weight is not None:
-            config["decode_head"]["loss_decode"]["class_weight"] = class_weight
-        config["data_preprocessor"]["size"] = (self._recipe.crop.height, self._recipe.crop.width)
         try:
+            if class_weight is not None:
+                config["decode_head"]["loss_decode"]["class_weight"] = class_weight
+            config["data_preprocessor"]["size"] = (self._recipe.crop.height, self._recipe.crop.width)
             return MODELS.build(config)
         except InputError:
             raise
@@ -157,6 +156,26 @@ class SegmentorTrainer:
         return self._network(model, cost_head, seed, round_number)
 
 
+_LONGEST_TIMING_S = 20.0
+
+
+def check_optimizer(model: Any, optim_wrapper: dict[str, Any], param_scheduler: list[dict[str, Any]]) -> None:
+    """Refuse, before anything is trained, an optimizer that cannot be built or a schedule that is not known.
+
+    Raises:
+        InputError: one line that names the block.
+    """
+    try:
+        build_optim_wrapper(model, copy.deepcopy(optim_wrapper))
+    except (TypeError, KeyError, ValueError, AssertionError) as error:
+        raise InputError(f"the config's optim_wrapper cannot be built: {' '.join(str(error).split())}") from error
+    for item in param_scheduler:
+        if PARAM_SCHEDULERS.get(item.get("type", "")) is None:
+            raise InputError(
+                f"the config's param_scheduler has the type {item.get('type')!r}; allowed: a schedule of mmengine, such as OneCycleLR"
+            )
+
+
 def time_steps(model: dict[str, Any], *, batch_size: int, crop: tuple[int, int], steps: int = 8) -> float:
     """Return the median seconds of a training step on this machine: forward, backward, no update."""
     init_default_scope("mmseg")
@@ -173,4 +192,6 @@ def time_steps(model: dict[str, Any], *, batch_size: int, crop: tuple[int, int],
         data = network.data_preprocessor(batch, True)
         sum(network(**data, mode="loss").values()).backward()
         seconds.append(time.monotonic() - start)
-    return float(np.median(seconds[2:]))
+        if sum(seconds) > _LONGEST_TIMING_S:
+            break
+    return float(np.median(seconds[len(seconds) // 4 :]))

@@ -274,7 +274,7 @@ def test_a_nan_in_a_map_names_the_image():
             prediction = super().predict(image_id, n_passes)
             return Prediction(iter([next(prediction.passes) * (math.nan if image_id == "img_03" else 1.0)]), prediction.cost_map)
 
-    with pytest.raises(RunError, match="image img_03: entropy-1-window map"):
+    with pytest.raises(RunError, match=r"image img_03: strategies\.measures\.entropy-1-window map"):
         acquire(
             strategies.make("entropy-region"),
             600,

@@ -100,7 +100,7 @@ def test_another_configuration_in_the_same_folder_is_refused(board, harness, tin
     before = rounds(harness.folder / "out")
     done = harness("bench", "--strategies", "random-region", "--config", str(other))
     assert done.returncode == 2
-    assert "another configuration" in done.stderr
+    assert "another board (config_sha256)" in done.stderr
     assert rounds(harness.folder / "out") == before
 
 
@@ -108,8 +108,62 @@ def test_overwrite_runs_again(board, harness, tiny_config):
     shutil.copytree(board / "out", harness.folder / "out")
     done = harness("bench", "--strategies", "entropy-image", "--config", str(tiny_config), "--overwrite", "--workers", "1")
     assert done.returncode == 0, done.stderr
-    assert "6 asked for" in done.stdout
+    assert "trainings: 6 asked for, 6 run" in done.stdout
     assert rounds(harness.folder / "out") == rounds(board / "out")
+
+
+def test_overwriting_with_another_configuration_replaces_the_references_too(board, harness, tiny_config):
+    shutil.copytree(board / "out", harness.folder / "out")
+    other = harness.folder / "other.py"
+    other.write_text(tiny_config.read_text().replace("steps=6", "steps=7"))
+    partly = harness("bench", "--strategies", "random-region", "--config", str(other), "--overwrite", "--workers", "1")
+    assert partly.returncode == 2
+    assert "with all of its strategies and seeds" in partly.stderr
+    assert rounds(harness.folder / "out") == rounds(board / "out")
+    whole = harness(
+        "bench",
+        "--strategies",
+        "random-region,cereals-g2-vote-entropy,entropy-image",
+        "--config",
+        str(other),
+        "--overwrite",
+        "--workers",
+        "1",
+    )
+    assert whole.returncode == 0, whole.stderr
+    assert "Full-data reference" in whole.stdout
+
+
+def test_bad_input_that_a_worker_finds_is_one_line(harness, tiny_config):
+    config = harness.folder / "typo.py"
+    config.write_text(tiny_config.read_text() + "model = dict(backbone=dict(widht=1))\n")
+    done = harness("bench", "--strategies", "random-region", "--config", str(config), "--workers", "2")
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
+    assert "cannot be built" in done.stderr
+
+
+def test_the_users_own_files_in_the_output_folder_stay(board, harness, tiny_config):
+    shutil.copytree(board / "out", harness.folder / "out")
+    (harness.folder / "out" / "work").mkdir()
+    (harness.folder / "out" / "work" / "thesis.tex").write_text("mine")
+    assert harness("bench", "--strategies", "entropy-image", "--config", str(tiny_config)).returncode == 0
+    assert (harness.folder / "out" / "work" / "thesis.tex").read_text() == "mine"
+
+
+def test_equal_runs_at_the_same_time_do_not_disturb_each_other(harness, tiny_config):
+    """alpha = 1 asks exactly what entropy-region asks: the same networks, in two workers at once."""
+    done = harness(
+        "bench",
+        "--strategies",
+        "entropy-region,cereals-g3-entropy[alpha=1]",
+        "--config",
+        str(tiny_config),
+        "--seeds",
+        "0",
+        "--workers",
+        "2",
+    )
+    assert done.returncode == 0, done.stderr
 
 
 def test_a_dry_run_says_what_would_happen_and_does_nothing(harness, tiny_config):
@@ -142,10 +196,10 @@ def test_a_failing_run_is_recorded_and_the_others_go_on(harness, tiny_config):
         (["bench", "--strategies", "all", "--workers", "0"], "--workers is 0"),
         (["bench", "--strategies", "all", "--device", "tpu"], "--device is 'tpu'"),
         (["bench", "--strategies", "all", "--config", "missing.py"], "no such file"),
-        (["bench", "--strategies", "all", "--config", "cityscapes"], "no such file"),
+        (["bench", "--strategies", "all", "--config", "cityscapes"], "--data-root DIR"),
         (["bench"], "Missing option"),
         (["bench", "--strategy", "all"], "No such option"),
-        (["publish", "--runs", "nowhere"], "no finished round"),
+        (["publish", "--runs", "nowhere"], "no finished run"),
         (["data", "make", "--out", "x", "--size", "12"], "--size is '12'"),
         (["data", "make", "--out", "x", "--pack", "roads"], "allowed: streets"),
         (["data", "check", "--data-root", "nowhere"], "no folder leftImg8bit/train"),
@@ -169,12 +223,12 @@ def test_a_window_larger_than_the_image(harness, tiny_config):
 
 def test_a_full_disk_is_said_in_one_line(harness, tiny_config, monkeypatch):
     """No space: the engine's own answer, with the operating system's error injected where a round is written."""
+    from harness.acquisition import Tally
     from harness.bench import Clock, Job, execute
-    from harness.types import Clicks  # noqa: F401
 
     class Full:
         clock = Clock()
-        tally = __import__("harness.acquisition", fromlist=["Tally"]).Tally()
+        tally = Tally()
 
         def open_run(self, job):
             raise OSError(errno.ENOSPC, "No space left on device", "out/runs")

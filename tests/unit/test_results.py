@@ -101,6 +101,22 @@ def test_another_configuration_is_refused(folder):
     assert folder.open(info(provenance=replace(collect(1), commit="other"))) == []
 
 
+def test_a_board_is_told_by_config_data_device_and_trainer():
+    base = info().board
+    for change in ({"config_sha256": "x"}, {"data_fingerprint": "x"}, {"device": "cuda"}, {"trainer_version": 2}):
+        assert info(**change).board != base
+    assert info(seed=5, strategy="other").board == base
+
+
+def test_leftovers_of_a_half_deleted_run_are_not_continued(folder):
+    folder.open(info())
+    folder.append(record(0))
+    (folder.path / "run.json").unlink()
+    assert folder.open(info()) == []
+    folder.append(record(0))
+    assert read_run(folder.path).rounds == [record(0)]
+
+
 def test_a_newer_schema_is_refused(folder):
     folder.open(info())
     file = folder.path / "run.json"

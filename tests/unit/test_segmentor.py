@@ -51,17 +51,14 @@ def test_logits_lie_at_stride_8_for_any_size():
 
 
 def test_the_receptive_field_is_404_px():
-    """From conv1 to fc6: 13 convolutions of 3x3, 5 poolings, one 7x7 (FCN paper, table 1: 404 px)."""
+    """Walked over the built modules, in the order in which they run (FCN paper, table 1: 404 px)."""
     field, jump = 1, 1
-    for repeats in (2, 2, 3, 3, 3):
-        field += repeats * 2 * jump
-        field += jump
-        jump *= 2
-    field += (7 - 1) * jump
-    assert field == 404
-    classifier = head()
-    assert classifier.fc6.kernel_size == (7, 7)
-    assert classifier.fc7.kernel_size == (1, 1)
+    layers = [*VGG16(width=1 / 64).modules(), head().fc6, head().fc7]
+    for layer in layers:
+        if isinstance(layer, torch.nn.Conv2d | torch.nn.MaxPool2d):
+            kernel, stride = (size[0] if isinstance(size, tuple) else size for size in (layer.kernel_size, layer.stride))
+            field, jump = field + (kernel - 1) * jump, jump * stride
+    assert (field, jump) == (404, 32)
 
 
 def test_the_skips_come_from_pool4_and_pool3():
@@ -312,6 +309,20 @@ def test_a_model_that_cannot_be_built_is_bad_input(train_split, val_split):
     model = {**load_spec(None).model, "backbone": {"type": "VGG16", "widht": 1}}
     with pytest.raises(InputError, match="cannot be built"):
         SegmentorTrainer(recipe(model=model), train_split=train_split, val_split=val_split, window_px=16, device="cpu")
+
+
+def test_an_optimizer_or_schedule_that_cannot_be_built_is_bad_input(train_split, val_split):
+    splits = {"train_split": train_split, "val_split": val_split, "window_px": 16, "device": "cpu"}
+    with pytest.raises(InputError, match="optim_wrapper cannot be built"):
+        SegmentorTrainer(recipe(optim_wrapper={"type": "OptimWrapper", "optimizer": {"type": "AdamX", "lr": 1}}), **splits)
+    with pytest.raises(InputError, match="param_scheduler has the type 'OnCycle'"):
+        SegmentorTrainer(recipe(param_scheduler=[{"type": "OnCycle"}]), **splits)
+
+
+def test_other_norms_start_at_one():
+    trunk = VGG16(width=1 / 16, norm_cfg={"type": "GN", "num_groups": 2})
+    draw_weights(trunk, 0)
+    assert float(trunk(torch.rand(1, 3, 64, 64))[2].detach().abs().sum()) > 0
 
 
 def test_the_recipe_digest_sees_every_part():

@@ -111,7 +111,7 @@ def test_alpha_reaches_the_score():
         ("cereals-g3-entropy[alpha=nan]", "allowed: a number"),
         ("cereals-g3-entropy[beta=1]", "parameters of this strategy: alpha"),
         ("random-region[alpha=1]", "parameters of this strategy: none"),
-        ("vote-entropy-region[passes=0]", "whole number from 1"),
+        ("vote-entropy-region[passes=1]", "whole number from 2"),
         ("vote-entropy-region[passes=__import__('os')]", "cannot set|whole number"),
         ("cereals-g3-entropy[alpha=0.1,alpha=0.2]", "given twice"),
         ("../evil", "cannot read strategy"),

@@ -1,0 +1,109 @@
+"""What must be said beside a leaderboard, so that nobody reads into it what is not there."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from pathlib import Path
+
+from harness.publish.board import NOISE_STRATEGY, Board
+from harness.results import read_timings
+from harness.statistics import mean_std
+from harness.types import RoundRecord
+
+ENOUGH_SIGNAL = 6.0
+"""Choice: below this signal-to-noise ratio no ranking is read into a board."""
+
+
+def notes(board: Board, runs: Path) -> list[str]:
+    """Return one line for each thing to know: reference, noise, what is missing, how it was made."""
+    lines = [
+        str(board.any_run.info.config.get("remark", "")),
+        _reference(board),
+        _noise(board),
+        *_missing(board),
+        *_clicks(board),
+        _order(board),
+    ]
+    return [line for line in [*lines, _provenance(board, runs)] if line]
+
+
+def _reference(board: Board) -> str:
+    if board.threshold is None:
+        return "No full-data reference yet: p95 and c95 are unknown."
+    mean, std = mean_std(board.full_data)
+    spread = f" ± {100 * std:.1f}" if std is not None else ""
+    return f"Full-data reference: mIoU {100 * mean:.1f}{spread} ({len(board.full_data)} seeds); p95 and c95 are taken at {100 * board.threshold:.1f}."
+
+
+def _noise(board: Board) -> str:
+    ratio = board.signal_to_noise
+    if ratio is None:
+        return f"Signal-to-noise: unknown; it needs {NOISE_STRATEGY} with two seeds or more, and the full-data reference."
+    judgement = (
+        "the board can separate strategies" if ratio >= ENOUGH_SIGNAL else "too low to separate strategies: read no ranking into this board"
+    )
+    return f"Signal-to-noise: {ratio:.1f} = (full-data mIoU - seed-set mIoU) / std of {NOISE_STRATEGY} over seeds at the last round; {judgement}."
+
+
+def _seeds(board: Board) -> list[int]:
+    return sorted({run.info.seed for group in board.groups.values() for run in group})
+
+
+def _missing(board: Board) -> list[str]:
+    seeds = _seeds(board)
+    lines = []
+    uneven = sorted(name for name, group in board.groups.items() if len(group) < len(seeds))
+    if uneven:
+        lines.append(f"Not every strategy has every seed: {', '.join(uneven)}. Compare with care.")
+    differing = sorted(set(seeds) ^ {run.info.seed for run in board.references})
+    if board.references and differing:
+        lines.append(f"References and runs do not have the same seeds; they differ in {', '.join(map(str, differing))}.")
+    if board.unfinished:
+        lines.append(f"Left out, unfinished: {'; '.join(board.unfinished)}.")
+    short = sorted(name for name, group in board.groups.items() if any(_ran_out(record) for run in group for record in run.rounds))
+    if short:
+        lines.append(f"Ran out of candidates before the budget: {', '.join(short)}.")
+    return lines
+
+
+def _ran_out(record: RoundRecord) -> bool:
+    """Say whether a round left room for another window."""
+    missing_px = record.budget_px - record.labelled_px
+    return record.round > 0 and (not record.query or missing_px >= record.query[-1].region.area_px)
+
+
+def _clicks(board: Board) -> list[str]:
+    info = board.any_run.info
+    lines = []
+    if info.simulated_clicks:
+        lines.append("SIMULATED CLICKS: this data set has masks and no polygons; clicks were derived from the masks' contours.")
+    slips = info.config.get("annotator", {})
+    if any(slips.get(key) for key in ("missed", "wrong", "jitter_px", "click_noise")):
+        lines.append(f"Annotators who err: {slips}.")
+    return lines
+
+
+def _order(board: Board) -> str:
+    info = board.any_run.info
+    return (
+        f"Seeds {', '.join(map(str, _seeds(board)))}; {len(board.budget_shares) - 1} rounds after the seed set; clicks as cost_B = (c_p + c_i + c_b) / C_p "
+        f"with C_p = {info.totals.polygon}; order: AUBC over clicks, which is no test of significance."
+    )
+
+
+def _provenance(board: Board, folder: Path) -> str:
+    runs = [*board.references, *(run for group in board.groups.values() for run in group)]
+    seconds: dict[str, float] = defaultdict(float)
+    for file in sorted((folder / "runs").glob("*/seed-*/timings.jsonl")):
+        for row in read_timings(file.parent):
+            for stage, value in row.items():
+                if stage != "round":
+                    seconds[stage] += value
+    total = sum(seconds.values())
+    share = f", {100 * seconds.get('training', 0.0) / total:.0f} % of it training" if total else ""
+    commits = sorted({(run.info.provenance.commit or "unknown")[:10] + ("+changes" if run.info.provenance.dirty else "") for run in runs})
+    info = runs[0].info
+    return (
+        f"Config {info.config_sha256[:12]}, data {info.data_fingerprint[:12]}, commit {', '.join(commits)}, torch {info.provenance.versions.get('torch', '?')}, "
+        f"{info.device}, {info.provenance.machine}; {total / 3600:.2f} hours of work in runs{share}."
+    )
