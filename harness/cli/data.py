@@ -55,6 +55,7 @@ def check(data_root: DataRoot) -> int:
     """Read every file once, list each problem, print what the set holds, and index it for later starts."""
     from harness.data.cityscapes import Split
     from harness.data.index import check_split
+    from harness.data.statistics import per_class
     from harness.files import cache_folder
 
     failed = False
@@ -67,6 +68,7 @@ def check(data_root: DataRoot) -> int:
         failed = failed or index is None
         if index is not None:
             typer.echo(_summary(name, index))
+            typer.echo(per_class(split).to_string(index=False))
     return 2 if failed else 0
 
 

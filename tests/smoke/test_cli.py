@@ -312,3 +312,29 @@ def _alive(group: int) -> bool:
     except ProcessLookupError:
         return False
     return True
+
+
+def test_a_folder_of_masks_runs_and_says_that_its_clicks_are_simulated(harness, tiny_config):
+    assert harness("data", "make", "--out", "pack", "--size", "64x128", "--train", "8", "--val", "4", "--seed", "7").returncode == 0
+    for split in ("train", "val"):
+        for kind, pattern in (("images", "leftImg8bit/{}/*/*.png"), ("labels", "gtFine/{}/*/*labelIds.png")):
+            folder = harness.folder / "masks" / kind / split
+            folder.mkdir(parents=True)
+            for file in harness.folder.glob("pack/" + pattern.format(split)):
+                shutil.copy(file, folder / (file.name.replace("_leftImg8bit", "").replace("_gtFine_labelIds", "")))
+    config = harness.folder / "masks.py"
+    old = 'data = dict(type="streets", height=64, width=128, train=8, val=4, seed=7)'
+    new = (
+        'data = dict(_delete_=True, type="masks", images="images/{split}", labels="labels/{split}", classes={7: "road", 26: "car", 11: "building"})\n'
+        "model = dict(decode_head=dict(num_classes=3))\n"
+        "annotator = dict(missed=0.5, click_noise=0.2)"
+    )
+    assert old in tiny_config.read_text()
+    config.write_text(tiny_config.read_text().replace(old, new))
+    done = harness(
+        "bench", "--strategies", "cereals-g1-entropy", "--config", str(config), "--data-root", "masks", "--seeds", "0", "--workers", "1"
+    )
+    assert done.returncode == 0, done.stderr
+    table = (harness.folder / "out/leaderboard.md").read_text()
+    assert "SIMULATED CLICKS" in table
+    assert "Annotators who err" in table
