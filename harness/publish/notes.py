@@ -40,9 +40,10 @@ def _noise(board: Board) -> str:
     if ratio is None:
         return f"Signal-to-noise: unknown; it needs {NOISE_STRATEGY} with two seeds or more, and the full-data reference."
     judgement = (
-        "the board can separate strategies" if ratio >= ENOUGH_SIGNAL else "too low to separate strategies: read no ranking into this board"
+        "differences within the ± of the table still mean nothing" if ratio >= ENOUGH_SIGNAL else "too low: read no order into this board"
     )
-    return f"Signal-to-noise: {ratio:.1f} = (full-data mIoU - seed-set mIoU) / std of {NOISE_STRATEGY} over seeds at the last round; {judgement}."
+    formula = f"(full-data mIoU - seed-set mIoU) / std of {NOISE_STRATEGY} over seeds at the last round"
+    return f"Signal-to-noise: {ratio:.1f} = {formula}; an order needs {ENOUGH_SIGNAL:.0f} or more; {judgement}."
 
 
 def _seeds(board: Board) -> list[int]:

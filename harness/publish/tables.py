@@ -95,10 +95,15 @@ def to_csv(board: Board, path: Path) -> None:
 
 
 def to_rich(board: Board) -> Table:
-    """Return the table for a terminal."""
+    """Return the table for a terminal: spreads only where they matter most, so that it fits a line."""
     table = Table(title=f"{board.name}: percent, mean ± std over seeds", box=None, pad_edge=False, title_justify="left")
-    for number, title in enumerate(_header(board)):
+    last = len(board.budget_shares)
+    budgets = [f"{100 * share:.1f} %" for share in board.budget_shares]
+    header = ["mIoU at a share of pixels", *budgets, "of full", "clicks B", "hours", "p95", "c95 B", "AUBC px", "AUBC clicks"]
+    for number, title in enumerate(header):
         table.add_column(title, justify="left" if number == 0 else "right", no_wrap=number == 0)
     for row in board.rows:
-        table.add_row(*_cells(row))
+        cells = _cells(row)
+        brief = [cell.partition(" ±")[0] if 0 < number < last or number > last else cell for number, cell in enumerate(cells)]
+        table.add_row(*brief)
     return table
