@@ -118,7 +118,7 @@ class Protocol(_Block):
     seed_images: Count
     images_per_round: Count
     rounds: Annotated[int, Field(ge=0, le=1000)]
-    committee: Annotated[int, Field(ge=2, le=10_000)] = 20
+    committee: Annotated[int, Field(ge=2, le=255)] = 20
     seeds: Annotated[tuple[Annotated[int, Field(ge=0, lt=2**31)], ...], Field(strict=False, min_length=1)]
 
     @model_validator(mode="after")

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     from torch import Tensor
 
+    from harness.logits import Logits
+
 
 @dataclass(frozen=True, slots=True, order=True)
 class Region:
@@ -122,10 +124,11 @@ class Annotation:
 class Prediction:
     """What a strategy may see of an unlabelled image. It has no label field, so a strategy cannot leak.
 
-    passes: E class-probability maps (C, H, W), one at a time. cost_map: (H, W) predicted clicks per pixel, or None.
+    passes: E passes, one at a time: (C, H, W) class probabilities, or ``Logits`` at the network's stride, which never grow to
+    full resolution all at once. cost_map: (H, W) predicted clicks per pixel, or None.
     """
 
-    passes: Iterator[Tensor]
+    passes: Iterator[Tensor | Logits]
     cost_map: Tensor | None = None
 
 

@@ -93,9 +93,9 @@ def _number(identity: str, key: str, value: str, *, like: Any) -> float | int:
         number = None
     if wants_float and type(number) in (int, float):
         return float(number)
-    if not wants_float and type(number) is int and 2 <= number <= 10_000:
+    if not wants_float and type(number) is int and 2 <= number <= 255:
         return number
-    allowed = "a number" if wants_float else "a whole number from 2 to 10000"
+    allowed = "a number" if wants_float else "a whole number from 2 to 255"
     raise InputError(f"strategy {identity!r}: {key} is {value!r}; allowed: {allowed}")
 
 

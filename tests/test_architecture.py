@@ -13,6 +13,7 @@ LAYERS = {
     "harness.types": 0,
     "harness.seeds": 0,
     "harness.files": 0,
+    "harness.logits": 0,
     "harness.regions": 1,
     "harness.clicks": 1,
     "harness.scoring": 1,

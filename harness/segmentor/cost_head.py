@@ -16,8 +16,8 @@ from torch import Tensor, nn
 
 from harness.clicks import vertex_map
 from harness.errors import RunError
+from harness.logits import upsample
 from harness.segmentor.fcn8s import LOGIT_STRIDE_PX
-from harness.segmentor.upsample import upsample
 
 _CELL_PX = LOGIT_STRIDE_PX
 

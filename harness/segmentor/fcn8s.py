@@ -18,7 +18,7 @@ from mmseg.registry import MODELS
 from torch import Tensor, nn
 
 from harness.errors import InputError
-from harness.segmentor.upsample import upsample
+from harness.logits import upsample
 
 STAGES: tuple[tuple[int, int], ...] = ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3))
 """VGG16 (configuration D): output channels and number of 3x3 convolutions of each of the five stages."""

@@ -19,12 +19,12 @@ from harness.data.cityscapes import Split
 from harness.data.labels import IGNORE
 from harness.errors import RunError
 from harness.files import replacing
+from harness.logits import Logits
 from harness.regions import window_sum
 from harness.scoring import class_areas
 from harness.seeds import Purpose, torch_seed
 from harness.segmentor.cost_head import CostHead, cell_features, per_pixel
 from harness.segmentor.fcn8s import HeadState
-from harness.segmentor.upsample import upsample
 from harness.types import CostQuality, ImageAreas, Prediction
 
 _MEMBERS_AT_ONCE = 4
@@ -77,7 +77,9 @@ class TrainedNetwork:
             RunError: while passes are read: all committee members are identical, so dropout does nothing.
         """
         seen = self._see_last(image_id)
-        passes = iter([_probabilities(seen.logits, seen.size)]) if n_passes == 1 else self._committee(image_id, seen, n_passes)
+        passes: Iterator[Logits | Tensor] = (
+            iter([Logits(seen.logits[0], seen.size)]) if n_passes == 1 else self._committee(image_id, seen, n_passes)
+        )
         return Prediction(passes, self._cost(seen) if self._cost_head is not None else None)
 
     def _see_last(self, image_id: str) -> _Seen:
@@ -98,7 +100,7 @@ class TrainedNetwork:
         return _Seen((photo.shape[0], photo.shape[1]), features, state, logits)
 
     @torch.no_grad()
-    def _committee(self, image_id: str, seen: _Seen, n_passes: int) -> Iterator[Tensor]:
+    def _committee(self, image_id: str, seen: _Seen, n_passes: int) -> Iterator[Logits | Tensor]:
         generator = torch.Generator(self._device).manual_seed(torch_seed(self._seed, self._round, Purpose.COMMITTEE, image_id))
         first: Tensor | None = None
         alive = False
@@ -109,7 +111,7 @@ class TrainedNetwork:
             first = logits[:1] if first is None else first
             alive = alive or not bool((logits == first).all())
             for member in range(members):
-                yield _probabilities(logits[member : member + 1], seen.size)
+                yield Logits(logits[member], seen.size)
         if not alive:
             raise RunError(
                 f"image {image_id}: all {n_passes} committee passes are identical; Monte-Carlo dropout does nothing in this network"
@@ -138,7 +140,7 @@ class TrainedNetwork:
             areas, predicted, recorded = [], [], []
             for image_id in self._val.files:
                 seen = self.see(self._val.photo(image_id))
-                winner = upsample(seen.logits, seen.size)[0].max(0).indices
+                winner = Logits(seen.logits[0], seen.size).winners()
                 areas.append(class_areas(image_id, winner.cpu().numpy(), self._val.train_ids(image_id), len(self._val.class_names), IGNORE))
                 if self._cost_head is not None:
                     tile = functools.partial(window_sum, window=self._window_px, stride=self._window_px)
@@ -154,10 +156,6 @@ class TrainedNetwork:
         document = {"segmentor": self._model.state_dict(), "cost_head": self._cost_head.state_dict() if self._cost_head else None}
         with replacing(path) as draft, draft.open("wb") as stream:
             torch.save(document, stream)
-
-
-def _probabilities(logits: Tensor, size: tuple[int, int]) -> Tensor:
-    return upsample(logits, size).softmax(1)[0]
 
 
 def _quality(predicted: list[npt.NDArray[np.float64]], recorded: list[npt.NDArray[np.float64]]) -> CostQuality | None:

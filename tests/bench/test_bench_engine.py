@@ -8,8 +8,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from harness.logits import upsample
 from harness.regions import non_maximum_suppression, window_sum
-from harness.segmentor.upsample import upsample
 from harness.types import Prediction
 from strategies.measures import entropy
 

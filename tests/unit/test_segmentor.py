@@ -8,6 +8,7 @@ from harness.config import load_spec
 from harness.data.cityscapes import ClickOracle
 from harness.data.labels import IGNORE
 from harness.errors import InputError, RunError
+from harness.logits import upsample
 from harness.loop import draw_seed_set
 from harness.pool import LabelledPool
 from harness.scoring import mean_iou
@@ -16,7 +17,6 @@ from harness.segmentor.cost_head import CostRecipe
 from harness.segmentor.crops import CropRecipe, LabelledCrops
 from harness.segmentor.fcn8s import VGG16, FCN8sHead, draw_weights, scaled
 from harness.segmentor.trainer import Recipe, SegmentorTrainer
-from harness.segmentor.upsample import upsample
 from harness.types import Region
 
 
@@ -244,7 +244,7 @@ def test_saving_and_loading_changes_nothing(trainer, network, train_split, tmp_p
     image_id = list(train_split.files)[3]
     for n_passes in (1, 3):
         ours, theirs = network.predict(image_id, n_passes), loaded.predict(image_id, n_passes)
-        assert all(torch.equal(a, b) for a, b in zip(ours.passes, theirs.passes, strict=True))
+        assert all(torch.equal(a.values, b.values) for a, b in zip(ours.passes, theirs.passes, strict=True))
         assert torch.equal(ours.cost_map, theirs.cost_map)
     assert loaded.evaluate() == network.evaluate()
     assert loaded.cost_quality() == network.cost_quality()
@@ -253,7 +253,8 @@ def test_saving_and_loading_changes_nothing(trainer, network, train_split, tmp_p
 def test_a_prediction_is_a_distribution_over_classes(network, train_split):
     image_id = next(iter(train_split.files))
     prediction = network.predict(image_id, 1)
-    (probabilities,) = prediction.passes
+    (logits,) = prediction.passes
+    probabilities = logits.probabilities()
     assert probabilities.shape == (19, 64, 128)
     assert torch.allclose(probabilities.sum(0), torch.ones(64, 128), atol=1e-5)
     assert prediction.cost_map.shape == (64, 128)
@@ -264,8 +265,8 @@ def test_committee_members_differ_and_repeat(network, train_split):
     image_id = next(iter(train_split.files))
     first, again = (list(network.predict(image_id, 5).passes) for _ in range(2))
     assert len(first) == 5
-    assert not torch.equal(first[0], first[1])
-    assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
+    assert not torch.equal(first[0].values, first[1].values)
+    assert all(torch.equal(a.values, b.values) for a, b in zip(first, again, strict=True))
 
 
 def test_a_committee_does_not_depend_on_the_order_of_images(network, train_split):
@@ -274,7 +275,7 @@ def test_a_committee_does_not_depend_on_the_order_of_images(network, train_split
     for image_id in reversed(ids):
         last = list(network.predict(image_id, 3).passes)
         if image_id == ids[2]:
-            assert all(torch.equal(a, b) for a, b in zip(alone, last, strict=True))
+            assert all(torch.equal(a.values, b.values) for a, b in zip(alone, last, strict=True))
 
 
 def test_a_committee_without_dropout_refuses_to_score(network, train_split, monkeypatch):

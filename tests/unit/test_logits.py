@@ -1,0 +1,90 @@
+import itertools
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from harness.logits import Logits, upsample
+from harness.types import Prediction
+from strategies.measures import entropy, vote_entropy
+
+
+def separate_operations(logits: Logits) -> torch.Tensor:
+    full = F.interpolate(logits.values[None].double(), size=logits.size, mode="bilinear", align_corners=False)[0]
+    probabilities = full.softmax(0)
+    return -torch.xlogy(probabilities, probabilities).sum(0)
+
+
+def random_logits(seed: int, classes: int, cells: tuple[int, int], size: tuple[int, int], spread: float = 3.0) -> Logits:
+    return Logits(torch.randn((classes, *cells), generator=torch.Generator().manual_seed(seed)) * spread, size)
+
+
+@settings(max_examples=80, deadline=None)
+@given(
+    st.integers(0, 10**6),
+    st.integers(2, 19),
+    st.tuples(st.integers(1, 9), st.integers(1, 9)),
+    st.tuples(st.integers(1, 70), st.integers(1, 70)),
+)
+def test_strips_equal_separate_operations(seed, classes, cells, size):
+    logits = random_logits(seed, classes, cells, size)
+    # float32 sums of at most 19 terms against float64
+    assert torch.allclose(logits.entropy().double(), separate_operations(logits), atol=5e-5)
+    assert float(logits.entropy().min()) >= 0
+    assert float(logits.entropy().max()) <= math.log(classes) + 1e-5
+
+
+@settings(max_examples=80, deadline=None)
+@given(
+    st.integers(0, 10**6),
+    st.integers(2, 19),
+    st.tuples(st.integers(1, 9), st.integers(1, 9)),
+    st.tuples(st.integers(1, 70), st.integers(1, 70)),
+)
+def test_winners_equal_the_full_map(seed, classes, cells, size):
+    logits = random_logits(seed, classes, cells, size)
+    full = F.interpolate(logits.values[None].double(), size=size, mode="bilinear", align_corners=False)[0]
+    best = full.max(0)
+    ours = logits.winners()
+    # another class may win only where the two scores agree to float32 rounding
+    assert bool((best.values - full.gather(0, ours[None].long())[0] < 1e-5).all())
+
+
+def test_downsampling_sizes_are_handled():
+    logits = random_logits(0, 4, (8, 8), (4, 4))
+    assert logits.winners().shape == (4, 4)
+    assert torch.allclose(logits.entropy().double(), separate_operations(logits), atol=5e-5)
+
+
+def test_strips_cover_each_row_once(monkeypatch):
+    monkeypatch.setattr("harness.logits._STRIP_VALUES", 5 * 33 * 7)
+    logits = random_logits(1, 5, (6, 5), (40, 33))
+    rows = [(part.start, part.stop) for part, _ in logits.strips()]
+    assert rows[0][0] == 0
+    assert rows[-1][1] == 40
+    assert all(one[1] == other[0] for one, other in itertools.pairwise(rows))
+    assert torch.allclose(torch.cat([values for _, values in logits.strips()], dim=1), upsample(logits.values, (40, 33)), atol=1e-5)
+
+
+@pytest.mark.parametrize("classes", [3, 19])
+def test_measures_take_logits_and_probabilities_alike(classes):
+    passes = [random_logits(seed, classes, (4, 6), (30, 45)) for seed in range(6)]
+    assert torch.allclose(entropy(Prediction(iter(passes))), entropy(Prediction(iter([passes[0].probabilities()]))), atol=5e-5)
+    ours = vote_entropy(Prediction(iter(passes)))
+    theirs = vote_entropy(Prediction(iter([item.probabilities() for item in passes])))
+    assert float((ours == theirs).double().mean()) > 0.999
+
+
+def test_memory_stays_bounded_at_full_size():
+    """19 classes at 1024 x 2048: the whole map would take 159 MB as float32."""
+    import resource
+
+    logits = random_logits(2, 19, (128, 256), (1024, 2048))
+    logits.entropy()
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    logits.entropy()
+    logits.winners()
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 64 * 1024
