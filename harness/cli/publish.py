@@ -23,15 +23,17 @@ def write_board(runs: Path, out: Path) -> None:
     from harness.publish.board import build_board
     from harness.publish.figures import draw_curves
     from harness.publish.notes import notes
+    from harness.publish.significance import judge
     from harness.publish.tables import to_csv, to_markdown, to_rich
 
     board = build_board(runs)
+    verdicts = judge(board)
     draw_curves(board, out / "leaderboard.png")
-    to_csv(board, out / "leaderboard.csv")
-    beside = notes(board, runs)
-    to_markdown(board, beside, out / "leaderboard.md")
+    to_csv(board, verdicts, out / "leaderboard.csv")
+    beside = notes(board, verdicts, runs)
+    to_markdown(board, verdicts, beside, out / "leaderboard.md")
     console = Console(highlight=False, width=None if Console().is_terminal else 160)
-    console.print(to_rich(board))
+    console.print(to_rich(board, verdicts))
     for note in beside:
         console.print(note, markup=False, soft_wrap=True)
     typer.echo(f"wrote {out / 'leaderboard.md'}, leaderboard.csv and leaderboard.png")

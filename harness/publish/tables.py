@@ -9,6 +9,7 @@ from rich.table import Table
 
 from harness.files import write_text
 from harness.publish.board import Board, Crossing, Row, Spread
+from harness.publish.significance import Significance
 
 
 def _percent(spread: Spread | None, digits: int = 1) -> str:
@@ -27,9 +28,10 @@ def _crossing(crossing: Crossing | None) -> str:
     return f"> {100 * (crossing.beyond or 0.0):.1f}{partly}"
 
 
-def _cells(row: Row) -> list[str]:
+def _cells(row: Row, verdicts: Significance | None) -> list[str]:
     name = f"{row.strategy} (bound)" if row.is_bound else row.strategy
     return [
+        _rank(row, verdicts),
         name,
         *[_percent(value) for value in row.miou],
         _percent(row.share_of_full),
@@ -39,15 +41,40 @@ def _cells(row: Row) -> list[str]:
         _crossing(row.c95),
         _percent(row.aubc_pixels),
         _percent(row.aubc_clicks),
+        _gain(row, verdicts),
     ]
+
+
+def _rank(row: Row, verdicts: Significance | None) -> str:
+    rank = verdicts.verdicts[row.strategy].rank if verdicts else None
+    return "-" if rank is None else str(rank)
+
+
+def _gain(row: Row, verdicts: Significance | None) -> str:
+    verdict = verdicts.verdicts[row.strategy] if verdicts else None
+    if verdict is None or verdict.gain is None or verdict.low is None or verdict.high is None:
+        return "-"
+    return f"{100 * verdict.gain:+.1f} [{100 * verdict.low:+.1f}, {100 * verdict.high:+.1f}]"
 
 
 def _header(board: Board) -> list[str]:
     budgets = [f"mIoU at {100 * share:.1f} % px" for share in board.budget_shares]
-    return ["strategy", *budgets, "% of full", "clicks % (B)", "hours", "p95 %", "c95 % (B)", "AUBC px", "AUBC clicks"]
+    return [
+        "rank",
+        "strategy",
+        *budgets,
+        "% of full",
+        "clicks % (B)",
+        "hours",
+        "p95 %",
+        "c95 % (B)",
+        "AUBC px",
+        "AUBC clicks",
+        "against random-region",
+    ]
 
 
-def to_markdown(board: Board, beside: list[str], path: Path) -> None:
+def to_markdown(board: Board, verdicts: Significance | None, beside: list[str], path: Path) -> None:
     """Write the table and its notes."""
     header = _header(board)
     lines = [
@@ -57,15 +84,16 @@ def to_markdown(board: Board, beside: list[str], path: Path) -> None:
         "",
     ]
     lines += ["| " + " | ".join(header) + " |", "|" + "---|" * len(header)]
-    lines += ["| " + " | ".join(_cells(row)) + " |" for row in board.rows]
+    lines += ["| " + " | ".join(_cells(row, verdicts)) + " |" for row in board.rows]
     lines += ["", *[f"- {note}" for note in beside], "", "![mIoU over pixels and over clicks](leaderboard.png)", ""]
     write_text(path, "\n".join(lines))
 
 
-def to_csv(board: Board, path: Path) -> None:
+def to_csv(board: Board, verdicts: Significance | None, path: Path) -> None:
     """Write one line per strategy and round; shares in [0, 1], missing values empty."""
     records = [
         {
+            "rank": verdicts.verdicts[row.strategy].rank if verdicts else None,
             "strategy": row.strategy,
             "bound": row.is_bound,
             "round": number,
@@ -94,16 +122,28 @@ def to_csv(board: Board, path: Path) -> None:
     write_text(path, pd.DataFrame.from_records(records).to_csv(index=False, float_format="%.6f", lineterminator="\n"))
 
 
-def to_rich(board: Board) -> Table:
+def to_rich(board: Board, verdicts: Significance | None) -> Table:
     """Return the table for a terminal: spreads only where they matter most, so that it fits a line."""
     table = Table(title=f"{board.name}: percent, mean ± std over seeds", box=None, pad_edge=False, title_justify="left")
     last = len(board.budget_shares)
     budgets = [f"{100 * share:.1f} %" for share in board.budget_shares]
-    header = ["mIoU at a share of pixels", *budgets, "of full", "clicks B", "hours", "p95", "c95 B", "AUBC px", "AUBC clicks"]
+    header = [
+        "rank",
+        "mIoU at a share of pixels",
+        *budgets,
+        "of full",
+        "clicks B",
+        "hours",
+        "p95",
+        "c95 B",
+        "AUBC px",
+        "AUBC clicks",
+        "vs random",
+    ]
     for number, title in enumerate(header):
-        table.add_column(title, justify="left" if number == 0 else "right", no_wrap=number == 0)
+        table.add_column(title, justify="left" if number == 1 else "right", no_wrap=number == 1)
     for row in board.rows:
-        cells = _cells(row)
-        brief = [cell.partition(" ±")[0] if 0 < number < last or number > last else cell for number, cell in enumerate(cells)]
+        cells = _cells(row, verdicts)
+        brief = [cell.partition(" ±")[0] if 1 < number <= last or number > last + 1 else cell for number, cell in enumerate(cells)]
         table.add_row(*brief)
     return table

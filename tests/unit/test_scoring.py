@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from harness.scoring import aubc, class_areas, iou, mean_iou, share_at
-from harness.statistics import mean_std, signal_to_noise
 from harness.types import ImageAreas
 
 
@@ -50,14 +49,3 @@ def test_aubc_by_hand():
 def test_aubc_refuses_falling_shares():
     with pytest.raises(ValueError, match="rise"):
         aubc([(0.2, 0.1), (0.1, 0.2)])
-
-
-def test_mean_and_sample_deviation():
-    assert mean_std([1.0, 3.0]) == (2.0, pytest.approx(math.sqrt(2)))
-    assert mean_std([4.0]) == (4.0, None)
-
-
-def test_signal_to_noise_by_hand():
-    assert signal_to_noise([0.5, 0.5], [0.3, 0.3], [0.40, 0.42]) == pytest.approx(0.2 / (0.02 / math.sqrt(2)))
-    assert signal_to_noise([0.5], [0.3], [0.4]) is None
-    assert signal_to_noise([], [0.3], [0.4, 0.5]) is None
