@@ -1,0 +1,36 @@
+"""What lies under results/ is what its run files say: anyone can compute it again."""
+
+from pathlib import Path
+
+import pytest
+
+from harness.config import config_path, load_spec
+from harness.publish.board import build_board
+from harness.publish.notes import notes
+from harness.publish.significance import judge
+from harness.publish.tables import to_csv, to_markdown
+from harness.results import find_runs, read_info
+
+RESULTS = Path(__file__).parent.parent.parent / "results"
+BOARDS = {"streets": "streets", "streets-standard": "streets_standard"}
+
+
+@pytest.mark.parametrize("folder", BOARDS)
+def test_published_tables_are_computed_from_their_runs(folder, tmp_path):
+    board = build_board(RESULTS / folder)
+    verdicts = judge(board)
+    to_markdown(board, verdicts, notes(board, verdicts, RESULTS / folder), tmp_path / "leaderboard.md")
+    to_csv(board, verdicts, tmp_path / "leaderboard.csv")
+    for name in ("leaderboard.md", "leaderboard.csv"):
+        assert (tmp_path / name).read_text() == (RESULTS / folder / name).read_text()
+
+
+@pytest.mark.parametrize(("folder", "config"), BOARDS.items())
+def test_published_runs_are_of_the_committed_configuration(folder, config):
+    paths = find_runs(RESULTS / folder)
+    assert len(paths) == 14 * 3 + 3
+    for path in paths:
+        info = read_info(path)
+        assert info.config_sha256 == load_spec(config_path(config)).digest()
+        assert info.provenance.dirty is False
+        assert info.provenance.commit
