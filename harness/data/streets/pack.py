@@ -14,7 +14,8 @@ import numpy as np
 from PIL import Image
 
 from harness.data.streets.render import Recorded, photograph, polygons_json, rasterise, record
-from harness.data.streets.scene import Camera, CityLook, Paint, build_street, city_look
+from harness.data.streets.scene import build_street
+from harness.data.streets.street import Camera, CityLook, Paint, city_look
 from harness.errors import InputError
 
 GENERATOR_VERSION = 1

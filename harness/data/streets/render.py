@@ -12,7 +12,7 @@ import numpy.typing as npt
 from PIL import Image, ImageDraw
 
 from harness.data.labels import find_label
-from harness.data.streets.scene import CAMERA_HEIGHT_M, FOCAL, HORIZON, CityLook, Paint, Polygon
+from harness.data.streets.street import CAMERA_HEIGHT_M, FOCAL, HORIZON, CityLook, Paint, Polygon
 
 Photo = npt.NDArray[np.uint8]
 FloatMap = npt.NDArray[np.float32]
