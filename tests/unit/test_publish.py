@@ -1,0 +1,198 @@
+"""Boards from run files written by hand, with figures worked out by hand."""
+
+from pathlib import Path
+
+import pytest
+
+from harness.errors import InputError
+from harness.provenance import collect
+from harness.publish.board import Crossing, build_board
+from harness.publish.figures import draw_curves
+from harness.publish.notes import notes
+from harness.publish.significance import judge
+from harness.publish.tables import to_csv, to_markdown
+from harness.results import SCHEMA_VERSION, RunFolder, RunInfo, run_path
+from harness.types import Clicks, ClickTotals, CostQuality, ImageAreas, Receipt, RoundRecord
+
+PROVENANCE = collect(1)
+TRAIN_PX, WINDOW_PX = 10_000, 100
+IMAGES = 12
+
+
+def info(strategy: str, seed: int, **changes) -> RunInfo:
+    values = {
+        "schema_version": SCHEMA_VERSION,
+        "strategy": strategy,
+        "equation": "x",
+        "is_bound": strategy.endswith("oracle-cost"),
+        "seed": seed,
+        "data_fingerprint": "data",
+        "totals": ClickTotals(1000, 200),
+        "train_images": 10,
+        "train_px": TRAIN_PX,
+        "val_images": IMAGES,
+        "config_sha256": "config",
+        "config": {"name": "toy", "harness": {"rounds": 2}, "remark": "A toy."},
+        "provenance": PROVENANCE,
+    }
+    return RunInfo(**{**values, **changes})
+
+
+def areas(miou: float) -> list[ImageAreas]:
+    """Two classes, each with this IoU in every image: intersection m, prediction m, label 1000."""
+    hit = round(1000 * miou)
+    return [ImageAreas(f"v{number}", [hit, hit], [hit, hit], [1000, 1000]) for number in range(IMAGES)]
+
+
+def record(number: int, miou: float, clicks: int, *, bought: bool = True, labelled_px: int | None = None) -> RoundRecord:
+    budget_px = 1000 + 1000 * number
+    query = [Receipt("a", 0, 0, 10, 10, WINDOW_PX, 5, 1, 4, 2, 0.5, 1.0, 2.0)] if bought else []
+    return RoundRecord(
+        number,
+        query,
+        budget_px if labelled_px is None else labelled_px,
+        budget_px,
+        Clicks(polygon=clicks),
+        areas(miou),
+        CostQuality(4, 0.5, 0.25, 0.1),
+        "key",
+    )
+
+
+def write(out: Path, strategy: str, seed: int, mious: list[float], clicks: list[int], **changes) -> None:
+    folder = RunFolder(run_path(out, strategy, seed))
+    folder.open(info(strategy, seed, **changes))
+    for number, (miou, spent) in enumerate(zip(mious, clicks, strict=True)):
+        folder.append(record(number, miou, spent))
+
+
+@pytest.fixture
+def out(tmp_path) -> Path:
+    for seed in (0, 1, 2):
+        shift = 0.01 * seed
+        write(tmp_path, "full-data", seed, [0.80], [1000])
+        write(tmp_path, "random-region", seed, [0.40 + shift, 0.50 + shift, 0.60 + shift], [100, 200, 300])
+        write(tmp_path, "good", seed, [0.40 + shift, 0.70 + shift, 0.78 + shift], [100, 150, 200])
+        write(tmp_path, "cheat-oracle-cost", seed, [0.40 + shift, 0.75 + shift, 0.79 + shift], [100, 110, 120])
+    return tmp_path
+
+
+def test_figures_by_hand(out):
+    board = build_board(out)
+    rows = {row.strategy: row for row in board.rows}
+    assert [row.strategy for row in board.rows] == ["good", "random-region", "cheat-oracle-cost"]  # the bound comes last
+    assert board.threshold == pytest.approx(0.76)
+    assert board.budget_shares == pytest.approx([0.1, 0.2, 0.3])
+    good = rows["good"]
+    assert good.miou[1].mean == pytest.approx(0.71)
+    assert good.miou[1].std == pytest.approx(0.01)
+    # between rounds 1 and 2: 0.70 -> 0.78, shifted by 0, 0.01, 0.02: crossed at 0.75, 0.625 and 0.5 of the way
+    assert good.p95 == Crossing(pytest.approx(0.2 + 0.1 * 0.625), None, 3, 3)
+    assert good.c95.value == pytest.approx(0.15 + 0.05 * 0.625)
+    assert rows["random-region"].p95 == Crossing(None, pytest.approx(0.3), 0, 3)
+    assert good.aubc_pixels.mean == pytest.approx((0.41 + 2 * 0.71 + 0.79) / 4)
+    # clicks end at 0.2 of C_p; until the budget's 0.3 the last value is kept
+    assert good.aubc_clicks.mean == pytest.approx((0.05 * (0.41 + 0.71) / 2 + 0.05 * (0.71 + 0.79) / 2 + 0.1 * 0.79) / 0.2)
+    assert good.share_of_full.mean == pytest.approx(0.79 / 0.80)
+    assert good.hours.mean == pytest.approx(200 * 3.15 / 3600)
+    assert good.cost_spearman.mean == 0.25
+    assert board.signal_to_noise == pytest.approx((0.80 - 0.41) / 0.01)
+
+
+def test_planted_differences_are_found_and_bounds_are_not_ranked(out):
+    verdicts = judge(build_board(out)).verdicts
+    assert (verdicts["good"].rank, verdicts["random-region"].rank, verdicts["cheat-oracle-cost"].rank) == (1, 2, None)
+    assert verdicts["good"].low > 0
+    assert verdicts["random-region"].gain is None
+
+
+def test_what_cannot_be_told_apart_shares_a_rank(tmp_path):
+    for seed, (one, other) in enumerate([(0.52, 0.50), (0.49, 0.51), (0.51, 0.505)]):
+        write(tmp_path, "random-region", seed, [0.4, 0.45, one], [100, 200, 300])
+        write(tmp_path, "other", seed, [0.4, 0.45, other], [100, 200, 300])
+    board = build_board(tmp_path)
+    verdicts = judge(board)
+    assert {verdict.rank for verdict in verdicts.verdicts.values()} == {1}
+    assert any("NOT SEPARABLE" in line for line in notes(board, verdicts, tmp_path))
+
+
+def test_two_seeds_give_no_ranks(tmp_path):
+    for seed in (0, 1):
+        write(tmp_path, "random-region", seed, [0.4, 0.45, 0.5], [100, 200, 300])
+    board = build_board(tmp_path)
+    assert judge(board) is None
+    lines = " ".join(notes(board, None, tmp_path))
+    assert "No ranks" in lines
+    assert "No full-data reference yet" in lines
+
+
+def test_a_threshold_that_some_seeds_reach_is_censored_and_says_how_many(out, tmp_path_factory):
+    write(out, "half", 0, [0.40, 0.60, 0.78], [100, 200, 300])
+    write(out, "half", 1, [0.40, 0.60, 0.70], [100, 200, 300])
+    write(out, "half", 2, [0.40, 0.60, 0.77], [100, 200, 300])
+    board = build_board(out)
+    half = next(row for row in board.rows if row.strategy == "half")
+    assert (half.p95.value, half.p95.reached, half.p95.seeds) == (None, 2, 3)
+    to_markdown(board, judge(board), ["a note"], out / "board.md")
+    assert "> 30.0 (2/3)" in (out / "board.md").read_text()
+    assert "- a note" in (out / "board.md").read_text()
+
+
+def test_unfinished_runs_are_set_aside_and_named(out):
+    folder = RunFolder(run_path(out, "late", 0))
+    folder.open(info("late", 0))
+    folder.append(record(0, 0.4, 100))
+    board = build_board(out)
+    assert "late" not in {row.strategy for row in board.rows}
+    assert all(len(row.miou) == 3 for row in board.rows)
+    assert any("late seed 0 (1 of 3 rounds)" in line for line in notes(board, None, out))
+
+
+def test_a_round_that_bought_nothing_is_said(out):
+    folder = RunFolder(run_path(out, "starved", 0))
+    folder.open(info("starved", 0))
+    for number in range(3):
+        folder.append(record(number, 0.4, 100, bought=number == 0, labelled_px=1000))
+    board = build_board(out)
+    assert any("Ran out of candidates before the budget: starved" in line for line in notes(board, None, out))
+
+
+@pytest.mark.parametrize("change", [{"config_sha256": "x"}, {"data_fingerprint": "x"}, {"device": "cuda"}, {"trainer_version": 2}])
+def test_runs_of_different_boards_are_refused(out, change):
+    write(out, "foreign", 0, [0.4, 0.5, 0.6], [100, 200, 300], **change)
+    with pytest.raises(InputError, match=f"different values of {next(iter(change))}"):
+        build_board(out)
+
+
+def test_an_empty_folder_is_refused(tmp_path):
+    with pytest.raises(InputError, match="no finished run"):
+        build_board(tmp_path)
+
+
+def test_warnings_that_a_reader_must_see(out):
+    for strategy in ("random-region", "good"):
+        write(out, strategy, 7, [0.4, 0.5, 0.6], [100, 200, 300])
+    board = build_board(out)
+    lines = " ".join(notes(board, judge(board), out))
+    assert "A toy." in lines
+    assert "Not every strategy has every seed: cheat-oracle-cost" in lines
+    assert "they differ in 7" in lines
+    assert "hours of work in runs" in lines
+
+
+def test_simulated_clicks_and_slips_are_said(tmp_path):
+    config = {"name": "toy", "harness": {"rounds": 2}, "annotator": {"missed": 0.1}}
+    write(tmp_path, "random-region", 0, [0.4, 0.5, 0.6], [100, 200, 300], simulated_clicks=True, config=config)
+    lines = " ".join(notes(build_board(tmp_path), None, tmp_path))
+    assert "SIMULATED CLICKS" in lines
+    assert "Annotators who err" in lines
+
+
+def test_files_are_written_whole(out, tmp_path):
+    board = build_board(out)
+    to_csv(board, judge(board), tmp_path / "board.csv")
+    lines = (tmp_path / "board.csv").read_text().splitlines()
+    assert len(lines) == 1 + 3 * 3
+    assert lines[0].startswith("rank,strategy,bound,round,pixel_share,cost_b")
+    draw_curves(board, tmp_path / "board.png")
+    assert (tmp_path / "board.png").read_bytes().startswith(b"\x89PNG")
