@@ -10,7 +10,7 @@ import warnings
 with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
     warnings.simplefilter("ignore")
     import mmengine.runner  # noqa: F401
-    import mmseg.datasets  # noqa: F401
+    import mmseg.datasets
     import mmseg.models  # noqa: F401
 
 warnings.filterwarnings("ignore", message=".*avg_non_ignore.*", category=UserWarning)

@@ -8,10 +8,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from harness.logits import upsample
+from harness.logits import Logits
 from harness.regions import non_maximum_suppression, window_sum
-from harness.types import Prediction
-from strategies.measures import entropy
 
 HEIGHT, WIDTH, WINDOW = 512, 1024, 128
 
@@ -71,17 +69,33 @@ def test_suppression(benchmark, pixels, form):
     benchmark.pedantic(forms[form], rounds=3, warmup_rounds=1)
 
 
-@pytest.mark.benchmark(group="logits at stride 8 to entropy")
-@pytest.mark.parametrize("form", ["ours", "separate operations"])
-def test_entropy(benchmark, form):
-    logits = torch.randn((1, 19, HEIGHT // 8, WIDTH // 8), generator=torch.Generator().manual_seed(1))
+def smooth_logits(seed: int) -> Logits:
+    """Scores as a network gives them: neighbouring cells mostly agree."""
+    coarse = torch.randn((1, 19, HEIGHT // 64, WIDTH // 64), generator=torch.Generator().manual_seed(seed)) * 4
+    return Logits(F.interpolate(coarse, size=(HEIGHT // 8, WIDTH // 8), mode="bicubic")[0], (HEIGHT, WIDTH))
 
-    def ours() -> torch.Tensor:
-        return entropy(Prediction(iter([upsample(logits, (HEIGHT, WIDTH)).softmax(1)[0]])))
+
+@pytest.mark.benchmark(group="logits at stride 8 to entropy")
+@pytest.mark.parametrize("form", ["ours, by strips", "separate operations"])
+def test_entropy(benchmark, form):
+    logits = smooth_logits(1)
 
     def separate() -> torch.Tensor:
-        probabilities = F.interpolate(logits, size=(HEIGHT, WIDTH), mode="bilinear", align_corners=False).softmax(1)[0]
+        probabilities = F.interpolate(logits.values[None], size=logits.size, mode="bilinear", align_corners=False).softmax(1)[0]
         return -(probabilities * torch.log(probabilities + 1e-12)).sum(0)
 
-    assert torch.allclose(ours(), separate(), atol=1e-4)
-    benchmark.pedantic(ours if form == "ours" else separate, rounds=3, warmup_rounds=1)
+    assert torch.allclose(logits.entropy(), separate(), atol=1e-4)
+    benchmark.pedantic(logits.entropy if form == "ours, by strips" else separate, rounds=3, warmup_rounds=1)
+
+
+@pytest.mark.benchmark(group="logits at stride 8 to the winning class")
+@pytest.mark.parametrize("form", ["ours, by cells", "full map"])
+def test_winners(benchmark, form):
+    logits = smooth_logits(2)
+
+    def full() -> torch.Tensor:
+        return F.interpolate(logits.values[None], size=logits.size, mode="bilinear", align_corners=False)[0].argmax(0)
+
+    # another class wins only where two scores agree to float32 rounding
+    assert float((logits.winners() == full()).float().mean()) > 0.9999
+    benchmark.pedantic(logits.winners if form == "ours, by cells" else full, rounds=3, warmup_rounds=1)
