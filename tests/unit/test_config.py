@@ -13,7 +13,7 @@ def write(folder: Path, text: str) -> Path:
     return file
 
 
-@pytest.mark.parametrize("name", ["streets", "streets_standard"])
+@pytest.mark.parametrize("name", ["streets", "streets_standard", "streets_long"])
 def test_shipped_configs_are_valid(name):
     spec = load_spec(config_path(name))
     assert spec.name == name
