@@ -41,6 +41,14 @@ class Tally:
             self.images_predicted + other.images_predicted,
         )
 
+    def __sub__(self, other: Tally) -> Tally:
+        return Tally(
+            self.trainings_asked - other.trainings_asked,
+            self.trainings_run - other.trainings_run,
+            self.images_asked - other.images_asked,
+            self.images_predicted - other.images_predicted,
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class QueryRules:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Protocol
 
 from harness.acquisition import QueryRules, Tally, requests_of, scan
@@ -160,7 +160,7 @@ def execute(workshop: Workshop, job: Job, report: Report) -> Outcome:
     """Do one job in this process; whatever goes wrong becomes part of the outcome."""
     outcome, start = Outcome(job), time.monotonic()
     workshop.clock.report = lambda round_number, stage: report(Event(job, round_number, stage))
-    before = Tally() + workshop.tally
+    before = replace(workshop.tally)
     try:
         _execute(workshop, job, report)
     except InputError as error:
@@ -176,12 +176,7 @@ def execute(workshop: Workshop, job: Job, report: Report) -> Outcome:
         workshop.keep_timings(job, workshop.clock.take())
     workshop.clock.take()
     outcome.seconds = time.monotonic() - start
-    outcome.tally = Tally(
-        workshop.tally.trainings_asked - before.trainings_asked,
-        workshop.tally.trainings_run - before.trainings_run,
-        workshop.tally.images_asked - before.images_asked,
-        workshop.tally.images_predicted - before.images_predicted,
-    )
+    outcome.tally = workshop.tally - before
     return outcome
 
 

@@ -54,7 +54,6 @@ SplitName = Annotated[str, typer.Option(help="Which split.")]
 def check(data_root: DataRoot) -> int:
     """Read every file once, list each problem, print what the set holds, and index it for later starts."""
     from harness.data.cityscapes import Split
-    from harness.data.index import check_split
     from harness.data.statistics import per_class
     from harness.files import cache_folder
 
@@ -62,7 +61,7 @@ def check(data_root: DataRoot) -> int:
     for name in ("train", "val"):
         split = Split(data_root, name, cache_folder())
         with _counter(name, len(split.files)) as each:
-            index, problems = check_split(split, each=each)
+            index, problems = split.check(each=each)
         for problem in problems:
             print(f"harness: {problem}", file=sys.stderr)
         failed = failed or index is None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from harness.acquisition import QueryRules, Tally
@@ -71,7 +71,6 @@ class BenchWorkshop:
     clock: Clock
     tally: Tally
     info: RunInfo
-    _folders: dict[Job, RunFolder] = field(default_factory=dict)
 
     def open_run(self, job: Job) -> tuple[list[RoundRecord], RunWriter]:
         """Open or resume the folder of a run."""

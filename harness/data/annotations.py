@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -94,11 +95,17 @@ def _object(item: dict[str, Any], number: int) -> RecordedObject:
 
 
 def rasterise(recording: Recording) -> npt.NDArray[np.uint8]:
-    """Paint the label ids back to front, as cityscapesScripts does: to compare with, never to learn from."""
-    canvas = Image.new("L", (recording.width, recording.height), 0)
+    """Paint the label ids of a recording: to compare with, never to learn from."""
+    objects = ((item.label, item.vertices.tolist()) for item in recording.objects)
+    return paint_labels(objects, recording.height, recording.width)
+
+
+def paint_labels(objects: Iterable[tuple[str, Sequence[Sequence[float]]]], height: int, width: int) -> npt.NDArray[np.uint8]:
+    """Return the (H, W) label ids of (label, vertices) pairs, painted back to front the way cityscapesScripts paints them."""
+    canvas = Image.new("L", (width, height), 0)
     pen = ImageDraw.Draw(canvas)
-    for item in recording.objects:
-        label = find_label(item.label)
-        if label is not None and label.label_id >= 0 and len(item.vertices) > 1:
-            pen.polygon([(x, y) for x, y in item.vertices.tolist()], fill=label.label_id)
+    for name, vertices in objects:
+        label = find_label(name)
+        if label is not None and label.label_id >= 0 and len(vertices) > 1:
+            pen.polygon([(x, y) for x, y in vertices], fill=label.label_id)
     return np.asarray(canvas).copy()

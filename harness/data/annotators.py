@@ -10,7 +10,6 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from harness.clicks import ClickMaps
 from harness.data.cityscapes import ClickOracle, Split
 from harness.data.labels import IGNORE
 from harness.pool import LabelledPool
@@ -72,10 +71,6 @@ class ErringOracle(ClickOracle):
             while len(self._labels) > _REMEMBERED_IMAGES:
                 self._labels.popitem(last=False)
         return self._labels[image_id]
-
-    def click_maps(self, image_id: str, window: tuple[int, int], *, stride: int = 1) -> ClickMaps:
-        """Return the true clicks: slips are not foreseeable."""
-        return super().click_maps(image_id, window, stride=stride)
 
 
 def with_slips(labels: npt.NDArray[np.uint8], n_classes: int, slips: Slips, rng: np.random.Generator) -> npt.NDArray[np.uint8]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -169,9 +169,9 @@ class Split:
                 raise InputError(f"data root {self.root}: {self.name} cannot be indexed")
         return found
 
-    def check(self) -> tuple[Index | None, list[Problem]]:
+    def check(self, *, each: Callable[[str], None] | None = None) -> tuple[Index | None, list[Problem]]:
         """Read every file again, whatever was indexed before; return what was found and everything that is wrong."""
-        found, problems = check_split(self)
+        found, problems = check_split(self, each=each)
         self.__dict__.pop("index", None)
         self.__dict__.pop("_decoded", None)
         return found, problems

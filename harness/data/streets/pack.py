@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from harness.data.streets.render import Recorded, photograph, polygons_json, rasterise, record
+from harness.data.annotations import paint_labels
+from harness.data.streets.render import Recorded, photograph, polygons_json, record
 from harness.data.streets.scene import build_street
 from harness.data.streets.street import Camera, CityLook, Paint, city_look
 from harness.errors import InputError
@@ -102,7 +103,7 @@ def _develop(spec: PackSpec, split: str, city: str, stem: str, paints: list[Pain
         stem=stem,
         photo=photograph(paints, look, spec.height, spec.width, light),
         recorded=recorded,
-        label_ids=rasterise(recorded, spec.height, spec.width),
+        label_ids=paint_labels(((item.label, item.polygon) for item in recorded), spec.height, spec.width),
     )
 
 

@@ -9,9 +9,7 @@ from typing import Any
 import cv2
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageDraw
 
-from harness.data.labels import find_label
 from harness.data.streets.street import CAMERA_HEIGHT_M, FOCAL, HORIZON, CityLook, Paint, Polygon
 
 Photo = npt.NDArray[np.uint8]
@@ -71,17 +69,6 @@ def record(paints: Sequence[Paint], height: int, width: int, rng: np.random.Gene
             distinct.insert(repeated, list(distinct[repeated]))
         recorded.append(Recorded(paint.label, distinct))
     return recorded
-
-
-def rasterise(recorded: Sequence[Recorded], height: int, width: int) -> npt.NDArray[np.uint8]:
-    """Return the (H, W) label ids, painted back to front the way cityscapesScripts paints them."""
-    canvas = Image.new("L", (width, height), 0)
-    pen = ImageDraw.Draw(canvas)
-    for item in recorded:
-        label = find_label(item.label)
-        if label is not None and label.label_id >= 0:
-            pen.polygon([(x, y) for x, y in item.polygon], fill=label.label_id)
-    return np.asarray(canvas).copy()
 
 
 # -------------------------------------------------------------------------------------------------------- photograph
