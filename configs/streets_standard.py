@@ -4,9 +4,9 @@ _base_ = ["_base_/fcn8s.py"]
 data = dict(type="streets", height=128, width=256, train=200, val=60, seed=1, redundancy=1)
 
 training = dict(
-    steps=600,
-    steps_per_image=20,
-    max_steps=4000,
+    steps=1000,
+    steps_per_image=130,
+    max_steps=5000,
     batch_size=2,
     crop=(128, 128),
     flip=True,
