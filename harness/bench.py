@@ -16,9 +16,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Protocol
 
-from harness.acquisition import QueryRules, Tally, requests_of, scan
+from harness.acquisition import Tally, scan
 from harness.errors import InputError, RunError
 from harness.loop import FULL_DATA, Networks, Schedule, draw_seed_set, run_full_data, run_strategy
+from harness.maps import QueryRules, requests_of
 from harness.pool import LabelledPool
 from harness.protocols import ImageSizes, Oracle, RunWriter, Strategy
 from harness.types import RoundRecord

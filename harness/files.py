@@ -12,16 +12,20 @@ from platformdirs import user_cache_path
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside ``path`` that takes its name, synced to disk, when the block ends without an error."""
+def replacing(path: Path, *, sync: bool = True) -> Iterator[Path]:
+    """Yield a temporary path beside ``path`` that takes its name when the block ends without an error.
+
+    Without ``sync`` a power cut may leave damaged content under the name: for files that carry a checksum and can be made again.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
     os.close(handle)
     draft = Path(name)
     try:
         yield draft
-        with draft.open("rb+") as stream:
-            os.fsync(stream.fileno())
+        if sync:
+            with draft.open("rb+") as stream:
+                os.fsync(stream.fileno())
         draft.chmod(0o644)
         os.replace(draft, path)
     except BaseException:

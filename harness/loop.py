@@ -7,7 +7,8 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
-from harness.acquisition import MemoryMaps, QueryRules, Tally, acquire
+from harness.acquisition import Tally, acquire
+from harness.maps import MemoryMaps, QueryRules
 from harness.pool import LabelledPool
 from harness.protocols import ImageSizes, MapCache, Network, Oracle, RunWriter, Strategy
 from harness.seeds import Purpose, generator

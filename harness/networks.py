@@ -7,14 +7,12 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-import torch
 from pydantic import TypeAdapter, ValidationError
-from torch import Tensor
 
 from harness.acquisition import Tally
-from harness.files import replacing, write_text
+from harness.files import write_text
 from harness.loop import StageTimer, Trained
+from harness.maps import DiskMaps
 from harness.pool import LabelledPool
 from harness.protocols import Trainer
 from harness.types import CostQuality, ImageAreas
@@ -30,32 +28,6 @@ class _Validation:
 _VALIDATION = TypeAdapter(_Validation)
 
 
-class DiskMaps:
-    """Region maps in one folder, a file each: shared by processes, and an interrupted pass goes on at the missing image."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-
-    def has(self, key: str) -> bool:
-        """Say whether a map is stored."""
-        return self._file(key).is_file()
-
-    def get(self, key: str) -> Tensor | None:
-        """Return a stored map, or None."""
-        try:
-            return torch.from_numpy(np.load(self._file(key), allow_pickle=False))
-        except (OSError, ValueError):
-            return None
-
-    def put(self, key: str, region_map: Tensor) -> None:
-        """Store a map under a temporary name, then rename it."""
-        with replacing(self._file(key)) as draft, draft.open("wb") as stream:
-            np.save(stream, region_map.cpu().numpy())
-
-    def _file(self, key: str) -> Path:
-        return self._folder / f"{key}.npy"
-
-
 class NetworkStore:
     """Trains what is asked for, unless the same labels, seed, round, data and recipe were trained before.
 
@@ -63,8 +35,10 @@ class NetworkStore:
     names its folder) and go when they are used, so that two runs that ask the same cannot delete each other's.
     """
 
-    def __init__(self, trainer: Trainer, folder: Path, *, data_fingerprint: str, stage: StageTimer, tally: Tally) -> None:
-        self._trainer, self._folder = trainer, folder
+    def __init__(
+        self, trainer: Trainer, folder: Path, *, data_fingerprint: str, stage: StageTimer, tally: Tally, map_bytes: int | None = None
+    ) -> None:
+        self._trainer, self._folder, self._map_bytes = trainer, folder, map_bytes
         self._data = data_fingerprint
         self._stage, self._tally = stage, tally
         self.owner = "nobody"
@@ -78,7 +52,7 @@ class NetworkStore:
         found = _read_validation(scores) if weights.is_file() else None
         if found is not None and (found.has_cost or not with_cost):
             network = self._trainer.load(weights, seed, round_number)
-            return Trained(key, network, found.areas, found.cost_quality, DiskMaps(folder / "maps"))
+            return Trained(key, network, found.areas, found.cost_quality, self._maps(folder))
         self._tally.trainings_run += 1
         with self._stage(round_number, "training"):
             network = self._trainer.fit(pool, seed, round_number, with_cost=with_cost)
@@ -86,7 +60,10 @@ class NetworkStore:
             validation = _Validation(network.evaluate(), network.cost_quality(), network.has_cost)
         network.save(weights)
         write_text(scores, _VALIDATION.dump_json(validation).decode())
-        return Trained(key, network, validation.areas, validation.cost_quality, DiskMaps(folder / "maps"))
+        return Trained(key, network, validation.areas, validation.cost_quality, self._maps(folder))
+
+    def _maps(self, folder: Path) -> DiskMaps:
+        return DiskMaps(folder / "maps", self._map_bytes)
 
     def release(self, trained: Trained) -> None:
         """Delete networks that only one run could ask for again."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol
@@ -84,6 +84,10 @@ class Predictor(Protocol):
         """Predict one image: ``n_passes`` = 1 without dropout, more are committee members."""
         ...
 
+    def expect(self, image_ids: Iterable[str]) -> None:
+        """Say which images will be asked for, in which order, so that they can be read ahead."""
+        ...
+
 
 class Network(Predictor, Protocol):
     """A trained pair of segmentation and cost network."""
@@ -130,16 +134,16 @@ class RunWriter(Protocol):
 
 
 class MapCache(Protocol):
-    """Keeps the region maps of pass 1 for pass 2."""
+    """Keeps what pass 1 found out about each image for pass 2: bounds always, the region map while there is room."""
 
-    def has(self, key: str) -> bool:
-        """Say whether a map is stored."""
+    def bounds(self, key: str) -> tuple[float, float] | None:
+        """Return the smallest and largest value of a map's placements that may be asked for; None before it was made."""
         ...
 
     def get(self, key: str) -> Tensor | None:
-        """Return a stored map, or None."""
+        """Return a region map, or None where it was not kept."""
         ...
 
-    def put(self, key: str, region_map: Tensor) -> None:
-        """Store a map."""
+    def put(self, key: str, region_map: Tensor, bounds: tuple[float, float]) -> None:
+        """Keep a map's bounds, and the map itself if there is room."""
         ...

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import heapq
 import math
-from collections.abc import Iterable
-from typing import NamedTuple
+from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from harness.types import Candidate
@@ -22,6 +24,8 @@ Window = int | tuple[int, int]
 """A square window's side, or (height, width), in pixels."""
 
 _EXACT_BITS = 52
+_BLOCK_VALUES = 1 << 15
+"""Values of one block of rows: 256 KiB of float64."""
 
 
 class Peak(NamedTuple):
@@ -65,19 +69,43 @@ def window_sum(pixel_map: Tensor, window: Window, *, stride: int = 1) -> Tensor:
     height, width = window_size(window, rows, cols)
     if stride < 1:
         raise ValueError(f"stride is {stride}; allowed: 1 or more")
-    values = pixel_map.to(torch.float64)
-    peak = float(values.max()) if bool(torch.isfinite(values).all()) else math.nan
-    if not math.isfinite(peak) or float(values.min()) < 0.0:
+    low, high = (float(bound) for bound in torch.aminmax(pixel_map)) if pixel_map.numel() else (0.0, 0.0)
+    if not (math.isfinite(low) and math.isfinite(high)) or low < 0.0:
         raise ValueError("a map value is NaN, infinite or negative; allowed: finite numbers >= 0")
-    if peak == 0.0:
-        return torch.zeros(((rows - height) // stride + 1, (cols - width) // stride + 1), dtype=torch.float64, device=values.device)
-    scale = (
-        1.0 if not pixel_map.is_floating_point() else math.ldexp(1.0, min(_EXACT_BITS - math.ceil(math.log2(peak * rows * cols)) - 1, 1000))
-    )
-    integral = torch.nn.functional.pad(torch.round(values * scale).cumsum(0).cumsum(1), (1, 0, 1, 0))
-    top, bottom = integral[: rows - height + 1 : stride], integral[height::stride]
-    lefts, rights = slice(None, cols - width + 1, stride), slice(width, None, stride)
-    return (bottom[:, rights] - bottom[:, lefts] - (top[:, rights] - top[:, lefts])) / scale
+    shape = (rows - height) // stride + 1, (cols - width) // stride + 1
+    if high == 0.0:
+        return torch.zeros(shape, dtype=torch.float64, device=pixel_map.device)
+    exponent = min(_EXACT_BITS - math.ceil(math.log2(high * rows * cols)) - 1, 1000) if pixel_map.is_floating_point() else 0
+    scale = math.ldexp(1.0, exponent)
+    if pixel_map.device.type != "cpu":
+        integral = F.pad(torch.round(pixel_map.to(torch.float64) * scale).cumsum(0).cumsum(1), (1, 0, 1, 0))
+        band = integral[height::stride] - integral[: rows - height + 1 : stride]
+        return (band[:, width::stride] - band[:, : cols - width + 1 : stride]) / scale
+    whole = _integral(pixel_map.numpy(), scale)
+    tops, bottoms = whole[: rows - height + 1 : stride], whole[height::stride]
+    sums = np.empty(shape)
+    for part in _row_blocks(shape[0], cols):
+        strip = bottoms[part] - tops[part]
+        np.subtract(strip[:, width::stride], strip[:, : cols - width + 1 : stride], out=sums[part])
+        sums[part] *= 1.0 / scale
+    return torch.from_numpy(sums)
+
+
+def _integral(values: npt.NDArray[Any], scale: float) -> npt.NDArray[np.float64]:
+    """Return the (H + 1, W + 1) integral image of the values in fixed point; every entry is a whole number below 2**53."""
+    if values.dtype == np.bool_:
+        return np.asarray(cv2.integral(np.ascontiguousarray(values).view(np.uint8), sdepth=cv2.CV_64F))
+    fixed = np.empty(values.shape)
+    for part in _row_blocks(*values.shape):
+        np.rint(np.multiply(values[part], scale, dtype=np.float64), out=fixed[part])
+    return np.asarray(cv2.integral(fixed))
+
+
+def _row_blocks(rows: int, cols: int) -> Iterator[slice]:
+    """Cut rows into blocks that stay in a core's cache."""
+    step = max(1, _BLOCK_VALUES // cols)
+    for top in range(0, rows, step):
+        yield slice(top, min(top + step, rows))
 
 
 def rescale(region_map: Tensor, low: float, high: float) -> Tensor:

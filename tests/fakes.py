@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from harness.acquisition import MemoryMaps
 from harness.clicks import count_region, vertex_map, vertices_inside
 from harness.loop import Trained
+from harness.maps import MemoryMaps
 from harness.types import Annotation, ClickTotals, CostQuality, ImageAreas, Prediction, Region, RoundRecord
 
 CLASSES = 5
@@ -75,6 +75,9 @@ class FakeNetwork:
         height, width = self._sizes[image_id]
         passes = [torch.randn((CLASSES, height, width), generator=generator).softmax(0) for _ in range(n_passes)]
         return Prediction(iter(passes), torch.rand((height, width), generator=generator) * 0.1)
+
+    def expect(self, image_ids) -> None:
+        """Nothing is read ahead."""
 
     def evaluate(self) -> list[ImageAreas]:
         rng = np.random.default_rng(zlib.crc32(self._key.encode()))

@@ -21,6 +21,7 @@ LAYERS = {
     "harness.protocols": 2,
     "harness.pool": 2,
     "strategies": 2.5,
+    "harness.maps": 3,
     "harness.acquisition": 3,
     "harness.loop": 3,
     "harness.networks": 3,

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from harness.acquisition import QueryRules, Tally
+from harness.acquisition import Tally
 from harness.bench import Clock, Job
 from harness.config import ExperimentSpec
 from harness.data.annotators import ErringOracle, Slips
@@ -15,6 +15,7 @@ from harness.data.cityscapes import ClickOracle, Split
 from harness.data.source import open_splits
 from harness.errors import InputError
 from harness.loop import Schedule
+from harness.maps import QueryRules
 from harness.networks import NetworkStore
 from harness.protocols import ImageSizes, RunWriter, Strategy, Trainer
 from harness.provenance import Provenance

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from torch import Tensor
 from harness.clicks import vertex_map
 from harness.data.cityscapes import Split
 from harness.data.labels import IGNORE
+from harness.data.readahead import ReadAhead
 from harness.errors import RunError
 from harness.files import replacing
 from harness.logits import Logits
@@ -57,9 +58,10 @@ class TrainedNetwork:
     ) -> None:
         self._model = model.eval()
         self._cost_head = cost_head
-        self._train, self._val = train, val
+        self._val = val
         self._seed, self._round = seed, round_number
         self._window_px, self._device = window_px, device
+        self._photos = ReadAhead(train.photo)
         self._last: tuple[str, _Seen] | None = None
         self._validated: tuple[list[ImageAreas], CostQuality | None] | None = None
 
@@ -82,9 +84,13 @@ class TrainedNetwork:
         )
         return Prediction(passes, self._cost(seen) if self._cost_head is not None else None)
 
+    def expect(self, image_ids: Iterable[str]) -> None:
+        """Read these images ahead, in this order."""
+        self._photos.expect(image_ids)
+
     def _see_last(self, image_id: str) -> _Seen:
         if self._last is None or self._last[0] != image_id:
-            self._last = image_id, self.see(self._train.photo(image_id))
+            self._last = image_id, self.see(self._photos.get(image_id))
         return self._last[1]
 
     @torch.no_grad()

@@ -7,9 +7,10 @@ import pytest
 import torch
 
 import strategies
-from harness.acquisition import MemoryMaps, QueryRules, Tally, acquire
+from harness.acquisition import Tally, acquire
 from harness.errors import RunError
 from harness.loop import Schedule, run_strategy
+from harness.maps import MemoryMaps, QueryRules
 from harness.pool import LabelledPool
 from harness.seeds import Purpose, generator
 from harness.types import Candidate, Prediction, Region

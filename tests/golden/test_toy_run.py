@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 import strategies
-from harness.acquisition import QueryRules, Tally
+from harness.acquisition import Tally
 from harness.loop import Schedule, run_strategy
+from harness.maps import QueryRules
 from harness.results import _RECORD
 from tests.fakes import FakeNetworks, FakeOracle, MemoryWriter, no_stage
 

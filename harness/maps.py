@@ -1,0 +1,200 @@
+"""Region maps: which ones a strategy needs, how one is made, and where it is kept between the two passes of acquisition."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from harness.errors import RunError
+from harness.files import replacing
+from harness.pool import LabelledPool
+from harness.protocols import Measure, Oracle, Predictor, Strategy
+from harness.regions import Window, window_sum
+
+
+@dataclass(frozen=True, slots=True)
+class QueryRules:
+    """The same for every strategy of a board: window side and stride in pixels, overlap rule, committee size E."""
+
+    window_px: int
+    stride_px: int = 1
+    allow_overlap: bool = False
+    committee: int = 20
+
+    def window(self, strategy: Strategy, size: tuple[int, int]) -> Window:
+        """Return the window of a strategy in an image of ``size``."""
+        return size if strategy.whole_image else self.window_px
+
+
+@dataclass(frozen=True, slots=True)
+class MapRequest:
+    """One region map that a strategy needs of every open image; equal requests of two strategies are one."""
+
+    measure: Measure | None
+    cost: str
+    n_passes: int
+    whole_image: bool
+
+    @property
+    def needs_network(self) -> bool:
+        """Whether it takes a prediction; the true clicks do not."""
+        return self.cost != "oracle"
+
+    @property
+    def key(self) -> str:
+        """The name of this map in a cache."""
+        what = f"{self.cost}-cost" if self.measure is None else f"{_full_name(self.measure)}-{self.n_passes}"
+        return f"{what}-{'image' if self.whole_image else 'window'}"
+
+
+def _full_name(measure: Measure) -> str:
+    """Return a name that two measures of different packages cannot share."""
+    return f"{measure.__module__}.{getattr(measure, '__qualname__', type(measure).__qualname__)}"
+
+
+@dataclass(frozen=True, slots=True)
+class Requests:
+    """The region maps that one strategy needs."""
+
+    information: MapRequest | None
+    cost: MapRequest | None
+
+    def __iter__(self) -> Iterator[MapRequest]:
+        return iter([request for request in (self.information, self.cost) if request is not None])
+
+
+def requests_of(strategy: Strategy, rules: QueryRules) -> Requests:
+    """List the region maps that a strategy needs."""
+    n_passes = strategy.n_passes or rules.committee
+    information = MapRequest(strategy.measure, "", n_passes, strategy.whole_image) if strategy.measure is not None else None
+    cost = MapRequest(None, strategy.cost, 1, strategy.whole_image) if strategy.cost != "none" else None
+    return Requests(information, cost)
+
+
+@dataclass(frozen=True, slots=True)
+class MapSource:
+    """Where region maps come from: what is labelled, the networks, the true clicks, the rules."""
+
+    pool: LabelledPool
+    predictor: Predictor | None
+    oracle: Oracle
+    rules: QueryRules
+
+    def region_map(self, request: MapRequest, image_id: str) -> Tensor:
+        """Return the window sums of one image, over pixels that are not labelled.
+
+        Raises:
+            RunError: NaN, infinite or negative values; the message names the image.
+        """
+        pixels = self._pixel_map(request, image_id)
+        if self.pool.labelled_px_of(image_id):
+            pixels = pixels * torch.from_numpy(~self.pool.is_labelled(image_id)).to(pixels.device)
+        window = self.pool.sizes[image_id] if request.whole_image else self.rules.window_px
+        try:
+            return window_sum(pixels, window, stride=self.rules.stride_px).cpu()
+        except ValueError as error:
+            raise RunError(f"image {image_id}: {request.key} map: {error}") from error
+
+    def _pixel_map(self, request: MapRequest, image_id: str) -> Tensor:
+        if request.cost == "oracle":
+            return torch.from_numpy(self.oracle.click_map(image_id))
+        if self.predictor is None:
+            raise ValueError("a predictor is missing; allowed: the networks of the last round")
+        prediction = self.predictor.predict(image_id, request.n_passes)
+        if request.measure is not None:
+            return request.measure(prediction)
+        if prediction.cost_map is None:
+            raise ValueError("the networks predict no cost; allowed: networks with a cost head")
+        return prediction.cost_map
+
+    def forbidden(self, image_id: str, *, whole_image: bool) -> Tensor | None:
+        """Return which placements may not be asked for; None where all may: an image without labels takes no work."""
+        if not self.pool.labelled_px_of(image_id):
+            return None
+        new_px, window = self.new_px(image_id, whole_image=whole_image)
+        return new_px == 0 if self.rules.allow_overlap else new_px < window[0] * window[1]
+
+    def new_px(self, image_id: str, *, whole_image: bool) -> tuple[Tensor, tuple[int, int]]:
+        """Return the number of unlabelled pixels of each placement, and the window's (height, width)."""
+        window = self.pool.sizes[image_id] if whole_image else (self.rules.window_px, self.rules.window_px)
+        return window_sum(torch.from_numpy(~self.pool.is_labelled(image_id)), window, stride=self.rules.stride_px), window
+
+
+class MemoryMaps:
+    """A map cache that forgets everything with the process."""
+
+    def __init__(self) -> None:
+        self._maps: dict[str, tuple[Tensor, tuple[float, float]]] = {}
+
+    def bounds(self, key: str) -> tuple[float, float] | None:
+        """Return a map's bounds, or None before it was made."""
+        return self._maps[key][1] if key in self._maps else None
+
+    def get(self, key: str) -> Tensor | None:
+        """Return a stored map, or None."""
+        return self._maps[key][0] if key in self._maps else None
+
+    def put(self, key: str, region_map: Tensor, bounds: tuple[float, float]) -> None:
+        """Store a map."""
+        self._maps[key] = region_map, bounds
+
+
+_HEADER = struct.Struct("<4sIIIdd")
+_MAGIC = b"HMP1"
+
+
+class DiskMaps:
+    """Region maps in one folder, a file each: shared by processes; an interrupted pass goes on at the missing image.
+
+    Bounds are always kept. A map is kept while the folder holds less than ``limit_bytes``; the others are made again in pass 2.
+    """
+
+    def __init__(self, folder: Path, limit_bytes: int | None = None) -> None:
+        self._folder, self._limit = folder, limit_bytes
+        self._used: int | None = None
+
+    def bounds(self, key: str) -> tuple[float, float] | None:
+        """Return a map's bounds, or None before it was made."""
+        try:
+            with self._file(key).open("rb") as stream:
+                magic, *_, low, high = _HEADER.unpack(stream.read(_HEADER.size))
+        except (OSError, struct.error):
+            return None
+        return (low, high) if magic == _MAGIC else None
+
+    def get(self, key: str) -> Tensor | None:
+        """Return a stored map; None where it was not kept, or is damaged."""
+        try:
+            content = bytearray(self._file(key).read_bytes())
+            magic, rows, cols, checksum, _, _ = _HEADER.unpack_from(content)
+        except (OSError, struct.error):
+            return None
+        body = memoryview(content)[_HEADER.size :]
+        if magic != _MAGIC or rows == 0 or len(body) != 8 * rows * cols or zlib.crc32(body) != checksum:
+            return None
+        return torch.from_numpy(np.frombuffer(content, np.float64, offset=_HEADER.size).reshape(rows, cols))
+
+    def put(self, key: str, region_map: Tensor, bounds: tuple[float, float]) -> None:
+        """Store bounds and, if there is room, the map: under a temporary name, then renamed."""
+        rows, cols = region_map.shape
+        kept = self._limit is None or self._in_use() + 8 * rows * cols <= self._limit
+        body = np.ascontiguousarray(region_map.numpy()).data if kept else memoryview(b"")
+        self._used = self._in_use() + body.nbytes
+        with replacing(self._file(key), sync=False) as draft, draft.open("wb") as stream:
+            stream.write(_HEADER.pack(_MAGIC, rows if kept else 0, cols, zlib.crc32(body), *bounds))
+            stream.write(body)
+
+    def _in_use(self) -> int:
+        if self._used is None:
+            self._used = sum(file.stat().st_size for file in self._folder.rglob("*.map"))
+        return self._used
+
+    def _file(self, key: str) -> Path:
+        return self._folder / f"{key}.map"
