@@ -6,12 +6,15 @@ Bilinear up-sampling is written as two small matrix products: faster than the bu
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from harness.cells import CellGrid
 
 _STRIP_VALUES = 1 << 19
 """Class values of one strip of rows: 2 MiB of float32, which stays in a core's cache."""
@@ -57,7 +60,14 @@ class Logits:
         step = self.size[0] if self.values.is_cuda else max(1, _STRIP_VALUES // (classes * self.size[1]))
         for top in range(0, self.size[0], step):
             rows = slice(top, min(top + step, self.size[0]))
-            yield rows, down[rows] @ wide
+            band = self._source_rows(rows)
+            yield rows, down[rows, band] @ wide[:, band]
+
+    def _source_rows(self, rows: slice) -> slice:
+        """Return the source rows that the given rows of the image are made of."""
+        source, target = self.values.shape[1], self.size[0]
+        first, last = (math.floor((row + 0.5) * source / target - 0.5) for row in (rows.start, rows.stop - 1))
+        return slice(max(first, 0), min(last + 2, source))
 
     def entropy(self) -> Tensor:
         """Return the (H, W) entropy of the softmax in nats: ln sum e^z - sum p z, in one pass over the rows."""
@@ -70,46 +80,12 @@ class Logits:
         return result.clamp_(min=0.0)
 
     def winners(self) -> Tensor:
-        """Return the (H, W) uint8 class with the highest score.
-
-        An up-sampled score is a convex combination of those at the four corners of its cell: where all four have the same
-        winner, so has every pixel in between. Only the other cells are worked out pixel by pixel.
-        """
-        corner = self.values.max(0).indices.to(torch.uint8)
-        scores = self.values.flatten(1).T.contiguous()
-        rows, cols = (_cells(source, target, corner.device) for source, target in zip(corner.shape, self.size, strict=True))
-        result = torch.empty(self.size, dtype=torch.uint8, device=corner.device)
-        step = self.size[0] if self.values.is_cuda else max(1, _STRIP_VALUES // (8 * self.size[1]))
-        for top in range(0, self.size[0], step):
-            strip = slice(top, min(top + step, self.size[0]))
-            above, below = corner[rows.low[strip]], corner[rows.high[strip]]
-            result[strip] = above[:, cols.low]
-            mixed = (result[strip] != above[:, cols.high]) | (result[strip] != below[:, cols.low]) | (result[strip] != below[:, cols.high])
-            y, x = mixed.nonzero(as_tuple=True)
-            for start in range(0, len(y), _STRIP_VALUES // 16):
-                ys, xs = y[start : start + _STRIP_VALUES // 16] + top, x[start : start + _STRIP_VALUES // 16]
-                result[ys, xs] = self._winners_at(ys, xs, scores, rows, cols)
-        return result
-
-    def _winners_at(self, y: Tensor, x: Tensor, scores: Tensor, rows: _Cells, cols: _Cells) -> Tensor:
-        width = self.values.shape[2]
-        down, across = rows.weight[y, None], cols.weight[x, None]
-        top = torch.lerp(scores[rows.low[y] * width + cols.low[x]], scores[rows.low[y] * width + cols.high[x]], across)
-        bottom = torch.lerp(scores[rows.high[y] * width + cols.low[x]], scores[rows.high[y] * width + cols.high[x]], across)
-        return torch.lerp(top, bottom, down).max(1).indices.to(torch.uint8)
-
-
-@dataclass(frozen=True, slots=True)
-class _Cells:
-    """For each target position of one axis: the two source positions around it, and the weight of the second."""
-
-    low: Tensor
-    high: Tensor
-    weight: Tensor
-
-
-@functools.lru_cache(maxsize=64)
-def _cells(source: int, target: int, device: torch.device) -> _Cells:
-    position = ((torch.arange(target, dtype=torch.float64) + 0.5) * source / target - 0.5).clamp(0, source - 1)
-    low = position.floor().long()
-    return _Cells(low.to(device), (low + 1).clamp(max=source - 1).to(device), (position - low).float().to(device))
+        """Return the (H, W) uint8 class with the highest score: pixel by pixel only in the cells where it changes."""
+        grid = CellGrid.of((self.values.shape[1], self.values.shape[2]), self.size)
+        if grid is None:
+            return torch.cat([logits.max(0).indices.to(torch.uint8) for _, logits in self.strips()])
+        cells = grid.look(self.values)
+        result = cells.corner[:, None].repeat(1, grid.side**2)
+        for part, winners in cells.pixel_winners():
+            result[part] = winners
+        return grid.image(result)

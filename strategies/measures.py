@@ -7,9 +7,7 @@ from torch import Tensor
 
 from harness.logits import Logits
 from harness.types import Prediction
-
-LARGEST_COMMITTEE = 255
-"""Votes are counted in bytes."""
+from harness.votes import Votes
 
 
 def entropy(prediction: Prediction) -> Tensor:
@@ -39,23 +37,7 @@ def vote_entropy(prediction: Prediction) -> Tensor:
     Raises:
         ValueError: no pass, or more than 255.
     """
-    votes: Tensor | None = None
-    members = 0
+    votes = Votes()
     for scores in prediction.passes:
-        # max is several times faster than argmax over the leading axis
-        winner, classes = (scores.winners(), len(scores.values)) if isinstance(scores, Logits) else (scores.max(0).indices, len(scores))
-        if votes is None:
-            votes = torch.zeros((classes, *winner.shape), dtype=torch.uint8, device=winner.device)
-            one = torch.ones((1, *winner.shape), dtype=torch.uint8, device=winner.device)
-        members += 1
-        if members > LARGEST_COMMITTEE:
-            raise ValueError(f"a committee has more than {LARGEST_COMMITTEE} members; allowed: 1 to {LARGEST_COMMITTEE}")
-        votes.scatter_add_(0, winner[None].long(), one)
-    if votes is None:
-        raise ValueError("a committee has no member; allowed: one or more passes")
-    shares = torch.arange(members + 1, dtype=torch.float64, device=votes.device) / members
-    term = -torch.xlogy(shares, shares)
-    disagreement = torch.zeros(votes.shape[1:], dtype=torch.float64, device=votes.device)
-    for count in votes:
-        disagreement += term[count.long()]
-    return disagreement.clamp_(min=0.0)
+        votes.add(scores)
+    return votes.entropy()
