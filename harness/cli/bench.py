@@ -16,17 +16,15 @@ from harness.errors import InputError
 if TYPE_CHECKING:
     from harness.acquisition import Tally
     from harness.bench import Job, Outcome
+    from harness.cli.estimate import Estimate
     from harness.config import ExperimentSpec
     from harness.data.cityscapes import Split
+    from harness.protocols import ImageSizes
     from harness.results import RunInfo
 
 
 THREADS = 1
 """Threads of a worker: more processes than cores slow each other down, and results must not depend on their number."""
-
-
-_BESIDE_TRAINING = 1.35
-"""Choice: wall time over training time, for an estimate before anything has run."""
 
 
 def parse_seeds(text: str | None) -> tuple[int, ...] | None:
@@ -51,20 +49,25 @@ def bench(
     workers: Annotated[int | None, typer.Option(help="Processes, one thread each; without it one per core, or one on a GPU.")] = None,
     data_root: Annotated[Path | None, typer.Option(help="Cityscapes' folder, for configs that read it.")] = None,
     device: Annotated[str | None, typer.Option(help="cpu or cuda.")] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would run, and how long it would take.")] = False,
+    disk_gb: Annotated[
+        float, typer.Option(help="Disk for region maps; those that find no room are made again when they are needed.")
+    ] = 20.0,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would run, how long it would take, and on how much disk.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Delete these strategies' runs first.")] = False,
 ) -> int:
     """Run strategies x seeds under equal pixel budgets and print the leaderboard."""
     workers = (1 if device == "cuda" else os.cpu_count() or 1) if workers is None else workers
     if workers < 1:
         raise InputError(f"--workers is {workers}; allowed: 1 or more")
+    if not 0 <= disk_gb <= 1e6:
+        raise InputError(f"--disk-gb is {disk_gb}; allowed: 0 or more gigabytes")
     _limit_threads()
     from harness.config import load_spec
     from strategies import parse_list
 
     chosen = parse_list(strategies)
     spec = load_spec(config, data_root=data_root, seeds=parse_seeds(seeds), device=_device(device))
-    return _Bench(spec, [strategy.name for strategy in chosen], out, workers, overwrite=overwrite).start(dry_run=dry_run)
+    return _Bench(spec, [strategy.name for strategy in chosen], out, workers, disk_gb, overwrite=overwrite).start(dry_run=dry_run)
 
 
 def _limit_threads() -> None:
@@ -87,10 +90,11 @@ def _device(name: str | None) -> str | None:
 class _Bench:
     """One invocation: what is asked for, where, with how many workers."""
 
-    def __init__(self, spec: ExperimentSpec, identities: list[str], out: Path, workers: int, *, overwrite: bool) -> None:
+    def __init__(self, spec: ExperimentSpec, identities: list[str], out: Path, workers: int, disk_gb: float, *, overwrite: bool) -> None:
         from harness.cli.workshop import schedule_of
 
         self.spec, self.identities, self.out, self.workers, self.overwrite = spec, identities, out, workers, overwrite
+        self.disk_gb = disk_gb
         self.schedule = schedule_of(spec)
         self.template: RunInfo
 
@@ -105,12 +109,12 @@ class _Bench:
         self.template = info_template(self.spec, train, val, collect(THREADS, self.spec.device))
         if dry_run:
             self._check_existing()
-            self._describe(train.index.sizes)
+            self._plan_ahead(train.index.sizes).describe()
             return 0
         with hold(self.out):
             self._check_existing()
             self._check_model(train, val)
-            return self._run(len(train.files))
+            return self._run(self._plan_ahead(train.index.sizes))
 
     def _runs(self) -> list[tuple[str, int]]:
         return [(name, seed) for name in self.identities for seed in self.spec.harness.seeds]
@@ -153,54 +157,31 @@ class _Bench:
 
         return plan([make(name) for name in self.identities], self.spec.harness.seeds, self._finished, self.schedule)
 
-    def _describe(self, sizes: dict[str, tuple[int, int]]) -> None:
-        """Print runs, rounds, budgets and an estimate of time from a few measured steps."""
-        first, runs = self._plan()
-        seeds = self.spec.harness.seeds
-        typer.echo(
-            f"{len(self.identities)} strategies x {len(seeds)} seeds = {len(self._runs())} runs of {self.schedule.rounds + 1} rounds, "
-            f"and {len(seeds)} full-data references; left to do: {len(runs)} runs, {sum(job.kind == 'full-data' for job in first)} references"
-        )
-        total_px = sum(height * width for height, width in sizes.values())
-        for number in range(self.schedule.rounds + 1):
-            budget = self.schedule.budget_px(number, sizes)
-            typer.echo(f"  round {number}: {budget} px labelled, {100 * budget / total_px:.2f} % of the pool")
-        lengths = [sum(self._lengths(job, len(sizes))) for job in (*first, *runs)]
-        trainings = sum(bool(length) for job in (*first, *runs) for length in self._lengths(job, len(sizes)))
-        typer.echo(f"{trainings} trainings, {sum(lengths)} steps")
-        seconds = sum(lengths) * _seconds_per_step(self.spec) * _BESIDE_TRAINING / self.workers
-        typer.echo(
-            f"about {max(1, round(seconds / 60))} minutes with {self.workers} worker(s): measured step time, and {_BESIDE_TRAINING - 1:.0%} more for the rest"
-        )
+    def _plan_ahead(self, sizes: ImageSizes) -> Estimate:
+        from harness.cli.estimate import Estimate
+        from strategies import make
 
-    def _lengths(self, job: Job, train_images: int) -> list[int]:
-        """Return the steps of each training of a job."""
-        training, schedule = self.spec.training, self.schedule
+        stages = self._plan()
+        done = {job: self._finished(job.strategy, job.seed) for stage in stages for job in stage}
+        return Estimate(self.spec, [make(name) for name in self.identities], sizes, stages, done, self.workers, self.disk_gb)
 
-        def length(images: float) -> int:
-            return min(training.max_steps, round(training.steps + training.steps_per_image * images))
-
-        if job.kind == "full-data":
-            return [length(train_images)]
-        if job.kind == "shared":
-            return [length(schedule.seed_images)]
-        done = max(1, self._finished(job.strategy, job.seed))
-        return [length(schedule.seed_images + number * schedule.images_per_round) for number in range(done, schedule.rounds + 1)]
-
-    def _run(self, train_images: int) -> int:
+    def _run(self, estimate: Estimate) -> int:
         from harness import bench as engine
         from harness.cli.progress import Progress
         from harness.cli.workshop import build_workshop
         from harness.results import RunFolder, run_path
 
-        stages = self._plan()
+        stages = estimate.stages
+        estimate.check_disk(self.out)
         if self.overwrite:
             replaced = [*self._runs(), *((job.strategy, job.seed) for job in stages[0] if job.kind == "full-data")]
             for name, seed in replaced:
                 RunFolder(run_path(self.out, name, seed)).discard()
-        factory = functools.partial(build_workshop, self.spec, self.identities, self.out, self.template.provenance)
+        factory = functools.partial(
+            build_workshop, self.spec, self.identities, self.out, self.template.provenance, map_bytes=estimate.bytes_per_pass
+        )
         outcomes: list[Outcome] = []
-        weights = {job: [float(steps) for steps in self._lengths(job, train_images)] for stage in stages for job in stage}
+        weights = {job: [float(steps) for steps in estimate.lengths(job)] for stage in stages for job in stage}
         with Progress(weights) as progress:
 
             def ended(outcome: Outcome) -> None:
@@ -234,13 +215,3 @@ def _work_done(tally: Tally) -> str:
         f"trainings: {tally.trainings_asked} asked for, {tally.trainings_run} run; "
         f"images predicted for acquisition: {tally.images_asked} asked for, {tally.images_predicted} run"
     )
-
-
-def _seconds_per_step(spec: ExperimentSpec) -> float:
-    """Time a few training steps on this machine."""
-    import torch
-
-    torch.set_num_threads(THREADS)
-    from harness.segmentor.trainer import time_steps
-
-    return time_steps(spec.model, batch_size=spec.training.batch_size, crop=spec.training.crop)

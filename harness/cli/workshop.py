@@ -161,7 +161,9 @@ def build_trainer(spec: ExperimentSpec, train: Split, val: Split) -> Trainer:
     return SegmentorTrainer(recipe, train_split=train, val_split=val, window_px=spec.harness.window, device=spec.device)
 
 
-def build_workshop(spec: ExperimentSpec, identities: Sequence[str], out: Path, provenance: Provenance) -> BenchWorkshop:
+def build_workshop(
+    spec: ExperimentSpec, identities: Sequence[str], out: Path, provenance: Provenance, *, map_bytes: int | None = None
+) -> BenchWorkshop:
     """Build the workshop of this process."""
     import torch
 
@@ -183,7 +185,12 @@ def build_workshop(spec: ExperimentSpec, identities: Sequence[str], out: Path, p
         rules=rules,
         strategies={strategy.name: strategy for strategy in map(strategies.make, identities)},
         networks=NetworkStore(
-            build_trainer(spec, train, val), out / WORK_FOLDER, data_fingerprint=store_key, stage=clock.stage, tally=tally
+            build_trainer(spec, train, val),
+            out / WORK_FOLDER,
+            data_fingerprint=store_key,
+            stage=clock.stage,
+            tally=tally,
+            map_bytes=map_bytes,
         ),
         clock=clock,
         tally=tally,

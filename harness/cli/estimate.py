@@ -1,0 +1,138 @@
+"""What a board will take, before it starts: trainings, time from a few measured steps, disk for region maps."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import typer
+
+from harness.bench import Job
+from harness.cli.workshop import rules_of, schedule_of
+from harness.config import ExperimentSpec
+from harness.errors import InputError
+from harness.maps import MapRequest, requests_of
+from harness.protocols import ImageSizes, Strategy
+
+_BESIDE_TRAINING = 1.35
+"""Choice: wall time over training time, for an estimate before anything has run."""
+_RESERVE_BYTES = 1 << 28
+"""Choice: what must stay free for networks and results."""
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """One invocation's work that is left, and what it needs.
+
+    stages: jobs in their order. done: finished rounds of each job. disk_gb: what the region maps of all workers may take together.
+    """
+
+    spec: ExperimentSpec
+    strategies: Sequence[Strategy]
+    sizes: ImageSizes
+    stages: tuple[list[Job], list[Job]]
+    done: dict[Job, int]
+    workers: int
+    disk_gb: float
+
+    @property
+    def jobs(self) -> list[Job]:
+        """All jobs that are left."""
+        return [job for stage in self.stages for job in stage]
+
+    def lengths(self, job: Job) -> list[int]:
+        """Return the steps of each training of a job."""
+        training, schedule = self.spec.training, schedule_of(self.spec)
+
+        def length(images: float) -> int:
+            return min(training.max_steps, round(training.steps + training.steps_per_image * images))
+
+        if job.kind == "full-data":
+            return [length(len(self.sizes))]
+        if job.kind == "shared":
+            return [length(schedule.seed_images)]
+        first = max(1, self.done[job])
+        return [length(schedule.seed_images + number * schedule.images_per_round) for number in range(first, schedule.rounds + 1)]
+
+    # ---------------------------------------------------------------------------------------------------------- disk
+
+    def _passes(self) -> int:
+        """Return how many passes' maps lie on disk at once: each seed's first one, and one for each worker."""
+        return len({job.seed for job in self.stages[1]}) + min(self.workers, max(1, len(self.stages[1])))
+
+    @property
+    def wanted_bytes(self) -> int:
+        """Disk that all maps would take if each found room."""
+        rules = rules_of(self.spec)
+        own = [list(requests_of(strategy, rules)) for strategy in self.strategies if strategy.needs_network]
+        seeds = len({job.seed for job in self.stages[1]})
+        shared = self._map_bytes({request for requests in own for request in requests})
+        largest = max((self._map_bytes(requests) for requests in own), default=0)
+        return seeds * shared + (self._passes() - seeds) * largest
+
+    def _map_bytes(self, requests: Iterable[MapRequest]) -> int:
+        rules = rules_of(self.spec)
+
+        def placements(request: MapRequest) -> int:
+            if request.whole_image:
+                return len(self.sizes)
+            return sum(
+                ((height - rules.window_px) // rules.stride_px + 1) * ((width - rules.window_px) // rules.stride_px + 1)
+                for height, width in self.sizes.values()
+            )
+
+        return sum(8 * placements(request) for request in requests)
+
+    @property
+    def bytes_per_pass(self) -> int:
+        """What the maps of one pass may take; maps beyond it are made again when they are needed."""
+        return int(self.disk_gb * 1e9) // self._passes()
+
+    def check_disk(self, out: Path) -> None:
+        """Refuse to start where the maps would fill the disk.
+
+        Raises:
+            InputError: one line with what is needed and what is free.
+        """
+        needed, free = min(self.wanted_bytes, int(self.disk_gb * 1e9)) + _RESERVE_BYTES, shutil.disk_usage(out).free
+        if self.jobs and needed > free:
+            raise InputError(
+                f"{out}: region maps and networks may take {needed / 1e9:.1f} GB of disk, {free / 1e9:.1f} GB are free; "
+                "allowed: a smaller --disk-gb, a larger harness.stride, or another --out"
+            )
+
+    # ---------------------------------------------------------------------------------------------------------- words
+
+    def describe(self) -> None:
+        """Print runs, rounds, budgets, disk, and an estimate of time from a few measured steps."""
+        first, runs = self.stages
+        seeds, schedule = self.spec.harness.seeds, schedule_of(self.spec)
+        typer.echo(
+            f"{len(self.strategies)} strategies x {len(seeds)} seeds = {len(self.strategies) * len(seeds)} runs of {schedule.rounds + 1} rounds, "
+            f"and {len(seeds)} full-data references; left to do: {len(runs)} runs, {sum(job.kind == 'full-data' for job in first)} references"
+        )
+        total_px = sum(height * width for height, width in self.sizes.values())
+        for number in range(schedule.rounds + 1):
+            budget = schedule.budget_px(number, self.sizes)
+            typer.echo(f"  round {number}: {budget} px labelled, {100 * budget / total_px:.2f} % of the pool")
+        lengths = [length for job in self.jobs for length in self.lengths(job)]
+        typer.echo(f"{len(lengths)} trainings, {sum(lengths)} steps")
+        wanted, allowed = self.wanted_bytes / 1e9, self.disk_gb
+        again = "all find room" if wanted <= allowed else f"--disk-gb gives them {allowed:g} GB: the others are made again when needed"
+        typer.echo(f"region maps: {wanted:.2f} GB of disk while it runs; {again}")
+        seconds = sum(lengths) * _seconds_per_step(self.spec) * _BESIDE_TRAINING / self.workers
+        typer.echo(
+            f"about {max(1, round(seconds / 60))} minutes with {self.workers} worker(s): measured step time, and {_BESIDE_TRAINING - 1:.0%} more for the rest"
+        )
+
+
+def _seconds_per_step(spec: ExperimentSpec) -> float:
+    """Time a few training steps on this machine; one thread, as in a worker."""
+    import torch
+
+    torch.set_num_threads(1)
+    from harness.segmentor.trainer import time_steps
+
+    return time_steps(spec.model, batch_size=spec.training.batch_size, crop=spec.training.crop)
