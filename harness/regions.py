@@ -24,6 +24,8 @@ Window = int | tuple[int, int]
 """A square window's side, or (height, width), in pixels."""
 
 _EXACT_BITS = 52
+_BLOCK_COLUMNS = 64
+"""A pick changes the maxima of the blocks of columns that it touches, not of whole rows."""
 _BLOCK_VALUES = 1 << 15
 """Values of one block of rows: 256 KiB of float64."""
 
@@ -145,40 +147,29 @@ def non_maximum_suppression(
         ValueError: a score is NaN or +inf.
     """
     grid = np.array(scores.detach().cpu().numpy(), dtype=np.float64)
-    if np.isnan(grid).any() or np.isposinf(grid).any():
-        raise ValueError("a score is NaN or +inf; allowed: finite scores, or -inf for a forbidden placement")
     height, width = (window, window) if isinstance(window, int) else window
     reach_y, reach_x = -(-height // stride) - 1, -(-width // stride) - 1
-    best_col = grid.argmax(axis=1)
-    best = grid[np.arange(grid.shape[0]), best_col]
+    starts = np.arange(0, grid.shape[1], _BLOCK_COLUMNS)
+    blocks = np.maximum.reduceat(grid, starts, axis=1)
+    best = blocks.max(axis=1)
+    if np.isnan(best).any() or np.isposinf(best).any():
+        raise ValueError("a score is NaN or +inf; allowed: finite scores, or -inf for a forbidden placement")
     peaks: list[Peak] = []
     while limit is None or len(peaks) < limit:
         y = int(best.argmax())
         score = float(best[y])
         if score == -math.inf or score < floor:
             break
-        x = int(best_col[y])
+        x = int(grid[y].argmax())
         peaks.append(Peak(y * stride, x * stride, score))
-        _suppress(grid, best, best_col, y, x, reach_y, reach_x)
+        rows = slice(max(0, y - reach_y), y + reach_y + 1)
+        left, right = max(0, x - reach_x), min(x + reach_x + 1, grid.shape[1])
+        grid[rows, left:right] = -math.inf
+        touched = slice(left // _BLOCK_COLUMNS, (right - 1) // _BLOCK_COLUMNS + 1)
+        around = grid[rows, starts[touched.start] : touched.stop * _BLOCK_COLUMNS]
+        blocks[rows, touched] = np.maximum.reduceat(around, starts[touched] - starts[touched.start], axis=1)
+        best[rows] = blocks[rows].max(axis=1)
     return peaks
-
-
-def _suppress(
-    grid: npt.NDArray[np.float64],
-    best: npt.NDArray[np.float64],
-    best_col: npt.NDArray[np.intp],
-    y: int,
-    x: int,
-    reach_y: int,
-    reach_x: int,
-) -> None:
-    """Forbid every placement that shares a pixel with (y, x); refresh the row maxima that this can have changed."""
-    rows = slice(max(0, y - reach_y), y + reach_y + 1)
-    left, right = max(0, x - reach_x), x + reach_x + 1
-    grid[rows, left:right] = -math.inf
-    hit = np.flatnonzero((best_col[rows] >= left) & (best_col[rows] < right)) + rows.start
-    best_col[hit] = grid[hit].argmax(axis=1)
-    best[hit] = grid[hit, best_col[hit]]
 
 
 class RunningBest:
