@@ -17,6 +17,7 @@ from harness.errors import InputError
 _PACKAGE = Path(__file__).resolve().parent
 DATA_ROOT_VARIABLE = "CITYSCAPES_DATASET"
 
+_NOT_IN_THE_DIGEST = ("device", "seconds_per_click", "remark", "tune", "tuned")
 _HELPERS = {"width", "channels"}
 """Names that a config may use for its own arithmetic."""
 
@@ -128,6 +129,34 @@ class Protocol(_Block):
         return self
 
 
+class Tune(_Block):
+    """What ``harness tune`` may choose, and on what.
+
+    strategy: one name, or several to choose between. parameters: bounds of the strategies' own parameters, such as alpha.
+    window, stride: sides and steps in pixels to choose between; the config's own without them. seeds: of tuning alone.
+    city_share: the share of training images, whole cities of them, that tuning trials are scored on and never trained on.
+    """
+
+    strategy: Annotated[tuple[str, ...], Field(strict=False, min_length=1)]
+    parameters: dict[str, Annotated[tuple[float, float], Field(strict=False)]] = {}
+    window: Annotated[tuple[Count, ...], Field(strict=False)] = ()
+    stride: Annotated[tuple[Count, ...], Field(strict=False)] = ()
+    seeds: Annotated[tuple[Annotated[int, Field(ge=0, lt=2**31)], ...], Field(strict=False, min_length=1)]
+    trials: Count = 20
+    grid_points: Annotated[int, Field(ge=2, le=1000)] = 5
+    city_share: Share = 0.25
+
+
+class Tuned(_Block):
+    """How a config's strategy and window were found: it stands beside the tuned strategy on every leaderboard."""
+
+    strategy: str
+    trials: Count
+    objective: str
+    clicks: Annotated[int, Field(ge=0)]
+    hours: Annotated[float, Field(ge=0)]
+
+
 class ExperimentSpec(_Block):
     """One board, but for its strategies. ``model``, ``optim_wrapper`` and ``param_scheduler`` are mmseg's and mmengine's own."""
 
@@ -142,17 +171,31 @@ class ExperimentSpec(_Block):
     remark: str = ""
     annotator: Annotator = Annotator()
     seconds_per_click: SecondsPerClick = SecondsPerClick()
+    tune: Tune | None = None
+    tuned: Tuned | None = None
     device: str = "cpu"
 
+    @model_validator(mode="after")
+    def _tuning_is_apart(self) -> ExperimentSpec:
+        if self.tune is None:
+            return self
+        if shared := sorted(set(self.tune.seeds) & set(self.harness.seeds)):
+            raise ValueError(f"tune.seeds and harness.seeds share {shared}; allowed: seeds that no reported run uses")
+        for name, (low, high) in self.tune.parameters.items():
+            if not low < high:
+                raise ValueError(f"tune.parameters.{name} is ({low}, {high}); allowed: a lower bound, then a higher one")
+        for name, choices, own in (("window", self.tune.window, self.harness.window), ("stride", self.tune.stride, self.harness.stride)):
+            if choices and own not in choices:
+                raise ValueError(f"tune.{name} is {list(choices)}; allowed: choices with harness.{name}, {own}, among them: it is trial 0")
+        return self
+
     def digest(self) -> str:
-        """Identify all that determines results: everything but the list of seeds, the place of the data, device and time model.
+        """Identify all that determines results: everything but seeds, the place of the data, device, time model, tuning.
 
         Options that came after the first published board count only where they differ from their default, so that a board
         stays the same board when the product learns something new.
         """
-        document = self.model_dump(
-            mode="json", exclude={"harness": {"seeds"}, "data": {"root"}, "device": True, "seconds_per_click": True, "remark": True}
-        )
+        document = self.model_dump(mode="json", exclude={"harness": {"seeds"}, "data": {"root"}} | dict.fromkeys(_NOT_IN_THE_DIGEST, True))
         if self.annotator == Annotator():
             del document["annotator"]
         if not document["data"].get("visible_only", True):
@@ -250,5 +293,7 @@ def _known_keys(place: list[str]) -> list[str]:
         "data": StreetsData,
         "annotator": Annotator,
         "seconds_per_click": SecondsPerClick,
+        "tune": Tune,
+        "tuned": Tuned,
     }
     return sorted(blocks.get(place[0], ExperimentSpec).model_fields)

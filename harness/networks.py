@@ -32,7 +32,8 @@ class NetworkStore:
     """Trains what is asked for, unless the same labels, seed, round, data and recipe were trained before.
 
     Round 0 is shared by all strategies of a seed and is kept until the board is finished. Later ones belong to one run (``owner``
-    names its folder) and go when they are used, so that two runs that ask the same cannot delete each other's.
+    names its folder) and go when they are used, so that two runs that ask the same cannot delete each other's. Maps of different
+    window rules lie apart, as ``map_kind``.
     """
 
     def __init__(
@@ -42,6 +43,7 @@ class NetworkStore:
         self._data = data_fingerprint
         self._stage, self._tally = stage, tally
         self.owner = "nobody"
+        self.map_kind = "maps"
 
     def obtain(self, pool: LabelledPool, seed: int, round_number: int, *, with_cost: bool) -> Trained:
         """Return the networks that these labels, this seed and this round determine."""
@@ -63,7 +65,7 @@ class NetworkStore:
         return Trained(key, network, validation.areas, validation.cost_quality, self._maps(folder))
 
     def _maps(self, folder: Path) -> DiskMaps:
-        return DiskMaps(folder / "maps", self._map_bytes)
+        return DiskMaps(folder / self.map_kind, self._map_bytes)
 
     def release(self, trained: Trained) -> None:
         """Delete networks that only one run could ask for again."""

@@ -61,22 +61,30 @@ def bench(
         raise InputError(f"--workers is {workers}; allowed: 1 or more")
     if not 0 <= disk_gb <= 1e6:
         raise InputError(f"--disk-gb is {disk_gb}; allowed: 0 or more gigabytes")
-    _limit_threads()
+    limit_threads()
     from harness.config import load_spec
     from strategies import parse_list
 
     chosen = parse_list(strategies)
-    spec = load_spec(config, data_root=data_root, seeds=parse_seeds(seeds), device=_device(device))
-    return _Bench(spec, [strategy.name for strategy in chosen], out, workers, disk_gb, overwrite=overwrite).start(dry_run=dry_run)
+    spec = load_spec(config, data_root=data_root, seeds=parse_seeds(seeds), device=check_device(device))
+    names = [strategy.name for strategy in chosen]
+    if spec.tuned is not None and strategies == "all" and spec.tuned.strategy not in names:
+        names.append(spec.tuned.strategy)
+    return Bench(spec, names, out, workers, disk_gb, overwrite=overwrite).start(dry_run=dry_run)
 
 
-def _limit_threads() -> None:
+def limit_threads() -> None:
     """Give every process one thread, so that results do not depend on the number of workers. Works only before torch is imported."""
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ[name] = str(THREADS)
 
 
-def _device(name: str | None) -> str | None:
+def check_device(name: str | None) -> str | None:
+    """Return a device's name if it is there.
+
+    Raises:
+        InputError: another name, or cuda without a GPU.
+    """
     if name not in {None, "cpu", "cuda"}:
         raise InputError(f"--device is {name!r}; allowed: cpu, cuda")
     if name == "cuda":
@@ -87,10 +95,12 @@ def _device(name: str | None) -> str | None:
     return name
 
 
-class _Bench:
+class Bench:
     """One invocation: what is asked for, where, with how many workers."""
 
-    def __init__(self, spec: ExperimentSpec, identities: list[str], out: Path, workers: int, disk_gb: float, *, overwrite: bool) -> None:
+    def __init__(
+        self, spec: ExperimentSpec, identities: list[str], out: Path, workers: int, disk_gb: float, *, overwrite: bool = False
+    ) -> None:
         from harness.cli.workshop import schedule_of
 
         self.spec, self.identities, self.out, self.workers, self.overwrite = spec, identities, out, workers, overwrite
@@ -98,7 +108,8 @@ class _Bench:
         self.schedule = schedule_of(spec)
         self.template: RunInfo
 
-    def start(self, *, dry_run: bool) -> int:
+    def start(self, *, dry_run: bool = False) -> int:
+        """Check everything, then run what is left, or say what would run. Returns the exit code."""
         from harness.cli.workshop import check_sizes, info_template
         from harness.data.source import open_splits
         from harness.provenance import collect

@@ -5,25 +5,27 @@ The embedded pack and the real data set go through the same code; nothing may de
 
 from __future__ import annotations
 
+import copy
 import json
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from harness.clicks import ClickMaps, count_all_windows, count_region, vertex_map, vertices_inside
+from harness.clicks import ClickMaps, count_all_windows, count_components, count_region, vertex_map, vertices_inside
 from harness.data.annotations import Recording, read_recording
 from harness.data.decoded import DecodedCache
 from harness.data.index import Index, Problem, check_split, load_index
 from harness.data.labels import CLASS_NAMES, train_id_table
 from harness.errors import InputError
 from harness.pool import LabelledPool
-from harness.types import Annotation, Region
+from harness.types import Annotation, ClickTotals, Region
 
 _PHOTO_SUFFIX = "_leftImg8bit.png"
 LAYOUT = "leftImg8bit/<split>/<city>/*_leftImg8bit.png and gtFine/<split>/<city>/*_gtFine_{labelIds.png,polygons.json}"
@@ -175,6 +177,28 @@ class Split:
         self.__dict__.pop("index", None)
         self.__dict__.pop("_decoded", None)
         return found, problems
+
+    @property
+    def cities(self) -> dict[str, list[str]]:
+        """Return the image ids of each city, by name."""
+        found: dict[str, list[str]] = {}
+        for image_id, files in self.files.items():
+            found.setdefault(files.photo.parent.name, []).append(image_id)
+        return dict(sorted(found.items()))
+
+    def only(self, image_ids: Iterable[str]) -> Self:
+        """Return the split of some of its images, with their own totals and fingerprint; files and caches are shared."""
+        kept = set(image_ids)
+        part = copy.copy(self)
+        part.files = {image_id: files for image_id, files in self.files.items() if image_id in kept}
+        part.__dict__["index"] = self.index.only(
+            list(part.files),
+            ClickTotals(
+                sum(len(self.vertices(image_id)) for image_id in part.files),
+                sum(count_components(self.label_ids(image_id)) for image_id in part.files),
+            ),
+        )
+        return part
 
     @cached_property
     def _decoded(self) -> DecodedCache | None:

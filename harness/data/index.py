@@ -6,9 +6,9 @@ import hashlib
 import json
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -44,6 +44,11 @@ class Index:
     vertices_per_image: tuple[int, float, int]
     unknown_labels: dict[str, int]
     decoded: Path | None
+
+    def only(self, image_ids: Sequence[str], totals: ClickTotals) -> Index:
+        """Return the index of some of its images."""
+        fingerprint = hashlib.sha256(f"{self.fingerprint} {sorted(image_ids)}".encode()).hexdigest()
+        return replace(self, sizes={image_id: self.sizes[image_id] for image_id in image_ids}, totals=totals, fingerprint=fingerprint)
 
 
 @dataclass(frozen=True, slots=True)

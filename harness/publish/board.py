@@ -66,6 +66,7 @@ class Row:
     strategy: str
     equation: str
     is_bound: bool
+    is_tuned: bool
     curves: list[RunCurve]
     miou: list[Spread]
     cost_b: list[Spread]
@@ -78,6 +79,11 @@ class Row:
     aubc_pixels: Spread
     aubc_clicks: Spread
     cost_spearman: Spread | None
+
+    @property
+    def label(self) -> str:
+        """The strategy's name with what must never be overlooked about it."""
+        return self.strategy + (" (bound)" if self.is_bound else " (tuned)" if self.is_tuned else "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +162,8 @@ def _budget_shares(run: Run) -> list[float]:
     return [record.budget_px / run.info.train_px for record in run.rounds]
 
 
-def _curve(run: Run) -> RunCurve:
+def curve_of(run: Run) -> RunCurve:
+    """Return a run's curve; a run that is not finished gives the rounds that it has."""
     info = run.info
     model = ClickSeconds(**info.config.get("seconds_per_click", {}))
     return RunCurve(
@@ -175,7 +182,7 @@ def _spread(values: list[float]) -> Spread:
 
 
 def _row(group: list[Run], threshold: float | None, full: list[float]) -> Row:
-    curves = [_curve(run) for run in group]
+    curves = [curve_of(run) for run in group]
     end = _budget_shares(group[0])[-1]
     rounds = range(len(group[0].rounds))
     full_mean = sum(full) / len(full) if full else None
@@ -183,6 +190,7 @@ def _row(group: list[Run], threshold: float | None, full: list[float]) -> Row:
         strategy=group[0].info.strategy,
         equation=group[0].info.equation,
         is_bound=group[0].info.is_bound,
+        is_tuned=any((run.info.config.get("tuned") or {}).get("strategy") == run.info.strategy for run in group),
         curves=curves,
         miou=[_spread([curve.miou[number] for curve in curves]) for number in rounds],
         cost_b=[_spread([curve.cost_b[number] for curve in curves]) for number in rounds],

@@ -33,7 +33,7 @@ def draw_curves(board: Board, path: Path) -> None:
         pixels = np.mean([curve.pixel_share for curve in row.curves], axis=0).tolist()
         for axes, shares in ((left, pixels), (right, [spread.mean for spread in row.cost_b])):
             x = np.array(shares) * 100
-            axes.plot(x, mean, label=row.strategy + (" (bound)" if row.is_bound else ""), **style)
+            axes.plot(x, mean, label=row.label, **style)
             axes.fill_between(x, mean - std, mean + std, color=style["color"], alpha=0.08, linewidth=0)
     for axes, label in ((left, "labelled pixels, % of the training set"), (right, "clicks, % of the training set (cost B)")):
         _finish(axes, board, label)

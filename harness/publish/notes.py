@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
 from pathlib import Path
 
@@ -23,6 +24,7 @@ def notes(board: Board, verdicts: Significance | None, runs: Path) -> list[str]:
         _noise(board),
         *_missing(board),
         *_clicks(board),
+        *_tuned(board),
         _order(board),
         _ranks(verdicts),
     ]
@@ -84,6 +86,16 @@ def _clicks(board: Board) -> list[str]:
     if any(slips.get(key) for key in ("missed", "wrong", "jitter_px", "click_noise")):
         lines.append(f"Annotators who err: {slips}.")
     return lines
+
+
+def _tuned(board: Board) -> list[str]:
+    found = {json.dumps(run.info.config.get("tuned")) for group in board.groups.values() for run in group}
+    return [
+        f"Tuned: {how['strategy']} was found by harness tune in {how['trials']} trials ({how['objective']}) on training images and seeds of their own; "
+        f"that took {how['clicks']} recorded clicks and {how['hours']:.2f} hours of computing, which no column holds."
+        for how in map(json.loads, sorted(found))
+        if how is not None
+    ]
 
 
 def _order(board: Board) -> str:

@@ -29,10 +29,9 @@ def _crossing(crossing: Crossing | None) -> str:
 
 
 def _cells(row: Row, verdicts: Significance | None) -> list[str]:
-    name = f"{row.strategy} (bound)" if row.is_bound else row.strategy
     return [
         _rank(row, verdicts),
-        name,
+        row.label,
         *[_percent(value) for value in row.miou],
         _percent(row.share_of_full),
         _percent(row.cost_b[-1]),
@@ -96,6 +95,7 @@ def to_csv(board: Board, verdicts: Significance | None, path: Path) -> None:
             "rank": verdicts.verdicts[row.strategy].rank if verdicts else None,
             "strategy": row.strategy,
             "bound": row.is_bound,
+            "tuned": row.is_tuned,
             "round": number,
             "pixel_share": sum(curve.pixel_share[number] for curve in row.curves) / len(row.curves),
             "cost_b": row.cost_b[number].mean,
@@ -134,7 +134,7 @@ def to_rich(board: Board, verdicts: Significance | None) -> Table:
         middle = [f"{100 * spread.mean:.1f}" for spread in row.miou[:-1]]
         table.add_row(
             _rank(row, verdicts),
-            row.strategy + (" (bound)" if row.is_bound else ""),
+            row.label,
             *middle,
             _percent(row.miou[-1]),
             f"{100 * row.cost_b[-1].mean:.1f}",

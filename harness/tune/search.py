@@ -1,0 +1,242 @@
+"""An Optuna study that several processes share: bound to its config and data, killed trials found and tried again."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import optuna
+from filelock import FileLock
+from optuna.storages import BaseStorage, JournalStorage, RDBStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.trial import FrozenTrial, TrialState
+
+from harness.errors import InputError
+from harness.tune.space import Space, Value
+
+Objective = Literal["aubc-clicks", "c95", "aubc-clicks,time"]
+DIRECTIONS: dict[str, list[Literal["maximize", "minimize"]]] = {
+    "aubc-clicks": ["maximize"],
+    "c95": ["minimize"],
+    "aubc-clicks,time": ["maximize", "minimize"],
+}
+Pruning = Literal["median", "hyperband", "none"]
+Sampling = Literal["tpe", "grid"]
+
+_BOUND_TO = "harness:bound-to"
+_BEAT = "harness:beat"
+_BEATS_EVERY_S = 2.0
+
+
+class Report(Protocol):
+    """Takes the curve so far; raises ``optuna.TrialPruned`` when the trial is not worth going on."""
+
+    def __call__(self, value: float, step: int) -> None:
+        """Report the mean over the seeds so far at a step that every trial passes in the same order."""
+        ...
+
+
+Evaluate = Callable[[dict[str, Value], Report], Sequence[float]]
+"""A point and a reporter -> the values of the objective."""
+
+
+def open_storage(text: str) -> BaseStorage:
+    """Open a journal file (safe for several processes), or any URL that Optuna takes, such as sqlite:///study.db.
+
+    Raises:
+        InputError: a URL that cannot be opened, or a folder that cannot be written.
+    """
+    try:
+        if "://" in text:
+            return RDBStorage(text)
+        Path(text).parent.mkdir(parents=True, exist_ok=True)
+        return JournalStorage(JournalFileBackend(text))
+    except OSError as error:
+        raise InputError(f"--storage {text}: {error.strerror}; allowed: a file in a writable folder, or a database URL") from error
+    except Exception as error:  # each database driver has errors of its own
+        reason = " ".join(str(error).split())[:200]
+        raise InputError(f"--storage {text}: cannot be opened ({reason}); allowed: a file, or a URL such as sqlite:///study.db") from error
+
+
+def open_study(
+    storage: BaseStorage,
+    name: str,
+    space: Space,
+    objective: Objective,
+    bound_to: dict[str, str],
+    *,
+    sampler: Sampling,
+    pruner: Pruning,
+    seed: int,
+    lock: Path,
+) -> optuna.Study:
+    """Open or start a study; its first trial is the default parameters.
+
+    Args:
+        bound_to: what must be the same for trials to be compared: config, data, code.
+
+    Raises:
+        InputError: the study is bound to something else, or the storage holds something else.
+    """
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(lock):
+        try:
+            study = optuna.create_study(
+                storage=storage,
+                study_name=name,
+                directions=DIRECTIONS[objective],
+                load_if_exists=True,
+                sampler=optuna.samplers.TPESampler(seed=seed, n_startup_trials=8, constant_liar=True),
+                pruner=_pruner(pruner, objective),
+            )
+            found = study.user_attrs.get(_BOUND_TO)
+        except (ValueError, KeyError, TypeError) as error:
+            raise InputError(
+                f"study {name}: the storage cannot be read ({' '.join(str(error).split())}); allowed: another --storage"
+            ) from error
+        if found is None:
+            study.set_user_attr(_BOUND_TO, bound_to)
+            for point in [space.defaults(), *(_sweep(space) if sampler == "grid" else [])]:
+                study.enqueue_trial(point, skip_if_exists=True)
+        elif different := sorted(key for key in {*found, *bound_to} if found.get(key) != bound_to.get(key)):
+            raise InputError(
+                f"study {name} in this storage was started with another {', '.join(different)}; allowed: what it was started with, or another --storage"
+            )
+    return study
+
+
+def _sweep(space: Space) -> Iterator[dict[str, Value]]:
+    """Yield all points of the grid: they are queued, so any number of processes may share them."""
+    axes = space.grid()
+    return (dict(zip(axes, point, strict=True)) for point in itertools.product(*axes.values()))
+
+
+def _pruner(pruning: Pruning, objective: Objective) -> optuna.pruners.BasePruner:
+    if pruning == "none" or "," in objective:
+        return optuna.pruners.NopPruner()
+    if pruning == "hyperband":
+        return optuna.pruners.HyperbandPruner()
+    return optuna.pruners.MedianPruner(n_startup_trials=4)
+
+
+@dataclass(slots=True)
+class Search:
+    """Asks for trials until enough of them have ended, and takes over those whose process has died.
+
+    With ``trials`` = 0 only what is queued is done: a grid.
+
+    A process beats for its trial every few seconds. A trial is dead when this process has seen the same beat for ``grace_s``
+    by its own clock, so clocks of two machines need not agree; its point is then put back in the queue.
+    """
+
+    study: optuna.Study
+    space: Space
+    evaluate: Evaluate
+    trials: int
+    ended: Callable[[FrozenTrial], None] = lambda _trial: None
+    grace_s: float = 60.0
+    _seen: dict[int, tuple[Any, float]] = field(default_factory=dict)
+    _own: set[int] = field(default_factory=set)
+
+    def run(self) -> None:
+        """Work until the study has its trials; other processes' trials are waited for, in case they die."""
+        while True:
+            self._bury_the_dead()
+            states = [trial.state for trial in self.study.get_trials(deepcopy=False)]
+            started = sum(state in {TrialState.COMPLETE, TrialState.PRUNED, TrialState.RUNNING} for state in states)
+            if TrialState.WAITING in states or started < self.trials:
+                self._run_one()
+            elif TrialState.RUNNING in states:
+                time.sleep(min(1.0, self.grace_s / 4))
+            else:
+                return
+
+    def _run_one(self) -> None:
+        trial = self.study.ask()
+        self._own.add(trial.number)
+        with _beating(trial):
+            try:
+                values = list(self.evaluate(self.space.suggest(trial), _reporter(trial)))
+            except optuna.TrialPruned:
+                self._tell(trial, None, TrialState.PRUNED)
+            except BaseException:
+                # put it back before it is declared failed: a later start goes on with it
+                self._retry(trial.number)
+                raise
+            else:
+                self._tell(trial, values, TrialState.COMPLETE)
+
+    def _tell(self, trial: optuna.Trial, values: list[float] | None, state: TrialState) -> None:
+        self.ended(self.study.tell(trial, values, state=state, skip_if_finished=True))
+
+    def _bury_the_dead(self) -> None:
+        now = time.monotonic()
+        for trial in self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+            if trial.number in self._own:
+                continue
+            beat = trial.user_attrs.get(_BEAT)
+            if self._seen.get(trial.number, (None, 0.0))[0] != beat or trial.number not in self._seen:
+                self._seen[trial.number] = beat, now
+            elif now - self._seen[trial.number][1] >= self.grace_s:
+                self._retry(trial.number)
+
+    def _retry(self, number: int) -> None:
+        """Fail a trial and queue its point again; whoever comes second does nothing."""
+        trial = self.study.get_trials(deepcopy=False)[number]
+        try:
+            self.study.tell(number, state=TrialState.FAIL)
+        except ValueError:
+            return
+        self.study.enqueue_trial(trial.params or trial.system_attrs.get("fixed_params", {}), user_attrs={"retry of": number})
+
+
+def _reporter(trial: optuna.Trial) -> Report:
+    single = len(trial.study.directions) == 1
+
+    def report(value: float, step: int) -> None:
+        if single:
+            trial.report(value, step)
+            if trial.should_prune():
+                raise optuna.TrialPruned
+
+    return report
+
+
+@contextmanager
+def _beating(trial: optuna.Trial) -> Iterator[None]:
+    """Show every few seconds that this trial's process is alive."""
+    over = threading.Event()
+
+    def beat() -> None:
+        number = 0
+        while not over.is_set():
+            trial.set_user_attr(_BEAT, number)
+            number += 1
+            over.wait(_BEATS_EVERY_S)
+
+    thread = threading.Thread(target=beat, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
+def bound_to(config_sha256: str, tune: dict[str, Any], data: str, objective: str, trainer_version: int) -> dict[str, str]:
+    """Return what binds a study: trials of another config, data set, space, objective or trainer cannot be compared."""
+    return {
+        "config": config_sha256,
+        "space": json.dumps(tune, sort_keys=True),
+        "data": data,
+        "objective": objective,
+        "trainer": str(trainer_version),
+    }
