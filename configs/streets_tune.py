@@ -4,8 +4,8 @@ _base_ = ["streets.py"]
 tune = dict(
     strategy=["cereals-g3-entropy"],
     parameters=dict(alpha=(0.0, 1.0)),
-    window=[32, 48, 64, 96],
+    window=[32, 64],
     seeds=[100, 101],
-    trials=20,
+    trials=12,
     city_share=0.25,
 )

@@ -92,3 +92,42 @@ def ranks(is_better: npt.NDArray[np.bool_]) -> list[int]:
         is_better: (n, n); [a, b] says that a is demonstrably better than b.
     """
     return [int(column.sum()) + 1 for column in is_better.T]
+
+
+def penalties(scores: Floats, level: float = 0.05) -> Floats:
+    """Return the pairwise penalty matrix over budgets (after Ash et al. 2020, BADGE, section 4).
+
+    Args:
+        scores: (n, seeds, rounds) of the budgets that are compared.
+        level: of a paired two-sided t-test over seeds at each budget, without a correction.
+
+    Returns:
+        (n, n); [a, b] is the share of budgets at which a is demonstrably better than b, in [0, 1].
+    """
+    n, _, rounds = scores.shape
+    matrix = np.zeros((n, n))
+    for a in range(n):
+        for b in range(a + 1, n):
+            for number in range(rounds):
+                difference = scores[a, :, number] - scores[b, :, number]
+                if paired_p(difference.tolist()) < level:
+                    winner, loser = (a, b) if difference.mean() > 0 else (b, a)
+                    matrix[winner, loser] += 1.0 / rounds
+    return matrix
+
+
+def groups(is_better: npt.NDArray[np.bool_]) -> list[tuple[int, int]]:
+    """Return the bars of a critical-difference diagram: the longest runs, in the order given, in which no pair differs.
+
+    Returns:
+        (first, last) of each run of two or more that no longer run holds.
+    """
+    differs = is_better | is_better.T
+    found: list[tuple[int, int]] = []
+    for first in range(len(differs)):
+        last = first
+        while last + 1 < len(differs) and not differs[first : last + 1, last + 1].any():
+            last += 1
+        if last > first and (not found or last > found[-1][1]):
+            found.append((first, last))
+    return found

@@ -2,38 +2,130 @@
 
 from __future__ import annotations
 
+import tempfile
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from harness.errors import InputError, RunError
+
+if TYPE_CHECKING:
+    from harness.publish.board import Board
+    from harness.publish.significance import Significance
+
+TEXTS = ("leaderboard.md", "leaderboard.csv", "leaderboard.json", "leaderboard.tex", "index.html")
+"""What ``--check`` compares, byte for byte; figures depend on the version of the drawing library."""
+
 
 def publish(
-    runs: Annotated[Path, typer.Option(help="A folder that harness bench wrote.")] = Path("out"),
-    out: Annotated[Path | None, typer.Option(help="Where leaderboard.md, .csv and the figure go; beside the runs without it.")] = None,
-) -> None:
+    runs: Annotated[list[Path] | None, typer.Option(help="A folder that harness bench wrote; give it again for more machines.")] = None,
+    theirs: Annotated[list[Path] | None, typer.Option(help="Runs of another group on the same board; they are marked.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Where the files go; beside the first runs without it.")] = None,
+    photos: Annotated[Path | None, typer.Option(help="A data root whose photographs may be passed on: they go into the page.")] = None,
+    check: Annotated[bool, typer.Option("--check", help="Write nothing; fail where a published file is not what its runs say.")] = False,
+    allow_dirty: Annotated[bool, typer.Option("--allow-dirty", help="Take runs of code that was not committed.")] = False,
+    allow_mixed: Annotated[bool, typer.Option("--allow-mixed", help="Take runs of different configs, data or trainers.")] = False,
+) -> int:
     """Compute the leaderboard again from the run files alone."""
-    write_board(runs, out or runs)
+    folders = runs or [Path("out")]
+    board = _read(folders, theirs or [], allow_dirty=allow_dirty, allow_mixed=allow_mixed)
+    target = out or folders[0]
+    if check:
+        return _check(board, target)
+    found = _photos(photos) if photos else None
+    verdicts, notes = write_files(board, target, photos=found)
+    _print(board, verdicts, notes, target)
+    return 0
+
+
+def _read(folders: Sequence[Path], theirs: Sequence[Path], *, allow_dirty: bool, allow_mixed: bool) -> Board:
+    from harness.publish.board import build_board
+
+    board = build_board(*folders, theirs=theirs, mixed=allow_mixed)
+    dirty = [run.info for group in [board.references, *board.groups.values()] for run in group if run.info.provenance.dirty]
+    if dirty and not allow_dirty:
+        raise InputError(
+            f"{folders[0]}: {len(dirty)} runs, such as {dirty[0].strategy} seed {dirty[0].seed}, are of code that was not committed; "
+            "allowed: runs of a clean commit, or --allow-dirty"
+        )
+    return board
+
+
+def _photos(root: Path) -> dict[str, Path]:
+    from harness.data.cityscapes import Split
+    from harness.files import cache_folder
+
+    return {image_id: files.photo for image_id, files in Split(root, "train", cache_folder()).files.items()}
 
 
 def write_board(runs: Path, out: Path) -> None:
     """Read the runs, write the leaderboard files, print the table."""
-    from rich.console import Console
-
     from harness.publish.board import build_board
-    from harness.publish.figures import draw_curves
-    from harness.publish.notes import notes
-    from harness.publish.significance import judge
-    from harness.publish.tables import to_csv, to_markdown, to_rich
 
     board = build_board(runs)
+    verdicts, notes = write_files(board, out)
+    _print(board, verdicts, notes, out)
+
+
+def write_files(
+    board: Board, out: Path, *, figures: bool = True, photos: dict[str, Path] | None = None
+) -> tuple[Significance | None, list[str]]:
+    """Write tables, document, page and figures of a board; return what was found out on the way."""
+    from harness.publish.document import build_document, to_json, to_tex
+    from harness.publish.figures import draw_calibration, draw_curves, draw_ranks
+    from harness.publish.notes import notes
+    from harness.publish.page import to_page
+    from harness.publish.significance import judge
+    from harness.publish.tables import to_csv, to_markdown
+
     verdicts = judge(board)
-    draw_curves(board, out / "leaderboard.png")
+    beside = notes(board, verdicts)
+    document = build_document(board, verdicts, beside)
+    calibrated = [(entry.strategy, entry.cost_calibration) for entry in document.entries if entry.cost_calibration and not entry.bound]
+    drawn = ["leaderboard", *(["ranks"] if verdicts else []), *(["cost-model"] if calibrated else [])]
     to_csv(board, verdicts, out / "leaderboard.csv")
-    beside = notes(board, verdicts, runs)
-    to_markdown(board, verdicts, beside, out / "leaderboard.md")
+    to_json(document, out / "leaderboard.json")
+    to_tex(board, verdicts, out / "leaderboard.tex")
+    to_page(board, document, out / "index.html", photos=photos)
+    to_markdown(board, verdicts, beside, out / "leaderboard.md", drawn)
+    if figures:
+        draw_curves(board, out / "leaderboard.png")
+        if verdicts:
+            draw_ranks(verdicts, board, out / "ranks.png")
+        if calibrated:
+            draw_calibration(calibrated, out / "cost-model.png")
+    return verdicts, beside
+
+
+def _print(board: Board, verdicts: Significance | None, notes: list[str], out: Path) -> None:
+    from rich.console import Console
+
+    from harness.publish.tables import to_rich
+
     console = Console(highlight=False, width=None if Console().is_terminal else 160)
     console.print(to_rich(board, verdicts))
-    for note in beside:
+    for note in notes:
         console.print(note, markup=False, soft_wrap=True)
-    typer.echo(f"wrote {out / 'leaderboard.md'}, leaderboard.csv and leaderboard.png")
+    typer.echo(f"wrote {', '.join(TEXTS)} and figures as PNG, SVG and PDF to {out}")
+
+
+def _check(board: Board, target: Path) -> int:
+    """Compute every text file again and compare it with what lies there."""
+    with tempfile.TemporaryDirectory() as folder:
+        write_files(board, Path(folder), figures=False)
+        stale = [name for name in TEXTS if not _same(Path(folder) / name, target / name)]
+    if stale:
+        raise RunError(
+            f"{target}: {', '.join(stale)} {'is' if len(stale) == 1 else 'are'} not what the runs say; harness publish writes them again"
+        )
+    typer.echo(f"{target}: {', '.join(TEXTS)} are what the runs say")
+    return 0
+
+
+def _same(ours: Path, published: Path) -> bool:
+    try:
+        return ours.read_bytes() == published.read_bytes()
+    except OSError:
+        return False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -67,6 +68,7 @@ class Row:
     equation: str
     is_bound: bool
     is_tuned: bool
+    is_theirs: bool
     curves: list[RunCurve]
     miou: list[Spread]
     cost_b: list[Spread]
@@ -83,7 +85,8 @@ class Row:
     @property
     def label(self) -> str:
         """The strategy's name with what must never be overlooked about it."""
-        return self.strategy + (" (bound)" if self.is_bound else " (tuned)" if self.is_tuned else "")
+        marks = {" (bound)": self.is_bound, " (tuned)": self.is_tuned, " (theirs)": self.is_theirs}
+        return self.strategy + "".join(mark for mark, holds in marks.items() if holds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +102,7 @@ class Board:
     groups: dict[str, list[Run]]
     references: list[Run]
     unfinished: list[str]
+    folders: list[Path]
 
     @property
     def any_run(self) -> Run:
@@ -106,25 +110,35 @@ class Board:
         return next(iter(self.groups.values()))[0]
 
 
-def build_board(out: Path) -> Board:
-    """Read all runs below ``out``; those with missing rounds are left out, since a table compares equal budgets only.
+def build_board(*folders: Path, theirs: Sequence[Path] = (), mixed: bool = False) -> Board:
+    """Read all runs below the folders; those with missing rounds are left out, since a table compares equal budgets only.
+
+    Args:
+        folders: of one or several machines; a run that lies in two of them counts once.
+        theirs: folders of another group: their strategies are marked on the board.
+        mixed: allow runs of different configs, data or trainers on one board.
 
     Raises:
-        InputError: no finished run, or runs of different boards in one folder.
+        InputError: no finished run, runs of different boards, or two runs of one identity that differ, both named.
     """
-    runs = [run for run in map(read_run, find_runs(out)) if run.rounds]
-    _check_same_board(out, runs)
+    found = _gather([*((folder, False) for folder in folders), *((folder, True) for folder in theirs)])
+    runs = [run for run, _ in found.values() if run.rounds]
+    where = ", ".join(map(str, [*folders, *theirs]))
+    if not mixed:
+        _check_same_board(where, runs)
     references = [run for run in runs if run.info.strategy == FULL_DATA]
-    groups, unfinished = _group([run for run in runs if run.info.strategy != FULL_DATA])
-    if not groups:
-        raise InputError(f"{out}: no finished run; allowed: a folder where harness bench has finished at least one")
+    by_name, unfinished = _group([run for run in runs if run.info.strategy != FULL_DATA])
+    if not by_name:
+        raise InputError(f"{where}: no finished run; allowed: a folder where harness bench has finished at least one")
     full = [mean_iou(run.rounds[0].areas) for run in references]
     threshold = REFERENCE_SHARE * sum(full) / len(full) if full else None
+    foreign = {run.info.strategy for run, is_theirs in found.values() if is_theirs}
     rows = sorted(
-        (_row(group, threshold, full) for group in groups.values()), key=lambda row: (row.is_bound, -row.aubc_clicks.mean, row.strategy)
+        (_row(group, threshold, full, is_theirs=name in foreign) for name, group in by_name.items()),
+        key=lambda row: (row.is_bound, -row.aubc_clicks.mean, row.strategy),
     )
     noise = [curve for row in rows if row.strategy == NOISE_STRATEGY for curve in row.curves]
-    some_run = next(iter(groups.values()))[0]
+    some_run = next(iter(by_name.values()))[0]
     return Board(
         name=str(some_run.info.config.get("name", "board")),
         rows=rows,
@@ -132,17 +146,36 @@ def build_board(out: Path) -> Board:
         threshold=threshold,
         budget_shares=_budget_shares(some_run),
         signal_to_noise=signal_to_noise(full, [curve.miou[0] for curve in noise], [curve.miou[-1] for curve in noise]),
-        groups=groups,
+        groups=by_name,
         references=references,
         unfinished=unfinished,
+        folders=[*folders, *theirs],
     )
 
 
-def _check_same_board(out: Path, runs: list[Run]) -> None:
+def _gather(folders: Iterable[tuple[Path, bool]]) -> dict[tuple[str, int], tuple[Run, bool]]:
+    """Read every run once; the same one in two folders must be the same to the last byte of its rounds."""
+    found: dict[tuple[str, int], tuple[Run, bool]] = {}
+    places: dict[tuple[str, int], Path] = {}
+    for folder, is_theirs in folders:
+        for path in find_runs(folder):
+            run = read_run(path)
+            key = run.info.strategy, run.info.seed
+            if key in found and (found[key][0].info.identity != run.info.identity or found[key][0].rounds != run.rounds):
+                raise InputError(
+                    f"{places[key]} and {path} are both {key[0]} seed {key[1]}, and they differ; allowed: one of the two, or equal copies"
+                )
+            found.setdefault(key, (run, is_theirs))
+            places.setdefault(key, path)
+    return found
+
+
+def _check_same_board(where: str, runs: list[Run]) -> None:
     for what in runs[0].info.board if runs else ():
-        values = {run.info.board[what] for run in runs}
+        values = {run.info.board[what]: run.info for run in runs}
         if len(values) > 1:
-            raise InputError(f"{out}: its runs have {len(values)} different values of {what}; allowed: one board per folder")
+            named = " and ".join(f"{info.strategy} seed {info.seed}" for info in list(values.values())[:2])
+            raise InputError(f"{where}: {named} have different {what}; allowed: one board in a table, or --allow-mixed")
 
 
 def _group(runs: list[Run]) -> tuple[dict[str, list[Run]], list[str]]:
@@ -181,7 +214,7 @@ def _spread(values: list[float]) -> Spread:
     return Spread(*mean_std(values))
 
 
-def _row(group: list[Run], threshold: float | None, full: list[float]) -> Row:
+def _row(group: list[Run], threshold: float | None, full: list[float], *, is_theirs: bool) -> Row:
     curves = [curve_of(run) for run in group]
     end = _budget_shares(group[0])[-1]
     rounds = range(len(group[0].rounds))
@@ -190,6 +223,7 @@ def _row(group: list[Run], threshold: float | None, full: list[float]) -> Row:
         strategy=group[0].info.strategy,
         equation=group[0].info.equation,
         is_bound=group[0].info.is_bound,
+        is_theirs=is_theirs,
         is_tuned=any((run.info.config.get("tuned") or {}).get("strategy") == run.info.strategy for run in group),
         curves=curves,
         miou=[_spread([curve.miou[number] for curve in curves]) for number in rounds],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import matplotlib as mpl
@@ -11,13 +12,14 @@ from matplotlib.figure import Figure
 
 from harness.files import replacing
 from harness.publish.board import Board, Row
+from harness.publish.significance import Significance
 
 _COLORS = mpl.colormaps["tab20"].colors  # type: ignore[attr-defined]
 _MARKERS = "osD^vP*X<>hp8d"
 
 
 def draw_curves(board: Board, path: Path) -> None:
-    """Write the figure; bands are one standard deviation over seeds."""
+    """Write mIoU over pixels and over clicks as ``path`` with .png, .svg and .pdf; bands are one standard deviation over seeds."""
     figure = Figure(figsize=(13, 5.6), layout="constrained")
     left, right = figure.subplots(1, 2, sharey=True)
     for number, row in enumerate(sorted(board.rows, key=lambda item: item.strategy)):
@@ -41,8 +43,7 @@ def draw_curves(board: Board, path: Path) -> None:
     figure.suptitle(f"{board.name}: equal pixels are enforced; clicks are what happens", fontsize=12)
     handles, labels = left.get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside right upper", fontsize=8, frameon=False)
-    with replacing(path) as draft:
-        figure.savefig(draft, format="png", dpi=110)
+    _save(figure, path)
 
 
 def _line(row: Row) -> str:
@@ -63,3 +64,65 @@ def _finish(axes: Axes, board: Board, label: str) -> None:
             va="bottom",
             color="0.35",
         )
+
+
+def _save(figure: Figure, path: Path) -> None:
+    """Write a figure as PNG, SVG and PDF: without dates or random names in it, so that the same board gives the same files."""
+    with mpl.rc_context({"svg.hashsalt": path.stem, "svg.fonttype": "none"}):
+        for kind, metadata in (("png", {}), ("svg", {"Date": None}), ("pdf", {"CreationDate": None})):
+            with replacing(path.with_suffix(f".{kind}")) as draft:
+                figure.savefig(draft, format=kind, dpi=110, metadata=metadata)
+
+
+def draw_ranks(verdicts: Significance, board: Board, path: Path) -> None:
+    """Draw who can be told from whom: left a critical-difference diagram over AUBC, right the pairwise penalty matrix.
+
+    A bar joins strategies of which no pair differs. A cell is the share of budgets at which the row beats the column.
+    """
+    rows = [row for row in board.rows if not row.is_bound]
+    names = [row.label for row in rows]
+    figure = Figure(figsize=(13, 1.6 + 0.34 * len(rows)), layout="constrained")
+    left, right = figure.subplots(1, 2, width_ratios=[1.25, 1])
+    places = [100 * row.aubc_clicks.mean for row in rows]
+    order = {row.strategy: number for number, row in enumerate(rows)}
+    left.errorbar(places, range(len(rows)), xerr=[100 * (row.aubc_clicks.std or 0.0) for row in rows], fmt="o", color="0.15", ecolor="0.65")
+    left.set_yticks(range(len(rows)), names, fontsize=8)
+    left.invert_yaxis()
+    widest = max(places) - min(places) or 1.0
+    for number, (first, last) in enumerate(verdicts.bars):
+        x = max(places) + widest * (0.25 + 0.06 * number)
+        left.plot([x, x], [order[first] - 0.15, order[last] + 0.15], color="firebrick", linewidth=3, solid_capstyle="butt")
+    left.set_xlabel("AUBC over clicks, % mIoU (± std over seeds); a red bar joins what cannot be told apart")
+    left.spines[["top", "right"]].set_visible(False)
+    left.grid(axis="x", alpha=0.25)
+    matrix = np.array([[verdicts.penalty[a.strategy][b.strategy] for b in rows] for a in rows])
+    right.imshow(matrix, cmap="Blues", vmin=0, vmax=1)
+    for y, x in np.argwhere(matrix > 0):
+        right.annotate(
+            f"{matrix[y, x]:.1f}", (x, y), ha="center", va="center", fontsize=7, color="white" if matrix[y, x] > 0.5 else "black"
+        )
+    right.set_xticks(range(len(rows)), names, rotation=60, ha="right", fontsize=7)
+    right.set_yticks(range(len(rows)), [])
+    right.set_title("share of budgets at which the row beats the column\n(paired t-test, p < 0.05, uncorrected)", fontsize=9)
+    figure.suptitle(
+        f"{board.name}: {verdicts.separable} of {verdicts.pairs} pairs differ after Holm's correction ({verdicts.seeds} seeds)", fontsize=11
+    )
+    _save(figure, path)
+
+
+def draw_calibration(entries: Sequence[tuple[str, Sequence[tuple[float, float]]]], path: Path) -> None:
+    """Draw recorded over predicted clicks of bought windows, in tenths of the windows by prediction."""
+    figure = Figure(figsize=(6.4, 5), layout="constrained")
+    axes = figure.subplots()
+    highest = max((max(point) for _, points in entries for point in points), default=1.0)
+    axes.plot([0, highest], [0, highest], color="0.6", linewidth=1, linestyle="--")
+    for number, (name, points) in enumerate(entries):
+        axes.plot(
+            [x for x, _ in points], [y for _, y in points], marker=_MARKERS[number % len(_MARKERS)], label=name, linewidth=1.2, markersize=4
+        )
+    axes.set_xlabel("predicted polygon clicks per window")
+    axes.set_ylabel("recorded polygon clicks per window")
+    axes.set_title("what the cost model said, and what was billed", fontsize=11)
+    axes.legend(fontsize=7, frameon=False)
+    axes.spines[["top", "right"]].set_visible(False)
+    _save(figure, path)

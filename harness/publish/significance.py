@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from harness.publish.board import NOISE_STRATEGY, Board, Row
 from harness.results import Run
-from harness.scoring import aubc
-from harness.statistics import Floats, holm, image_weights, interval, paired_p, ranks, resampled_miou, seed_draws
+from harness.scoring import aubc, share_at
+from harness.statistics import Floats, groups, holm, image_weights, interval, paired_p, penalties, ranks, resampled_miou, seed_draws
 
 RESAMPLES = 2000
 LEVEL = 0.05
@@ -18,23 +18,66 @@ FEWEST_SEEDS = 3
 
 
 @dataclass(frozen=True, slots=True)
+class Estimate:
+    """A difference and its 95 % bootstrap interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True)
 class Verdict:
-    """One strategy's place. rank: None for bounds. gain: AUBC over clicks minus that of random-region, with a 95 % interval."""
+    """One strategy's place.
+
+    rank: None for bounds. gain: AUBC over clicks minus that of random-region. saved: the share of random-region's clicks that is not
+    needed to reach its last mIoU; None where the strategy does not reach it in nearly every resample.
+    """
 
     rank: int | None
-    gain: float | None
-    low: float | None
-    high: float | None
+    gain: Estimate | None
+    saved: Estimate | None
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """Two strategies: the difference of their AUBC over clicks, first minus second, and whether it counts."""
+
+    first: str
+    second: str
+    difference: Estimate
+    p_adjusted: float
+    differs: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Significance:
-    """Verdicts by strategy; separable: how many of the pairs differ after Holm's correction."""
+    """Verdicts by strategy, all pairs of ranked strategies, and the share of budgets at which the first beats the second."""
 
     verdicts: dict[str, Verdict]
-    separable: int
-    pairs: int
+    compared: list[Pair]
+    penalty: dict[str, dict[str, float]]
+    bars: list[tuple[str, str]]
     seeds: int
+
+    @property
+    def separable(self) -> int:
+        """How many pairs differ."""
+        return sum(pair.differs for pair in self.compared)
+
+    @property
+    def pairs(self) -> int:
+        """How many pairs there are."""
+        return len(self.compared)
+
+
+@dataclass(frozen=True, slots=True)
+class _Samples:
+    """Bootstrap samples of one strategy, means over drawn seeds: (resamples,) AUBC; (resamples, rounds) mIoU and clicks."""
+
+    aubc: Floats
+    miou: Floats
+    cost_b: Floats
 
 
 def judge(board: Board) -> Significance | None:
@@ -51,42 +94,47 @@ def judge(board: Board) -> Significance | None:
     draws = seed_draws(len(seeds), RESAMPLES, rng)
     stop = board.budget_shares[-1]
     samples = {row.strategy: _samples(row, board.groups[row.strategy], seeds, weights, draws, stop) for row in board.rows}
+    curves = {row.strategy: {curve.seed: curve for curve in row.curves} for row in board.rows}
     scores = {
-        row.strategy: np.array([aubc(curve.over_clicks(), stop=max(stop, curve.cost_b[0])) for curve in row.curves if curve.seed in seeds])
-        for row in board.rows
+        name: np.array([aubc(found[seed].over_clicks(), stop=max(stop, found[seed].cost_b[0])) for seed in seeds])
+        for name, found in curves.items()
     }
     ranked = [row.strategy for row in board.rows if not row.is_bound]
-    is_better = _compare(ranked, scores, samples)
+    compared = _compare(ranked, scores, samples)
+    is_better = np.zeros((len(ranked), len(ranked)), np.bool_)
+    for pair in compared:
+        if pair.differs:
+            winner, loser = (pair.first, pair.second) if pair.difference.low > 0 else (pair.second, pair.first)
+            is_better[ranked.index(winner), ranked.index(loser)] = True
     place = dict(zip(ranked, ranks(is_better), strict=True))
+    bought = np.array([[curves[name][seed].miou[1:] for seed in seeds] for name in ranked])
     return Significance(
         {row.strategy: _verdict(row.strategy, place.get(row.strategy), samples) for row in board.rows},
-        int(is_better.sum()),
-        len(ranked) * (len(ranked) - 1) // 2,
+        compared,
+        {a: dict(zip(ranked, row, strict=True)) for a, row in zip(ranked, penalties(bought).tolist(), strict=True)},
+        [(ranked[first], ranked[last]) for first, last in groups(is_better)],
         len(seeds),
     )
 
 
-def _compare(ranked: list[str], scores: dict[str, Floats], samples: dict[str, Floats]) -> npt.NDArray[np.bool_]:
+def _compare(ranked: list[str], scores: dict[str, Floats], samples: dict[str, _Samples]) -> list[Pair]:
     pairs = [(a, b) for i, a in enumerate(ranked) for b in ranked[i + 1 :]]
     adjusted = holm([paired_p((scores[a] - scores[b]).tolist()) for a, b in pairs])
-    is_better = np.zeros((len(ranked), len(ranked)), np.bool_)
+    found = []
     for (a, b), p in zip(pairs, adjusted, strict=True):
-        low, high = interval(samples[a] - samples[b])
-        if p < LEVEL and not low <= 0.0 <= high:
-            winner, loser = (a, b) if low > 0.0 else (b, a)
-            is_better[ranked.index(winner), ranked.index(loser)] = True
-    return is_better
+        low, high = interval(samples[a].aubc - samples[b].aubc)
+        differs = p < LEVEL and not low <= 0.0 <= high
+        found.append(Pair(a, b, Estimate(float((scores[a] - scores[b]).mean()), low, high), p, differs))
+    return found
 
 
-def _samples(row: Row, group: list[Run], seeds: list[int], weights: Floats, draws: np.ndarray, stop: float) -> Floats:
-    """Return (resamples,) bootstrap means over seeds of one strategy's AUBC over clicks."""
+def _samples(row: Row, group: list[Run], seeds: list[int], weights: Floats, draws: np.ndarray, stop: float) -> _Samples:
     by_seed = {run.info.seed: run for run in group}
     shares = {curve.seed: curve.cost_b for curve in row.curves}
-    values = np.empty((len(seeds), len(weights)))
-    for number, seed in enumerate(seeds):
-        curve = np.stack([resampled_miou([area[1:] for area in record.areas], weights) for record in by_seed[seed].rounds])
-        values[number] = _aubc_weights(shares[seed], max(stop, shares[seed][0])) @ curve
-    return np.asarray(values[draws, np.arange(len(weights))[:, None]].mean(axis=1))
+    miou = np.array([[resampled_miou([area[1:] for area in record.areas], weights) for record in by_seed[seed].rounds] for seed in seeds])
+    areas = np.array([_aubc_weights(shares[seed], max(stop, shares[seed][0])) @ miou[number] for number, seed in enumerate(seeds)])
+    clicks, sample = np.array([shares[seed] for seed in seeds]), np.arange(len(weights))[:, None]
+    return _Samples(areas[draws, sample].mean(axis=1), miou[draws, :, sample].mean(axis=1), clicks[draws].mean(axis=1))
 
 
 def _aubc_weights(shares: list[float], stop: float) -> Floats:
@@ -95,8 +143,22 @@ def _aubc_weights(shares: list[float], stop: float) -> Floats:
     return np.array([aubc(list(zip(shares, unit.tolist(), strict=True)), stop=stop) for unit in units])
 
 
-def _verdict(strategy: str, rank: int | None, samples: dict[str, Floats]) -> Verdict:
+def _verdict(strategy: str, rank: int | None, samples: dict[str, _Samples]) -> Verdict:
     if NOISE_STRATEGY not in samples or strategy == NOISE_STRATEGY:
-        return Verdict(rank, None, None, None)
-    difference = samples[strategy] - samples[NOISE_STRATEGY]
-    return Verdict(rank, float(difference.mean()), *interval(difference))
+        return Verdict(rank, None, None)
+    ours, noise = samples[strategy], samples[NOISE_STRATEGY]
+    difference = ours.aubc - noise.aubc
+    return Verdict(rank, Estimate(float(difference.mean()), *interval(difference)), _saved(ours, noise))
+
+
+def _saved(ours: _Samples, noise: _Samples) -> Estimate | None:
+    """Choice: the target of each resample is its own last mIoU of random-region; all must reach it but for the interval's upper tail."""
+    shares = [
+        share_at(list(zip(cost, miou, strict=True)), target)
+        for cost, miou, target in zip(ours.cost_b, ours.miou, noise.miou[:, -1], strict=True)
+    ]
+    saved = np.array(
+        [-math.inf if share is None else 1.0 - share / spent for share, spent in zip(shares, noise.cost_b[:, -1], strict=True)]
+    )
+    low, middle, high = np.quantile(saved, [0.025, 0.5, 0.975], method="lower")
+    return Estimate(float(middle), float(low), float(high)) if math.isfinite(low) else None

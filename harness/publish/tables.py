@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -41,6 +42,7 @@ def _cells(row: Row, verdicts: Significance | None) -> list[str]:
         _percent(row.aubc_pixels),
         _percent(row.aubc_clicks),
         _gain(row, verdicts),
+        _saved(row, verdicts),
     ]
 
 
@@ -50,10 +52,13 @@ def _rank(row: Row, verdicts: Significance | None) -> str:
 
 
 def _gain(row: Row, verdicts: Significance | None) -> str:
-    verdict = verdicts.verdicts[row.strategy] if verdicts else None
-    if verdict is None or verdict.gain is None or verdict.low is None or verdict.high is None:
-        return "-"
-    return f"{100 * verdict.gain:+.1f} [{100 * verdict.low:+.1f}, {100 * verdict.high:+.1f}]"
+    gain = verdicts.verdicts[row.strategy].gain if verdicts else None
+    return "-" if gain is None else f"{100 * gain.value:+.1f} [{100 * gain.low:+.1f}, {100 * gain.high:+.1f}]"
+
+
+def _saved(row: Row, verdicts: Significance | None) -> str:
+    saved = verdicts.verdicts[row.strategy].saved if verdicts else None
+    return "-" if saved is None else f"{100 * saved.value:+.0f} [{100 * saved.low:+.0f}, {100 * saved.high:+.0f}]"
 
 
 def _header(board: Board) -> list[str]:
@@ -70,11 +75,12 @@ def _header(board: Board) -> list[str]:
         "AUBC px",
         "AUBC clicks",
         "against random-region",
+        "clicks saved %",
     ]
 
 
-def to_markdown(board: Board, verdicts: Significance | None, beside: list[str], path: Path) -> None:
-    """Write the table and its notes."""
+def to_markdown(board: Board, verdicts: Significance | None, beside: list[str], path: Path, figures: Sequence[str] = ()) -> None:
+    """Write the table, its notes and its figures, which lie beside it."""
     header = _header(board)
     lines = [
         f"# Leaderboard: {board.name}",
@@ -84,7 +90,7 @@ def to_markdown(board: Board, verdicts: Significance | None, beside: list[str], 
     ]
     lines += ["| " + " | ".join(header) + " |", "|" + "---|" * len(header)]
     lines += ["| " + " | ".join(_cells(row, verdicts)) + " |" for row in board.rows]
-    lines += ["", *[f"- {note}" for note in beside], "", "![mIoU over pixels and over clicks](leaderboard.png)", ""]
+    lines += ["", *[f"- {note}" for note in beside], "", *[f"![{name}]({name}.png)\n" for name in figures]]
     write_text(path, "\n".join(lines))
 
 

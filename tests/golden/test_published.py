@@ -19,7 +19,7 @@ BOARDS = {"streets": ("streets", 14), "streets-standard": ("streets_standard", 1
 def test_published_tables_are_computed_from_their_runs(folder, tmp_path):
     board = build_board(RESULTS / folder)
     verdicts = judge(board)
-    to_markdown(board, verdicts, notes(board, verdicts, RESULTS / folder), tmp_path / "leaderboard.md")
+    to_markdown(board, verdicts, notes(board, verdicts), tmp_path / "leaderboard.md")
     to_csv(board, verdicts, tmp_path / "leaderboard.csv")
     for name in ("leaderboard.md", "leaderboard.csv"):
         assert (tmp_path / name).read_text() == (RESULTS / folder / name).read_text()

@@ -1,0 +1,262 @@
+"""A board as data: the JSON document that other programs read, with its schema, and a LaTeX table."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pydantic import TypeAdapter
+
+from harness.files import write_text
+from harness.publish.board import Board, Crossing, Row, Spread
+from harness.publish.significance import Estimate, Pair, Significance
+from harness.results import Run
+from harness.scoring import iou, mean_iou
+from harness.statistics import mean_std
+from harness.types import ImageAreas
+
+DOCUMENT_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """After one round, means over seeds: shares of the training set's pixels and clicks, hours of annotation, mIoU."""
+
+    pixel_share: float
+    cost_a: float
+    cost_b: Spread
+    hours: float
+    miou: Spread
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One strategy. Shares in [0, 1]; None where a figure does not exist.
+
+    miou_by_seed: for each seed, mIoU after each round. iou_by_class, miou_by_city: after the last round, means over seeds.
+    cost_calibration: predicted and recorded polygon clicks of bought windows, summed by tenths of the prediction.
+    """
+
+    strategy: str
+    equation: str
+    rank: int | None
+    bound: bool
+    tuned: bool
+    theirs: bool
+    rounds: list[Round]
+    miou_by_seed: dict[str, list[float]]
+    share_of_full: Spread | None
+    p95: Crossing | None
+    c95: Crossing | None
+    aubc_pixels: Spread
+    aubc_clicks: Spread
+    against_random_region: Estimate | None
+    clicks_saved: Estimate | None
+    cost_spearman: Spread | None
+    cost_calibration: list[tuple[float, float]]
+    iou_by_class: dict[str, float | None]
+    miou_by_city: dict[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """What determined the runs and where they were made."""
+
+    config_sha256: str
+    data_fingerprint: str
+    commits: list[str]
+    dirty: bool
+    versions: dict[str, str]
+    machines: list[str]
+    devices: list[str]
+    seeds: list[int]
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A whole leaderboard."""
+
+    document_version: int
+    name: str
+    made: Made
+    full_data_miou: list[float]
+    threshold: float | None
+    signal_to_noise: float | None
+    entries: list[Entry]
+    pairs: list[Pair]
+    penalty: dict[str, dict[str, float]]
+    notes: list[str]
+
+
+DOCUMENT = TypeAdapter(Document)
+
+
+def schema() -> str:
+    """Return the JSON schema of ``leaderboard.json``."""
+    return json.dumps(DOCUMENT.json_schema(mode="serialization"), indent=1, sort_keys=True) + "\n"
+
+
+def build_document(board: Board, verdicts: Significance | None, notes: list[str]) -> Document:
+    """Put a board, its verdicts and its notes together."""
+    return Document(
+        DOCUMENT_VERSION,
+        board.name,
+        _made(board),
+        board.full_data,
+        board.threshold,
+        board.signal_to_noise,
+        [_entry(row, board.groups[row.strategy], verdicts) for row in board.rows],
+        verdicts.compared if verdicts else [],
+        verdicts.penalty if verdicts else {},
+        notes,
+    )
+
+
+def to_json(document: Document, path: Path) -> None:
+    """Write the document; figures to six digits, so that two machines write the same bytes."""
+    write_text(path, json.dumps(rounded(asdict(document)), indent=1) + "\n")
+
+
+def rounded(value: Any) -> Any:
+    """Round every float in a document to six digits."""
+    if isinstance(value, float):
+        return round(value, 6)
+    if isinstance(value, dict):
+        return {key: rounded(item) for key, item in value.items()}
+    return [rounded(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+def _made(board: Board) -> Made:
+    runs = [*board.references, *(run for group in board.groups.values() for run in group)]
+    marks = [run.info.provenance for run in runs]
+    return Made(
+        config_sha256=runs[0].info.config_sha256,
+        data_fingerprint=runs[0].info.data_fingerprint,
+        commits=sorted({mark.commit or "unknown" for mark in marks}),
+        dirty=any(mark.dirty for mark in marks),
+        versions=dict(marks[0].versions),
+        machines=sorted({mark.machine for mark in marks}),
+        devices=sorted({run.info.device for run in runs}),
+        seeds=sorted({run.info.seed for run in runs}),
+    )
+
+
+def _entry(row: Row, group: list[Run], verdicts: Significance | None) -> Entry:
+    verdict = verdicts.verdicts[row.strategy] if verdicts else None
+    rounds = [
+        Round(
+            float(np.mean([curve.pixel_share[number] for curve in row.curves])),
+            float(np.mean([curve.cost_a[number] for curve in row.curves])),
+            row.cost_b[number],
+            float(np.mean([curve.seconds[number] for curve in row.curves])) / 3600,
+            row.miou[number],
+        )
+        for number in range(len(row.miou))
+    ]
+    return Entry(
+        strategy=row.strategy,
+        equation=row.equation,
+        rank=verdict.rank if verdict else None,
+        bound=row.is_bound,
+        tuned=row.is_tuned,
+        theirs=row.is_theirs,
+        rounds=rounds,
+        miou_by_seed={str(curve.seed): curve.miou for curve in row.curves},
+        share_of_full=row.share_of_full,
+        p95=row.p95,
+        c95=row.c95,
+        aubc_pixels=row.aubc_pixels,
+        aubc_clicks=row.aubc_clicks,
+        against_random_region=verdict.gain if verdict else None,
+        clicks_saved=verdict.saved if verdict else None,
+        cost_spearman=row.cost_spearman,
+        cost_calibration=calibration(group),
+        iou_by_class=_by_class(group),
+        miou_by_city=_by_city(group),
+    )
+
+
+def _by_class(group: list[Run]) -> dict[str, float | None]:
+    scores = np.array([iou(run.rounds[-1].areas) for run in group])
+    means = [float(np.nanmean(column)) if not np.isnan(column).all() else None for column in scores.T]
+    return dict(zip(group[0].info.class_names, means, strict=False))
+
+
+def _by_city(group: list[Run]) -> dict[str, float]:
+    """Return mIoU over the images of each city, by the first part of their ids."""
+    found: dict[str, list[float]] = defaultdict(list)
+    for run in group:
+        cities: dict[str, list[ImageAreas]] = defaultdict(list)
+        for areas in run.rounds[-1].areas:
+            cities[areas.image_id.split("_")[0]].append(areas)
+        for city, images in cities.items():
+            found[city].append(mean_iou(images))
+    return {city: mean_std(values)[0] for city, values in sorted(found.items())}
+
+
+_CALIBRATION_BINS = 10
+
+
+def calibration(group: list[Run]) -> list[tuple[float, float]]:
+    """Return (predicted, recorded) mean polygon clicks per bought window, in tenths of the windows by prediction; empty without a cost model."""
+    pairs = [
+        (receipt.cost, float(receipt.polygon))
+        for run in group
+        for record in run.rounds[1:]
+        for receipt in record.query
+        if receipt.cost is not None
+    ]
+    if len(pairs) < _CALIBRATION_BINS:
+        return []
+    ordered = np.array(sorted(pairs))
+    return [(float(part[:, 0].mean()), float(part[:, 1].mean())) for part in np.array_split(ordered, _CALIBRATION_BINS)]
+
+
+# -------------------------------------------------------------------------------------------------------------- LaTeX
+
+
+def to_tex(board: Board, verdicts: Significance | None, path: Path) -> None:
+    """Write a booktabs table: rank, mIoU at the last budget, p95, c95, both AUBC, clicks saved."""
+    lines = [
+        f"% {board.name}: percent, mean and standard deviation over seeds; made by harness publish",
+        r"\begin{tabular}{rlrrrrrr}",
+        r"\toprule",
+        rf" & strategy & mIoU at {100 * board.budget_shares[-1]:.1f}\,\% px & $p_{{95}}$ & $c_{{95}}$ & AUBC px & AUBC clicks & clicks saved \\",
+        r"\midrule",
+    ]
+    for row in board.rows:
+        verdict = verdicts.verdicts[row.strategy] if verdicts else None
+        saved = verdict.saved if verdict else None
+        cells = [
+            str(verdict.rank) if verdict and verdict.rank else "--",
+            _escaped(row.label),
+            _tex_spread(row.miou[-1]),
+            _tex_crossing(row.p95),
+            _tex_crossing(row.c95),
+            _tex_spread(row.aubc_pixels),
+            _tex_spread(row.aubc_clicks),
+            "--" if saved is None else f"${100 * saved.value:+.0f}$ [${100 * saved.low:+.0f}$, ${100 * saved.high:+.0f}$]",
+        ]
+        lines.append(" & ".join(cells) + r" \\")
+    lines += [r"\bottomrule", r"\end{tabular}", ""]
+    write_text(path, "\n".join(lines))
+
+
+def _escaped(text: str) -> str:
+    for character in "\\&%$#_{}":
+        text = text.replace(character, r"\textbackslash{}" if character == "\\" else f"\\{character}")
+    return text
+
+
+def _tex_spread(spread: Spread) -> str:
+    return f"${100 * spread.mean:.1f}$" if spread.std is None else f"${100 * spread.mean:.1f} \\pm {100 * spread.std:.1f}$"
+
+
+def _tex_crossing(crossing: Crossing | None) -> str:
+    if crossing is None:
+        return "--"
+    return f"${100 * crossing.value:.1f}$" if crossing.value is not None else f"$> {100 * (crossing.beyond or 0.0):.1f}$"
