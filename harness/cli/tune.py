@@ -80,6 +80,7 @@ class _Study:
     """One invocation: a share of the search, then the report, which the first process to get there writes."""
 
     def __init__(self, spec: ExperimentSpec, objective: Objective, out: Path, disk_gb: float) -> None:
+        import strategies
         from harness.cli.tuning import Tuner, tuning_splits
         from harness.cli.workshop import check_sizes
         from harness.data.source import open_splits
@@ -87,7 +88,7 @@ class _Study:
         from harness.tune.space import Space
 
         self.spec, self.objective, self.out, self.disk_gb = spec, objective, out, disk_gb
-        self.space: Space = Space.of(spec)
+        self.space: Space = Space.of(spec, strategies)
         if spec.tune is None:
             raise InputError(f"config {spec.name} has no tune block")
         self.tune = spec.tune

@@ -94,7 +94,7 @@ class Tuner:
 
     def evaluate(self, values: dict[str, Value], report: Report) -> list[float]:
         """Run one point on every tuning seed, round by round; return the values of the objective."""
-        choice = Space.of(self.spec).choice(values)
+        choice = Space.of(self.spec, strategies).choice(values)
         threshold = self._threshold() if self.objective == "c95" else None
         rounds, seconds = self.spec.harness.rounds, 0.0
         done: list[float] = []

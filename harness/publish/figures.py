@@ -89,8 +89,9 @@ def draw_ranks(verdicts: Significance, board: Board, path: Path) -> None:
     left.set_yticks(range(len(rows)), names, fontsize=8)
     left.invert_yaxis()
     widest = max(places) - min(places) or 1.0
+    farthest = max(100 * (row.aubc_clicks.mean + (row.aubc_clicks.std or 0.0)) for row in rows)
     for number, (first, last) in enumerate(verdicts.bars):
-        x = max(places) + widest * (0.25 + 0.06 * number)
+        x = farthest + widest * (0.08 + 0.06 * number)
         left.plot([x, x], [order[first] - 0.15, order[last] + 0.15], color="firebrick", linewidth=3, solid_capstyle="butt")
     left.set_xlabel("AUBC over clicks, % mIoU (± std over seeds); a red bar joins what cannot be told apart")
     left.spines[["top", "right"]].set_visible(False)

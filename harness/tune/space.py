@@ -3,15 +3,29 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 import optuna
 
-import strategies
 from harness.config import ExperimentSpec, Tune
 from harness.errors import InputError
+from harness.protocols import Strategy
 
 Value = str | int | float
+
+
+class Catalogue(Protocol):
+    """The strategies that there are; the package ``strategies`` is one."""
+
+    def make(self, identity: str) -> Strategy:
+        """Build a strategy from its identity."""
+        ...
+
+    def available(self) -> dict[str, Callable[..., Strategy]]:
+        """Return factories by name."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,9 +44,10 @@ class Space:
     tune: Tune
     window: int
     stride: int
+    catalogue: Catalogue
 
     @classmethod
-    def of(cls, spec: ExperimentSpec) -> Space:
+    def of(cls, spec: ExperimentSpec, catalogue: Catalogue) -> Space:
         """Read and check the ``tune`` block.
 
         Raises:
@@ -42,7 +57,7 @@ class Space:
             raise InputError(
                 f"config {spec.name} has no tune block; allowed: one with strategy, parameters, window, seeds (docs/tuning.md)"
             )
-        space = cls(spec.tune, spec.harness.window, spec.harness.stride)
+        space = cls(spec.tune, spec.harness.window, spec.harness.stride, catalogue)
         known = {name: space._parameters(name) for name in spec.tune.strategy}
         for parameter in spec.tune.parameters:
             if not any(parameter in own for own in known.values()):
@@ -56,8 +71,8 @@ class Space:
         """Return the tuned parameters that a strategy has, with their defaults; a whole number where it takes one."""
         if "[" in strategy:
             raise InputError(f"tune.strategy {strategy!r} sets a parameter; allowed: bare names, bounds go to tune.parameters")
-        strategies.make(strategy)
-        own = inspect.signature(strategies.available()[strategy]).parameters
+        self.catalogue.make(strategy)
+        own = inspect.signature(self.catalogue.available()[strategy]).parameters
         return {
             name: own[name].default if own[name].default is not None else round(bounds[0])
             for name, bounds in self.tune.parameters.items()
@@ -119,7 +134,7 @@ class Space:
         """Turn a point into a strategy's identity and window rules. Choice: a float parameter counts to four digits."""
         name = str(values.get("strategy", self.tune.strategy[0]))
         own = ",".join(f"{key}={_four_digits(values[key])}" for key in self._parameters(name))
-        identity = strategies.make(f"{name}[{own}]" if own else name).name
+        identity = self.catalogue.make(f"{name}[{own}]" if own else name).name
         return Choice(identity, int(values.get("window", self.window)), int(values.get("stride", self.stride)))
 
 

@@ -1,20 +1,26 @@
 """Boards from run files written by hand, with figures worked out by hand."""
 
+import json
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from harness.errors import InputError
+from harness.cli.publish import publish, write_files
+from harness.errors import InputError, RunError
 from harness.provenance import collect
 from harness.publish.board import Crossing, build_board
+from harness.publish.document import DOCUMENT, build_document, schema, to_json, to_tex
 from harness.publish.figures import draw_curves
 from harness.publish.notes import notes
+from harness.publish.page import to_page
 from harness.publish.significance import judge
 from harness.publish.tables import to_csv, to_markdown
 from harness.results import SCHEMA_VERSION, RunFolder, RunInfo, run_path
 from harness.types import Clicks, ClickTotals, CostQuality, ImageAreas, Receipt, RoundRecord
 
-PROVENANCE = collect(1)
+PROVENANCE = replace(collect(1), dirty=False)
 TRAIN_PX, WINDOW_PX = 10_000, 100
 IMAGES = 12
 
@@ -193,6 +199,114 @@ def test_files_are_written_whole(out, tmp_path):
     to_csv(board, judge(board), tmp_path / "board.csv")
     lines = (tmp_path / "board.csv").read_text().splitlines()
     assert len(lines) == 1 + 3 * 3
-    assert lines[0].startswith("rank,strategy,bound,round,pixel_share,cost_b")
+    assert lines[0].startswith("rank,strategy,bound,tuned,round,pixel_share,cost_b")
     draw_curves(board, tmp_path / "board.png")
     assert (tmp_path / "board.png").read_bytes().startswith(b"\x89PNG")
+    assert (tmp_path / "board.svg").read_text().startswith("<?xml")
+    assert (tmp_path / "board.pdf").read_bytes().startswith(b"%PDF")
+
+
+def test_clicks_saved_at_equal_miou(out):
+    verdicts = judge(build_board(out)).verdicts
+    # random-region ends at 0.60 for 300 clicks; good passes 0.60 on its way from (100, 0.40) to (150, 0.70)
+    assert verdicts["good"].saved.value == pytest.approx(1 - (100 + 50 * 2 / 3) / 300)
+    assert verdicts["random-region"].saved is None
+
+
+def test_a_target_that_is_not_reached_saves_nothing(tmp_path):
+    for seed in (0, 1, 2):
+        write(tmp_path, "random-region", seed, [0.4, 0.5, 0.6], [100, 200, 300])
+        write(tmp_path, "poor", seed, [0.4, 0.45, 0.5], [100, 120, 140])
+    assert judge(build_board(tmp_path)).verdicts["poor"].saved is None
+
+
+def test_the_document_fits_its_schema_and_comes_back(out):
+    board = build_board(out)
+    document = build_document(board, judge(board), ["a note"])
+    to_json(document, out / "board.json")
+    again = DOCUMENT.validate_json((out / "board.json").read_bytes())
+    assert [entry.strategy for entry in again.entries] == [row.strategy for row in board.rows]
+    assert again.entries[0].rounds[1].miou.mean == pytest.approx(0.71)
+    assert again.entries[0].iou_by_class["road"] == pytest.approx(0.79, abs=1e-3)
+    assert again.entries[0].miou_by_city["v0"] == pytest.approx(0.79, abs=1e-3)
+    assert again.notes == ["a note"]
+    assert json.loads(schema())["title"] == "Document"
+
+
+def test_the_schema_in_the_docs_is_the_code_s():
+    assert (Path(__file__).parent.parent.parent / "docs" / "leaderboard.schema.json").read_text() == schema()
+
+
+def test_the_latex_table_escapes_names_and_has_its_rules(out):
+    for seed in (0, 1, 2):
+        write(out, "my_own", seed, [0.4, 0.5, 0.6], [100, 200, 300])
+    board = build_board(out)
+    to_tex(board, judge(board), out / "board.tex")
+    text = (out / "board.tex").read_text()
+    assert r"my\_own" in text
+    assert [text.count(rule) for rule in (r"\toprule", r"\midrule", r"\bottomrule")] == [1, 1, 1]
+    assert all(line.count("&") == 7 for line in text.splitlines() if line.endswith(r"\\"))
+
+
+def test_the_page_shows_names_as_text(tmp_path):
+    hostile = {"name": "</script><b>x", "harness": {"rounds": 2}}
+    write(tmp_path, "random-region", 0, [0.4, 0.5, 0.6], [100, 200, 300], config=hostile)
+    board = build_board(tmp_path)
+    to_page(board, build_document(board, None, []), tmp_path / "page.html")
+    assert (tmp_path / "page.html").read_text().count("</script>") == 2
+    assert "\\u003c/script>" in (tmp_path / "page.html").read_text()
+
+
+# ----------------------------------------------------------------------------------------------------------- merging
+
+
+def copy_of(out: Path, to: Path, *strategies: str) -> Path:
+    for strategy in strategies:
+        shutil.copytree(out / "runs" / strategy, to / "runs" / strategy)
+    return to
+
+
+def test_folders_of_two_machines_make_one_board(out, tmp_path_factory):
+    one = copy_of(out, tmp_path_factory.mktemp("one"), "full-data", "random-region")
+    other = copy_of(out, tmp_path_factory.mktemp("other"), "good", "random-region", "cheat-oracle-cost")
+    merged, whole = build_board(one, other), build_board(out)
+    assert merged.rows == whole.rows
+    assert merged.full_data == whole.full_data
+
+
+def test_a_run_that_differs_in_two_places_is_refused(out, tmp_path):
+    other = tmp_path / "other"
+    write(other, "good", 1, [0.41, 0.71, 0.60], [100, 150, 200])
+    with pytest.raises(InputError, match=r"runs/good/seed-1 and .*other/runs/good/seed-1 are both good seed 1, and they differ"):
+        build_board(out, other)
+
+
+def test_runs_of_another_group_are_marked(out, tmp_path_factory):
+    theirs = tmp_path_factory.mktemp("theirs")
+    for seed in (0, 1, 2):
+        write(theirs, "new-idea", seed, [0.40, 0.72, 0.79], [100, 130, 160])
+    board = build_board(out, theirs=[theirs])
+    assert {row.label for row in board.rows if row.is_theirs} == {"new-idea (theirs)"}
+
+
+def test_mixed_boards_need_a_word(out):
+    write(out, "foreign", 0, [0.4, 0.5, 0.6], [100, 200, 300], config_sha256="x")
+    assert "foreign" in {row.strategy for row in build_board(out, mixed=True).rows}
+
+
+def test_runs_of_code_that_was_not_committed_need_a_word(out):
+    dirty = replace(PROVENANCE, dirty=True)
+    write(out, "edited", 0, [0.4, 0.5, 0.6], [100, 200, 300], provenance=dirty)
+    with pytest.raises(InputError, match=r"1 runs, such as edited seed 0, are of code that was not committed"):
+        publish(runs=[out], theirs=None, out=None, photos=None, check=False, allow_dirty=False, allow_mixed=False)
+    assert publish(runs=[out], allow_dirty=True, theirs=None, out=None, photos=None, check=False, allow_mixed=False) == 0
+
+
+def test_a_stale_file_is_found(out):
+    write_files(build_board(out), out)
+    given = {"runs": [out], "theirs": None, "out": None, "photos": None, "allow_dirty": True, "allow_mixed": False}
+    assert publish(**given, check=True) == 0
+    (out / "leaderboard.csv").write_text((out / "leaderboard.csv").read_text().replace("good", "best"))
+    (out / "leaderboard.tex").unlink()
+    with pytest.raises(RunError, match=r"leaderboard\.csv, leaderboard\.tex are not what the runs say"):
+        publish(**given, check=True)

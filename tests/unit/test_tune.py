@@ -7,6 +7,7 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
+import strategies
 from harness.config import Tune, Tuned, config_path, load_spec
 from harness.errors import InputError
 from harness.tune.report import find, importances, to_csv, to_markdown, tuned_config
@@ -18,7 +19,7 @@ BOUND = {"config": "a", "data": "b"}
 
 def a_space(**changes) -> Space:
     block = {"strategy": ["cereals-g3-entropy"], "parameters": {"alpha": (0.0, 1.0)}, "window": [32, 64], "seeds": [100]} | changes
-    return Space(Tune.model_validate(block), 64, 1)
+    return Space(Tune.model_validate(block), 64, 1, strategies)
 
 
 def a_study(tmp_path, space: Space, *, objective="aubc-clicks", sampler="tpe", pruner="none", bound=BOUND, storage=None) -> optuna.Study:
@@ -81,7 +82,7 @@ def test_a_wrong_space_is_one_line(tmp_path, block, message):
     file.write_text(f"_base_ = [{str(config_path('streets'))!r}]\ntune = dict({block}, seeds=[100])\n")
 
     def read() -> None:
-        space = Space.of(load_spec(file))
+        space = Space.of(load_spec(file), strategies)
         space.choice({"alpha": space.tune.parameters["alpha"][1], "window": 64})
 
     with pytest.raises(InputError) as found:
@@ -101,7 +102,7 @@ def test_tuning_seeds_are_not_reporting_seeds(tmp_path):
 
 def test_a_config_without_a_tune_block_is_refused():
     with pytest.raises(InputError, match="has no tune block"):
-        Space.of(load_spec(config_path("streets")))
+        Space.of(load_spec(config_path("streets")), strategies)
 
 
 # ------------------------------------------------------------------------------------------------------------- study
