@@ -109,21 +109,34 @@ def acquire(
     Returns:
         The query by falling score; ``information`` and ``cost`` of each candidate are its unscaled window sums.
     """
-    image_ids = pool.open_ids
-    requests = requests_of(strategy, rules)
-    predicted = scan(image_ids, requests, pool=pool, predictor=predictor, oracle=oracle, rules=rules, cache=cache)
-    bounds = {request: _pool_bounds(request, image_ids, cache) for request in requests}
+    proposals, predicted = prepare(strategy, pool=pool, predictor=predictor, oracle=oracle, rules=rules, cache=cache, rng_for=rng_for)
     best = RunningBest(None if rules.allow_overlap or strategy.whole_image else budget_px // rules.window_px**2)
     candidates: list[Candidate] = []
-    proposals = _Proposals(strategy, MapSource(pool, predictor, oracle, rules), cache, bounds, rng_for)
-    for image_id in image_ids:
+    for image_id in pool.open_ids:
         for candidate in proposals.of(image_id, best.floor):
             best.add(candidate.score)
             candidates.append(candidate)
     if tally is not None and strategy.needs_network:
-        tally.images_asked += len(image_ids)
+        tally.images_asked += len(pool.open_ids)
         tally.images_predicted += predicted + proposals.predicted_again
     return select_within_budget(candidates, budget_px)
+
+
+def prepare(
+    strategy: Strategy,
+    *,
+    pool: LabelledPool,
+    predictor: Predictor | None,
+    oracle: Oracle,
+    rules: QueryRules,
+    cache: MapCache,
+    rng_for: RngFor,
+) -> tuple[Proposals, int]:
+    """Do pass 1; return what pass 2 asks, image by image, and how many images were predicted."""
+    image_ids, requests = pool.open_ids, requests_of(strategy, rules)
+    predicted = scan(image_ids, requests, pool=pool, predictor=predictor, oracle=oracle, rules=rules, cache=cache)
+    bounds = {request: _pool_bounds(request, image_ids, cache) for request in requests}
+    return Proposals(strategy, MapSource(pool, predictor, oracle, rules), cache, bounds, rng_for), predicted
 
 
 def _pool_bounds(request: MapRequest, image_ids: list[str], cache: MapCache) -> tuple[float, float]:
@@ -133,7 +146,7 @@ def _pool_bounds(request: MapRequest, image_ids: list[str], cache: MapCache) -> 
 
 
 @dataclass(slots=True)
-class _Proposals:
+class Proposals:
     """Pass 2 over one image after another."""
 
     strategy: Strategy
@@ -147,11 +160,8 @@ class _Proposals:
         """Yield one image's candidates that can still enter the query, by falling score."""
         rules, whole_image = self.source.rules, self.strategy.whole_image
         window = rules.window(self.strategy, self.source.pool.sizes[image_id])
-        information, cost = self._maps(image_id)
-        scores = self._scores(image_id, information, cost)
-        forbidden = self.source.forbidden(image_id, whole_image=whole_image)
-        if forbidden is not None:
-            scores = scores.masked_fill(forbidden, -math.inf)
+        information, cost = self.maps(image_id)
+        scores, forbidden = self.scores(image_id, information, cost)
         new_px = self.source.new_px(image_id, whole_image=whole_image)[0] if rules.allow_overlap and forbidden is not None else None
         height, width = (window, window) if isinstance(window, int) else window
         for top, left, score in non_maximum_suppression(scores, window, stride=rules.stride_px, floor=floor):
@@ -164,7 +174,7 @@ class _Proposals:
                 None if cost is None else float(cost[at]),
             )
 
-    def _maps(self, image_id: str) -> tuple[Tensor | None, Tensor | None]:
+    def maps(self, image_id: str) -> tuple[Tensor | None, Tensor | None]:
         """Return information and cost of all placements: from the cache, or made again where it had no room."""
         requests = requests_of(self.strategy, self.source.rules)
         made = {request: self.cache.get(f"{request.key}/{image_id}") for request in requests}
@@ -174,7 +184,17 @@ class _Proposals:
         information, cost = requests.information, requests.cost
         return None if information is None else made[information], None if cost is None else made[cost]
 
-    def _scores(self, image_id: str, information: Tensor | None, cost: Tensor | None) -> Tensor:
+    def scores(self, image_id: str, information: Tensor | None, cost: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """Return the fused scores of all placements, -inf where forbidden, and which ones are; None where none is."""
+        scores = self._fused(image_id, information, cost)
+        forbidden = self.source.forbidden(image_id, whole_image=self.strategy.whole_image)
+        return scores if forbidden is None else scores.masked_fill(forbidden, -math.inf), forbidden
+
+    def scaled(self, request: MapRequest, value: float) -> float:
+        """Return a window sum on the pool's scale, in [0, 1]."""
+        return float(rescale(torch.tensor([[value]], dtype=torch.float64), *self.bounds[request]))
+
+    def _fused(self, image_id: str, information: Tensor | None, cost: Tensor | None) -> Tensor:
         requests = requests_of(self.strategy, self.source.rules)
         scaled_cost = None if cost is None or requests.cost is None else rescale(cost, *self.bounds[requests.cost])
         if information is None or requests.information is None:

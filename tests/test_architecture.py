@@ -28,6 +28,7 @@ LAYERS = {
     "harness.loop": 3,
     "harness.networks": 3,
     "harness.bench": 3,
+    "harness.explanation": 3,
     "harness.data": 4,
     "harness.segmentor": 4,
     "harness.config": 4,

@@ -147,7 +147,9 @@ class _Study:
         from harness.tune.report import find
 
         findings = find(self.study, self.space, self.objective)
-        values = ", ".join(f"{value:.4f}" for value in trial.values or ()) or trial.state.name.lower()
+        values = ", ".join(f"{value:.4f}" for value in trial.values or ())
+        if trial.state.name == "PRUNED":
+            values = f"pruned at {values}"
         best = f"; best so far {findings.best.values[0]:.4f} (trial {findings.best.number})" if findings else ""
         point = ", ".join(f"{name}={value:.3g}" if isinstance(value, float) else f"{name}={value}" for name, value in trial.params.items())
         typer.echo(f"trial {trial.number}: {point}: {values}{best}")

@@ -1,0 +1,130 @@
+"""``harness explain``: why these windows."""
+
+from __future__ import annotations
+
+import dataclasses
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from harness.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import numpy as np
+    import numpy.typing as npt
+
+    from harness.acquisition import Proposals
+    from harness.config import ExperimentSpec
+    from harness.results import Run
+
+_MOST_ROWS = 40
+
+
+def explain(
+    run: Annotated[Path, typer.Argument(help="A run folder, such as out/runs/cereals-g1-entropy/seed-0.")],
+    round_number: Annotated[int | None, typer.Option("--round", help="Which round's query; the last one without it.")] = None,
+    image: Annotated[str | None, typer.Option(help="One image: its windows and a picture of its maps.")] = None,
+    out: Annotated[Path, typer.Option(help="Where the JSON file and the picture go.")] = Path("explained"),
+    data_root: Annotated[Path | None, typer.Option(help="Cityscapes' folder, for runs on it.")] = None,
+) -> int:
+    """Train a round's networks again, make its query again, and say for each window why it was asked for."""
+    from rich.console import Console
+
+    from harness.cli.bench import limit_threads
+    from harness.results import read_run
+
+    limit_threads()
+    found = read_run(run)
+    number = len(found.rounds) - 1 if round_number is None else round_number
+    if not 1 <= number < len(found.rounds):
+        raise InputError(f"--round is {number}; allowed: 1 to {len(found.rounds) - 1}, the rounds of {run} that bought by score")
+    receipts = found.rounds[number].query
+    asked = sorted({receipt.image_id for receipt in receipts})
+    if image is not None and image not in asked:
+        raise InputError(f"--image is {image!r}; allowed: an image that round {number} asked for, such as {', '.join(asked[:3])}")
+    spec = _spec(found, run, data_root)
+
+    from harness.explanation import explain as reasons
+    from harness.explanation import image_maps
+    from harness.publish import explained
+
+    with tempfile.TemporaryDirectory() as folder:
+        typer.echo(f"training the networks of round {number - 1} again, for {found.info.strategy} seed {found.info.seed}")
+        proposals, budget_px, photo = _again(spec, found, number, Path(folder))
+        explanation = reasons(proposals, budget_px, receipts, seed=found.info.seed, round_number=number)
+        windows = [window for window in explanation.windows if image is None or window.image_id == image]
+        name = f"{found.info.strategy}-seed-{found.info.seed}-round-{number}"
+        explained.to_json(explanation, out / f"{name}.json")
+        if image is not None:
+            explained.draw(
+                photo(image),
+                image_maps(proposals, image),
+                windows,
+                f"{name}: {image}",
+                out / f"{name}-{image}.png",
+                stride=spec.harness.stride,
+            )
+    console = Console(highlight=False, width=None if Console().is_terminal else 200)
+    console.print(explained.to_table(explanation, windows[:_MOST_ROWS]))
+    typer.echo(
+        f"{len(explanation.windows)} windows asked for of {explanation.candidates} candidates in {explanation.images_in_the_pool} images; "
+        + ("the query made again is the recorded one" if explanation.reproduced else "THE QUERY MADE AGAIN IS NOT THE RECORDED ONE")
+    )
+    typer.echo(f"wrote {out / name}.json" + (f" and {name}-{image}.png" if image else ""))
+    return 0 if explanation.reproduced else 1
+
+
+def _spec(run: Run, path: Path, data_root: Path | None) -> ExperimentSpec:
+    """Return the config that a run was made with, from its run.json."""
+    from pydantic import ValidationError
+
+    from harness.config import ExperimentSpec
+
+    document = {**run.info.config, "device": run.info.device}
+    if data_root is not None:
+        document["data"] = {**document["data"], "root": str(data_root)}
+    try:
+        spec = ExperimentSpec.model_validate(document)
+    except ValidationError as error:
+        raise InputError(f"{path / 'run.json'}: its config cannot be read ({error.errors()[0]['msg']})") from error
+    if spec.data.type != "streets" and data_root is None:
+        raise InputError(f"{path}: the run is on data of its own; allowed: --data-root DIR")
+    return spec
+
+
+def _again(spec: ExperimentSpec, run: Run, number: int, folder: Path) -> tuple[Proposals, int, Callable[[str], npt.NDArray[np.uint8]]]:
+    """Replay the rounds before, train, do pass 1."""
+    from harness.acquisition import prepare
+    from harness.cli.workshop import build_workshop
+    from harness.data.source import open_splits
+    from harness.maps import MemoryMaps
+    from harness.pool import LabelledPool
+    from harness.seeds import Purpose, generator
+
+    info, provenance = run.info, dataclasses.replace(run.info.provenance, threads=1)
+    workshop = build_workshop(spec, [info.strategy], folder, provenance)
+    if workshop.info.data_fingerprint != info.data_fingerprint:
+        raise InputError(
+            f"the data here have the fingerprint {workshop.info.data_fingerprint[:12]}, the run's {info.data_fingerprint[:12]}; allowed: the same data"
+        )
+    strategy, pool = workshop.strategies[info.strategy], LabelledPool(workshop.sizes)
+    for record in run.rounds[:number]:
+        pool.add(workshop.oracle.annotate([receipt.region for receipt in record.query], pool))
+    trained = (
+        workshop.networks.obtain(pool, info.seed, number - 1, with_cost=strategy.cost == "predicted") if strategy.needs_network else None
+    )
+    proposals, _ = prepare(
+        strategy,
+        pool=pool,
+        predictor=trained.network if trained else None,
+        oracle=workshop.oracle,
+        rules=workshop.rules,
+        cache=MemoryMaps(),
+        rng_for=lambda image_id: generator(info.seed, number, Purpose.SCORES, image_id),
+    )
+    train, _ = open_splits(spec.data)
+    return proposals, run.rounds[number].budget_px - pool.labelled_px, train.photo
