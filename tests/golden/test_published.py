@@ -1,5 +1,6 @@
 """What lies under results/ is what its run files say: anyone can compute it again."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -30,3 +31,16 @@ def test_published_runs_are_of_the_committed_configuration(folder):
         assert info.config_sha256 == load_spec(config_path(config)).digest()
         assert info.provenance.dirty is False
         assert info.provenance.commit
+
+
+def test_the_tuning_report_is_what_its_runs_say():
+    folder = RESULTS / "streets" / "tuning"
+    document = json.loads((folder / "report.json").read_text())
+    spec = load_spec(config_path("tuned/streets_tune"))
+    assert spec.tuned.strategy == document["choice"]["strategy"]
+    rows = {row.strategy: row for row in build_board(folder / "report" / f"window-{spec.harness.window}-stride-{spec.harness.stride}").rows}
+    assert rows[spec.tuned.strategy].aubc_clicks.mean == pytest.approx(document["tuned"])
+    assert rows["cereals-g3-entropy"].aubc_clicks.mean == pytest.approx(document["default"])
+    reporting = set(spec.harness.seeds)
+    trials = {read_info(path).seed for path in (folder / "trials").glob("*/runs/*/*/")}
+    assert not reporting & trials
