@@ -76,8 +76,15 @@ class CellGrid:
         mixed = (corner != best[:-1, 1:]) | (corner != best[1:, :-1]) | (corner != best[1:, 1:])
         return Cells(self, corner.flatten(), mixed.flatten().nonzero()[:, 0], padded.flatten(1).T.contiguous())
 
-    def image(self, cells: Tensor) -> Tensor:
-        """Put (n, side * side) values of all cells together to an (H, W) map."""
-        side, half = self.side, self.side // 2
-        whole = cells.view(self.rows, self.columns, side, side).transpose(1, 2).reshape(self.rows * side, self.columns * side)
-        return whole[half:-half, half:-half]
+    def canvas(self, cells: Tensor) -> Tensor:
+        """Return a map in which each cell's pixels have the cell's value; (n,) values of all cells."""
+        return cells.view(self.rows, 1, self.columns, 1).repeat(1, self.side, 1, self.side)
+
+    def paint(self, canvas: Tensor, cells: Tensor, values: Tensor) -> None:
+        """Give the pixels of some cells values of their own: (k,) cells, (k, side * side) values."""
+        canvas[cells // self.columns, :, cells % self.columns, :] = values.view(-1, self.side, self.side)
+
+    def image(self, canvas: Tensor) -> Tensor:
+        """Return the (H, W) map of a canvas, which has half a cell more on each side."""
+        half = self.side // 2
+        return canvas.view(self.rows * self.side, self.columns * self.side)[half:-half, half:-half]

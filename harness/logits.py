@@ -85,7 +85,7 @@ class Logits:
         if grid is None:
             return torch.cat([logits.max(0).indices.to(torch.uint8) for _, logits in self.strips()])
         cells = grid.look(self.values)
-        result = cells.corner[:, None].repeat(1, grid.side**2)
+        canvas = grid.canvas(cells.corner)
         for part, winners in cells.pixel_winners():
-            result[part] = winners
-        return grid.image(result)
+            grid.paint(canvas, part, winners)
+        return grid.image(canvas)

@@ -78,12 +78,12 @@ class Votes:
         term = -torch.xlogy(shares, shares)
         if self._grid is None:
             return _sum_of_terms(self._of_pixels, term, axis=0).clamp_(min=0.0)
-        by_cell = _sum_of_terms(self._of_cells, term, axis=1)
-        result = by_cell[:, None].repeat(1, self._grid.side**2)
+        canvas = self._grid.canvas(_sum_of_terms(self._of_cells, term, axis=1))
         divided = (self._of_cells.sum(1) < self.members).nonzero()[:, 0]
-        for part in torch.split(divided, len(divided) or 1 if result.is_cuda else _CHUNK_CELLS):
-            result[part] = _sum_of_terms(self._of_pixels[part] + self._of_cells[part][..., None], term, axis=1)
-        return self._grid.image(result).clamp_(min=0.0)
+        for part in torch.split(divided, len(divided) or 1 if canvas.is_cuda else _CHUNK_CELLS):
+            votes = self._of_pixels[part] + self._of_cells[part][..., None]
+            self._grid.paint(canvas, part, _sum_of_terms(votes, term, axis=1))
+        return self._grid.image(canvas).clamp_(min=0.0)
 
 
 def _sum_of_terms(votes: Tensor, term: Tensor, axis: int) -> Tensor:
