@@ -196,11 +196,14 @@ class Proposals:
 
     def _fused(self, image_id: str, information: Tensor | None, cost: Tensor | None) -> Tensor:
         requests = requests_of(self.strategy, self.source.rules)
-        scaled_cost = None if cost is None or requests.cost is None else rescale(cost, *self.bounds[requests.cost])
         if information is None or requests.information is None:
             scaled = torch.zeros(self._placements(image_id), dtype=torch.float64)
         else:
             scaled = rescale(information, *self.bounds[requests.information])
+        if cost is None or requests.cost is None:
+            scaled_cost = torch.zeros_like(scaled) if self.strategy.cost == "constant" else None
+        else:
+            scaled_cost = rescale(cost, *self.bounds[requests.cost])
         return self.strategy.fuse(scaled, scaled_cost, self.rng_for(image_id)).to(torch.float64)
 
     def _placements(self, image_id: str) -> tuple[int, int]:

@@ -74,7 +74,7 @@ def requests_of(strategy: Strategy, rules: QueryRules) -> Requests:
     """List the region maps that a strategy needs."""
     n_passes = strategy.n_passes or rules.committee
     information = MapRequest(strategy.measure, "", n_passes, strategy.whole_image) if strategy.measure is not None else None
-    cost = MapRequest(None, strategy.cost, 1, strategy.whole_image) if strategy.cost != "none" else None
+    cost = MapRequest(None, strategy.cost, 1, strategy.whole_image) if strategy.cost in {"predicted", "oracle"} else None
     return Requests(information, cost)
 
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 Measure = Callable[[Prediction], "Tensor"]
 """Prediction -> (H, W) information, finite, >= 0, on any device."""
 
-CostSource = Literal["none", "predicted", "oracle"]
+CostSource = Literal["none", "predicted", "oracle", "constant"]
 
 ImageSizes = dict[str, tuple[int, int]]
 """Image id -> (height, width) in pixels, in the order of the data set."""
@@ -40,7 +40,7 @@ class Strategy:
 
     name: the identity used in files and tables. equation: its score in the paper's letters. measure: None means that no
     information map is needed. n_passes: committee size E; None takes the configuration's. cost: where the cost in the score
-    comes from; "oracle" uses the true clicks and marks an upper bound. whole_image: the window is the image.
+    comes from; "oracle" (the true clicks) and "constant" (no cost at all) bracket what a cost model can bring. whole_image: the window is the image.
     """
 
     name: str
@@ -54,8 +54,8 @@ class Strategy:
 
     @property
     def is_bound(self) -> bool:
-        """Whether it uses what no annotator could know: listed, but never ranked."""
-        return self.cost == "oracle"
+        """Whether it only brackets what a cost model can bring: listed, but never ranked."""
+        return self.cost in {"oracle", "constant"}
 
     @property
     def needs_network(self) -> bool:

@@ -31,6 +31,9 @@ STRATEGIES: dict[str, Callable[..., Strategy]] = {
     "cereals-g2-entropy-oracle-cost": cereals.g2_entropy_oracle_cost,
 }
 
+COSTS = ("predicted", "oracle", "constant")
+"""Where the cost in a score may come from; all but the first are brackets: labelled as bounds, never ranked."""
+
 ENTRY_POINT_GROUP = "harness.strategies"
 _IDENTITY = re.compile(r"^(?P<name>[a-z0-9][a-z0-9-]*)(?:\[(?P<parameters>[^\[\]]*)\])?$")
 
@@ -81,11 +84,15 @@ def _parameters(identity: str, text: str, defaults: dict[str, Any]) -> dict[str,
             raise InputError(f"strategy {identity!r}: cannot set {part!r}; parameters of this strategy: {allowed}")
         if key in given:
             raise InputError(f"strategy {identity!r}: {key} is given twice; allowed: once")
-        given[key] = _number(identity, key, value, like=defaults[key])
+        given[key] = _value(identity, key, value, like=defaults[key])
     return given
 
 
-def _number(identity: str, key: str, value: str, *, like: Any) -> float | int:
+def _value(identity: str, key: str, value: str, *, like: Any) -> float | int | str:
+    if isinstance(like, str):
+        if value not in COSTS:
+            raise InputError(f"strategy {identity!r}: {key} is {value!r}; allowed: {', '.join(COSTS)}")
+        return value
     wants_float = isinstance(like, float)
     try:
         number = ast.literal_eval(value)

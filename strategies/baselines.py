@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from harness.protocols import Strategy
+from harness.protocols import CostSource, Strategy
 from strategies.measures import entropy, vote_entropy
 
 
@@ -67,6 +67,8 @@ def vote_entropy_region(passes: int | None = None) -> Strategy:
     )
 
 
-def cheapest_region() -> Strategy:
+def cheapest_region(cost: CostSource = "predicted") -> Strategy:
     """Windows that need the fewest clicks, whatever they show."""
-    return Strategy("cheapest-region", "the windows with the fewest predicted clicks", "1 - C", fuse=cost_alone, cost="predicted")
+    equation = {"oracle": "1 - C, C = true clicks", "constant": "1 - C, C = 0"}.get(cost, "1 - C")
+    kind = "predicted" if cost == "predicted" else "true" if cost == "oracle" else "equal"
+    return Strategy("cheapest-region", f"the windows with the fewest {kind} clicks", equation, fuse=cost_alone, cost=cost)

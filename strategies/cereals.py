@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -33,46 +34,54 @@ def fuse_g3(information: Tensor, cost: Tensor | None, _rng: np.random.Generator,
     return fusion.g3(*_with_cost(information, cost), alpha)
 
 
-def _cereals(name: str, equation: str, measure: Measure, fuse: Fuse, *, n_passes: int | None, cost: CostSource = "predicted") -> Strategy:
+_BRACKETS: dict[CostSource, str] = {"oracle": ", C = true clicks", "constant": ", C = 0"}
+_SUMMARIES: dict[CostSource, str] = {
+    "predicted": "information against predicted clicks",
+    "oracle": "the true clicks as cost: what a perfect cost model would bring",
+    "constant": "the same cost for all: what no cost model brings",
+}
+
+
+def _cereals(name: str, equation: str, measure: Measure, fuse: Fuse, *, n_passes: int | None, cost: CostSource) -> Strategy:
     letter = "H" if measure is entropy else "V"
-    summary = "the true clicks as cost: an upper bound" if cost == "oracle" else "information against predicted clicks"
-    return Strategy(name, summary, f"{equation}, I = sum {letter}", measure, fuse, n_passes=n_passes, cost=cost)
+    words = f"{equation}{_BRACKETS.get(cost, '')}, I = sum {letter}"
+    return Strategy(name, _SUMMARIES[cost], words, measure, fuse, n_passes=n_passes, cost=cost)
 
 
-def g1_entropy() -> Strategy:
-    """Fusion g1 of entropy and predicted cost."""
-    return _cereals("cereals-g1-entropy", "I / (1 + C)", entropy, fuse_g1, n_passes=1)
+def g1_entropy(cost: CostSource = "predicted") -> Strategy:
+    """Fusion g1 of entropy and cost."""
+    return _cereals("cereals-g1-entropy", "I / (1 + C)", entropy, fuse_g1, n_passes=1, cost=cost)
 
 
-def g2_entropy() -> Strategy:
-    """Fusion g2 of entropy and predicted cost."""
-    return _cereals("cereals-g2-entropy", "(1 - C) I", entropy, fuse_g2, n_passes=1)
+def g2_entropy(cost: CostSource = "predicted") -> Strategy:
+    """Fusion g2 of entropy and cost."""
+    return _cereals("cereals-g2-entropy", "(1 - C) I", entropy, fuse_g2, n_passes=1, cost=cost)
 
 
-def g3_entropy(alpha: float = 0.5) -> Strategy:
-    """Fusion g3 of entropy and predicted cost."""
+def g3_entropy(alpha: float = 0.5, cost: CostSource = "predicted") -> Strategy:
+    """Fusion g3 of entropy and cost."""
     fusion.check_alpha(alpha)
-    return _cereals("cereals-g3-entropy", f"{alpha:g} I + {1 - alpha:g} (1 - C)", entropy, partial(fuse_g3, alpha=alpha), n_passes=1)
+    equation = f"{alpha:g} I + {1 - alpha:g} (1 - C)"
+    return _cereals("cereals-g3-entropy", equation, entropy, partial(fuse_g3, alpha=alpha), n_passes=1, cost=cost)
 
 
-def g1_vote_entropy(passes: int | None = None) -> Strategy:
-    """Fusion g1 of vote entropy and predicted cost."""
-    return _cereals("cereals-g1-vote-entropy", "I / (1 + C)", vote_entropy, fuse_g1, n_passes=passes)
+def g1_vote_entropy(passes: int | None = None, cost: CostSource = "predicted") -> Strategy:
+    """Fusion g1 of vote entropy and cost."""
+    return _cereals("cereals-g1-vote-entropy", "I / (1 + C)", vote_entropy, fuse_g1, n_passes=passes, cost=cost)
 
 
-def g2_vote_entropy(passes: int | None = None) -> Strategy:
-    """Fusion g2 of vote entropy and predicted cost."""
-    return _cereals("cereals-g2-vote-entropy", "(1 - C) I", vote_entropy, fuse_g2, n_passes=passes)
+def g2_vote_entropy(passes: int | None = None, cost: CostSource = "predicted") -> Strategy:
+    """Fusion g2 of vote entropy and cost."""
+    return _cereals("cereals-g2-vote-entropy", "(1 - C) I", vote_entropy, fuse_g2, n_passes=passes, cost=cost)
 
 
-def g3_vote_entropy(alpha: float = 0.5, passes: int | None = None) -> Strategy:
-    """Fusion g3 of vote entropy and predicted cost."""
+def g3_vote_entropy(alpha: float = 0.5, passes: int | None = None, cost: CostSource = "predicted") -> Strategy:
+    """Fusion g3 of vote entropy and cost."""
     fusion.check_alpha(alpha)
-    return _cereals(
-        "cereals-g3-vote-entropy", f"{alpha:g} I + {1 - alpha:g} (1 - C)", vote_entropy, partial(fuse_g3, alpha=alpha), n_passes=passes
-    )
+    equation = f"{alpha:g} I + {1 - alpha:g} (1 - C)"
+    return _cereals("cereals-g3-vote-entropy", equation, vote_entropy, partial(fuse_g3, alpha=alpha), n_passes=passes, cost=cost)
 
 
 def g2_entropy_oracle_cost() -> Strategy:
-    """Fusion g2 of entropy and the TRUE clicks: what a perfect cost model would bring, not a competitor."""
-    return _cereals("cereals-g2-entropy-oracle-cost", "(1 - C) I, C = true clicks", entropy, fuse_g2, n_passes=1, cost="oracle")
+    """Fusion g2 of entropy and the TRUE clicks: the bound that every board shows, not a competitor."""
+    return replace(g2_entropy("oracle"), name="cereals-g2-entropy-oracle-cost")

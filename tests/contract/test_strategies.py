@@ -309,3 +309,23 @@ def test_images_labelled_in_full_are_not_predicted():
         rng_for=lambda image_id: generator(0, 1, Purpose.SCORES, image_id),
     )
     assert seen == [image_id for image_id in SIZES if image_id != "img_04"]
+
+
+@pytest.mark.parametrize("fusion", ["g1", "g2", "g3"])
+def test_a_constant_cost_asks_like_information_alone(fusion):
+    """With C = 0 each fusion rises with the information alone."""
+    ours, theirs = run(f"cereals-{fusion}-entropy[cost=constant]"), run("entropy-region")
+    assert [[receipt.region for receipt in record.query] for record in ours] == [
+        [receipt.region for receipt in record.query] for record in theirs
+    ]
+
+
+def test_the_oracle_bracket_is_the_bound_that_every_board_shows():
+    ours, theirs = run("cereals-g2-entropy[cost=oracle]"), run("cereals-g2-entropy-oracle-cost")
+    assert [record.query for record in ours] == [record.query for record in theirs]
+
+
+def test_the_truly_cheapest_windows_need_no_network():
+    assert not strategies.make("cheapest-region[cost=oracle]").needs_network
+    records = run("cheapest-region[cost=oracle]")
+    assert [record.query for record in records[1:]]

@@ -138,3 +138,15 @@ def test_lists():
 
 def test_exactly_one_strategy_is_an_upper_bound():
     assert [name for name in strategies.STRATEGIES if strategies.make(name).is_bound] == ["cereals-g2-entropy-oracle-cost"]
+
+
+@pytest.mark.parametrize("name", [name for name in strategies.STRATEGIES if strategies.make(name).cost == "predicted"])
+def test_every_cost_aware_strategy_has_its_brackets(name):
+    for cost in ("oracle", "constant"):
+        bracket = strategies.make(f"{name}[cost={cost}]")
+        assert bracket.name == f"{name}[cost={cost}]"
+        assert bracket.is_bound
+        assert bracket.equation != strategies.make(name).equation
+    assert not strategies.make(f"{name}[cost=predicted]").is_bound
+    with pytest.raises(InputError, match=r"cost is 'guessed'; allowed: predicted, oracle, constant"):
+        strategies.make(f"{name}[cost=guessed]")
