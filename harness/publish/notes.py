@@ -14,6 +14,9 @@ from harness.types import RoundRecord
 ENOUGH_SIGNAL = 6.0
 """Choice: below this signal-to-noise ratio no ranking is read into a board."""
 
+USEFUL_SPEARMAN = 0.1
+"""Choice: a cost model below this rank correlation is named beside the table."""
+
 
 def notes(board: Board, verdicts: Significance | None) -> list[str]:
     """Return one line for each thing to know: reference, noise, what is missing, how it was made."""
@@ -24,6 +27,7 @@ def notes(board: Board, verdicts: Significance | None) -> list[str]:
         *_missing(board),
         *_clicks(board),
         *_tuned(board),
+        *_cost_models(board),
         _order(board),
         _ranks(verdicts),
     ]
@@ -95,6 +99,19 @@ def _tuned(board: Board) -> list[str]:
         for how in map(json.loads, sorted(found))
         if how is not None
     ]
+
+
+def _cost_models(board: Board) -> list[str]:
+    weak = [
+        f"{row.strategy} ({row.cost_spearman.mean:.2f})"
+        for row in board.rows
+        if row.cost_spearman is not None and not row.is_bound and row.cost_spearman.mean < USEFUL_SPEARMAN
+    ]
+    return (
+        [f"The cost model orders windows hardly better than a constant would (Spearman of clicks per window on val): {', '.join(weak)}."]
+        if weak
+        else []
+    )
 
 
 def _order(board: Board) -> str:

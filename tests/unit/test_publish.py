@@ -310,3 +310,12 @@ def test_a_stale_file_is_found(out):
     (out / "leaderboard.tex").unlink()
     with pytest.raises(RunError, match=r"leaderboard\.csv, leaderboard\.tex are not what the runs say"):
         publish(**given, check=True)
+
+
+def test_a_cost_model_no_better_than_a_constant_is_named(out):
+    assert not any("hardly better than a constant" in line for line in notes(build_board(out), None))
+    folder = RunFolder(run_path(out, "blind", 0))
+    folder.open(info("blind", 0))
+    for number in range(3):
+        folder.append(replace(record(number, 0.4, 100), cost_quality=CostQuality(4, 0.0, 0.02, 1.0)))
+    assert any("hardly better than a constant" in line and "blind (0.02)" in line for line in notes(build_board(out), None))
