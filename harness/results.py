@@ -116,7 +116,7 @@ class RunFolder:
             with self._rounds.open("rb+") as stream:
                 stream.truncate(len(whole))
                 os.fsync(stream.fileno())
-        return _parse_rounds(self._rounds, whole)
+        return parse_rounds(self._rounds, whole)
 
     def append(self, record: RoundRecord) -> None:
         """Add one finished round: a line with a checksum, on disk before this returns."""
@@ -151,7 +151,12 @@ def _sealed(record: str) -> str:
     return f'{{"crc32":"{zlib.crc32(record.encode()):08x}","record":{record}}}'
 
 
-def _parse_rounds(path: Path, content: bytes) -> list[RoundRecord]:
+def parse_rounds(path: Path, content: bytes) -> list[RoundRecord]:
+    """Read the lines of ``rounds.jsonl``.
+
+    Raises:
+        InputError: a line that is damaged or out of order: ``<path>:<line>: ...``.
+    """
     records = []
     for number, line in enumerate(content.decode("utf-8", errors="replace").splitlines()):
         try:
@@ -190,7 +195,7 @@ def read_run(path: Path) -> Run:
     info = read_info(path)
     file = path / "rounds.jsonl"
     content = file.read_bytes() if file.exists() else b""
-    return Run(info, _parse_rounds(file, content[: content.rfind(b"\n") + 1]))
+    return Run(info, parse_rounds(file, content[: content.rfind(b"\n") + 1]))
 
 
 def read_timings(path: Path) -> list[dict[str, float]]:

@@ -34,6 +34,7 @@ LAYERS = {
     "harness.config": 4,
     "harness.provenance": 4,
     "harness.results": 4,
+    "harness.doctor": 4,
     "harness.publish": 4,
     "harness.tune": 4,
     "harness.__main__": 5,

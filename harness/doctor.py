@@ -1,0 +1,135 @@
+"""Run folders examined file by file: what is damaged, what does not add up, and what can be mended with a copy kept."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.errors import InputError
+from harness.files import replacing
+from harness.results import parse_rounds, read_info
+from harness.types import Clicks, RoundRecord
+
+_DRAFT = re.compile(r"^\..+-[a-z0-9_]{8}$")
+COPY_SUFFIX = ".damaged"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that is wrong. cure: what mending would do; None where only running again helps."""
+
+    path: Path
+    problem: str
+    cure: str | None
+
+
+def examine(out: Path) -> Iterator[Finding]:
+    """Examine every run folder below ``<out>/runs``, and drafts that a killed process left anywhere below ``out``.
+
+    Raises:
+        InputError: no such folder.
+    """
+    if not out.is_dir():
+        raise InputError(f"{out}: no such folder; allowed: one that harness bench wrote")
+    for folder in sorted(path for path in (out / "runs").glob("*/seed-*") if path.is_dir()):
+        if not (folder / "run.json").exists() and not (folder / "rounds.jsonl").exists():
+            continue  # timings of work that all runs share
+        yield from _examine_run(folder)
+    for path in sorted(out.rglob(".*")):
+        if path.is_file() and _DRAFT.match(path.name):
+            yield Finding(path, "a draft that a killed process left", "delete it")
+
+
+def _examine_run(folder: Path) -> Iterator[Finding]:
+    try:
+        info = read_info(folder)
+    except InputError as error:
+        yield Finding(folder / "run.json", str(error).partition(": ")[2], f"move the folder to damaged-{folder.name}; the run starts again")
+        return
+    rounds, problem = _good_rounds(folder / "rounds.jsonl")
+    if problem is not None:
+        yield Finding(folder / "rounds.jsonl", problem, f"keep the {len(rounds)} rounds before it; the others run again")
+    for complaint in _accounting(rounds):
+        yield Finding(folder / "rounds.jsonl", complaint, None)
+    wanted = int(info.config.get("harness", {}).get("rounds", 0)) + 1
+    if len(rounds) > wanted:
+        yield Finding(folder / "rounds.jsonl", f"holds {len(rounds)} rounds where its config has {wanted}", None)
+    timings = folder / "timings.jsonl"
+    if timings.exists() and _timing_lines(timings) != timings.read_text(encoding="utf-8", errors="replace").splitlines():
+        yield Finding(timings, "holds lines that cannot be read", "keep the others; no result depends on them")
+
+
+def _good_rounds(file: Path) -> tuple[list[RoundRecord], str | None]:
+    """Return the rounds up to the first damage, and what that is."""
+    if not file.exists():
+        return [], None
+    content = file.read_bytes()
+    whole = content[: content.rfind(b"\n") + 1]
+    try:
+        rounds = parse_rounds(file, whole)
+    except InputError as error:
+        line = int(str(error).removeprefix(f"{file}:").partition(":")[0])
+        kept = b"".join(whole.splitlines(keepends=True)[: line - 1])
+        return parse_rounds(file, kept), f"line {line}: {str(error).partition(': ')[2].partition(';')[0]}"
+    return rounds, None if whole == content else "its last line was not written in full"
+
+
+def _accounting(rounds: list[RoundRecord]) -> Iterator[str]:
+    """Yield what does not add up: bills, pixels, budgets."""
+    clicks, labelled_px = Clicks(), 0
+    for record in rounds:
+        clicks = sum((receipt.clicks for receipt in record.query), clicks)
+        labelled_px += sum(receipt.new_px for receipt in record.query)
+        if clicks != record.clicks:
+            yield f"round {record.round}: the receipts' clicks are not the bill's"
+        if labelled_px != record.labelled_px:
+            yield f"round {record.round}: the receipts hold {labelled_px} new pixels, the record says {record.labelled_px}"
+        if record.labelled_px > record.budget_px:
+            yield f"round {record.round}: {record.labelled_px} pixels are more than the budget of {record.budget_px}"
+
+
+def _timing_lines(file: Path) -> list[str]:
+    kept = []
+    for line in file.read_text(encoding="utf-8", errors="replace").splitlines():
+        try:
+            if isinstance(json.loads(line), dict):
+                kept.append(line)
+        except ValueError:
+            continue
+    return kept
+
+
+def mend(finding: Finding) -> bool:
+    """Mend one finding; what is changed is copied first, beside it. Returns False where nothing can be done."""
+    path = finding.path
+    if finding.cure is None:
+        return False
+    if path.name == "run.json":
+        path.parent.rename(_free(path.parent.with_name(f"damaged-{path.parent.name}")))  # not seed-*: nothing reads it as a run
+    elif path.name == "rounds.jsonl":
+        shutil.copy2(path, _free(path.with_name(path.name + COPY_SUFFIX)))
+        rounds, _ = _good_rounds(path)
+        _rewrite(path, path.read_bytes().splitlines(keepends=True)[: len(rounds)])
+    elif path.name == "timings.jsonl":
+        shutil.copy2(path, _free(path.with_name(path.name + COPY_SUFFIX)))
+        _rewrite(path, [line.encode() + b"\n" for line in _timing_lines(path)])
+    else:
+        os.unlink(path)
+    return True
+
+
+def _free(path: Path) -> Path:
+    """Return a name that is not taken: this one, or this one with a number."""
+    numbered = (path.with_name(f"{path.name}-{number}") for number in itertools.count(2))
+    return next(name for name in itertools.chain([path], numbered) if not name.exists())
+
+
+def _rewrite(path: Path, lines: list[bytes]) -> None:
+    with replacing(path) as draft:
+        draft.write_bytes(b"".join(lines))
