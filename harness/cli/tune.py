@@ -6,7 +6,7 @@ import json
 import os
 import time
 import uuid
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import optuna
     from optuna.trial import FrozenTrial
 
+    from harness.acquisition import Tally
     from harness.cli.tuning import Tuner
     from harness.config import ExperimentSpec, Tuned
     from harness.tune.report import Findings
@@ -65,15 +66,6 @@ def tune(
 def _one_of(option: str, value: str, allowed: tuple[str, ...]) -> None:
     if value not in allowed:
         raise InputError(f"{option} is {value!r}; allowed: {', '.join(allowed)}")
-
-
-@dataclass(slots=True)
-class _Totals:
-    trainings_asked: int = 0
-    trainings_run: int = 0
-    images_asked: int = 0
-    images_predicted: int = 0
-    seconds: float = 0.0
 
 
 class _Study:
@@ -184,13 +176,16 @@ class _Study:
         typer.echo(f"wrote {self.out / 'tuning.md'}, trials.csv, figures, and {write}")
         return 0
 
-    def _work(self) -> _Totals:
-        totals = _Totals()
+    def _work(self) -> tuple[Tally, float]:
+        """Return what all processes asked for and did, and their hours."""
+        from harness.acquisition import Tally
+
+        tally, seconds = Tally(), 0.0
         for name, work in self.study.user_attrs.items():
             if name.startswith(_WORK):
-                for key, value in work.items():
-                    setattr(totals, key, getattr(totals, key) + value)
-        return totals
+                seconds += work["seconds"]
+                tally += Tally(**{key: value for key, value in work.items() if key != "seconds"})
+        return tally, seconds / 3600
 
     def _tuned(self, chosen: Choice, findings: Findings) -> Tuned:
         from harness.config import Tuned
@@ -201,11 +196,11 @@ class _Study:
             trials=sum(trial.state.is_finished() for trial in findings.trials),
             objective=self.objective,
             clicks=clicks,
-            hours=round(self._work().seconds / 3600, 3),
+            hours=round(self._work()[1], 3),
         )
 
     def _lines(self, findings: Findings, chosen: Choice) -> list[str]:
-        work, states = self._work(), [trial.state.name.lower() for trial in findings.trials]
+        (work, hours), states = self._work(), [trial.state.name.lower() for trial in findings.trials]
         counts = ", ".join(f"{states.count(state)} {state}" for state in sorted(set(states)))
         default = findings.default
         lines = [
@@ -217,7 +212,7 @@ class _Study:
             lines.append(f"Default parameters (trial {default.number}): {default.values[0]:.4f}; the best is {gain:+.4f} from there.")
         lines.append(
             f"Shared: {work.trainings_asked} trainings asked for, {work.trainings_run} run; "
-            f"{work.images_asked} image predictions asked for, {work.images_predicted} run; {work.seconds / 3600:.2f} hours in all processes."
+            f"{work.images_asked} image predictions asked for, {work.images_predicted} run; {hours:.2f} hours in all processes."
         )
         return lines
 
