@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from harness.errors import RunError
 from harness.maps import MapRequest, MapSource, QueryRules, requests_of
 from harness.pool import LabelledPool
 from harness.protocols import MapCache, Oracle, Predictor, Strategy
@@ -110,7 +111,7 @@ def acquire(
         The query by falling score; ``information`` and ``cost`` of each candidate are its unscaled window sums.
     """
     proposals, predicted = prepare(strategy, pool=pool, predictor=predictor, oracle=oracle, rules=rules, cache=cache, rng_for=rng_for)
-    best = RunningBest(None if rules.allow_overlap or strategy.whole_image else budget_px // rules.window_px**2)
+    best = RunningBest(None if rules.allow_overlap or strategy.whole_image else max(0, budget_px) // rules.window_px**2)
     candidates: list[Candidate] = []
     for image_id in pool.open_ids:
         for candidate in proposals.of(image_id, best.floor):
@@ -140,7 +141,12 @@ def prepare(
 
 
 def _pool_bounds(request: MapRequest, image_ids: list[str], cache: MapCache) -> tuple[float, float]:
-    found = [cache.bounds(f"{request.key}/{image_id}") or (math.inf, -math.inf) for image_id in image_ids]
+    found = []
+    for image_id in image_ids:
+        bounds = cache.bounds(f"{request.key}/{image_id}")
+        if bounds is None:
+            raise RunError(f"image {image_id}: its {request.key} map is gone from the cache; the same command makes it again")
+        found.append(bounds)
     low, high = min((low for low, _ in found), default=0.0), max((high for _, high in found), default=0.0)
     return (low, high) if low <= high else (0.0, 0.0)
 

@@ -59,7 +59,7 @@ class MasksData(_Block):
     root: str | None = None
     images: str
     labels: str
-    classes: Annotated[dict[Annotated[int, Field(ge=0, le=255)], str], Field(strict=False, min_length=2)]
+    classes: Annotated[dict[Annotated[int, Field(ge=0, le=255, strict=False)], str], Field(strict=False, min_length=2)]
     tolerance_px: Annotated[float, Field(gt=0, le=100)] = 1.0
     train_split: str = "train"
     val_split: str = "val"
@@ -155,6 +155,7 @@ class Tuned(_Block):
     objective: str
     clicks: Annotated[int, Field(ge=0)]
     hours: Annotated[float, Field(ge=0)]
+    seeds: Annotated[tuple[int, ...], Field(strict=False)] = ()
 
 
 class ExperimentSpec(_Block):
@@ -177,6 +178,8 @@ class ExperimentSpec(_Block):
 
     @model_validator(mode="after")
     def _tuning_is_apart(self) -> ExperimentSpec:
+        if self.tuned is not None and (shared := sorted(set(self.tuned.seeds) & set(self.harness.seeds))):
+            raise ValueError(f"seeds {shared} were tuned on; allowed: others")
         if self.tune is None:
             return self
         if shared := sorted(set(self.tune.seeds) & set(self.harness.seeds)):

@@ -7,6 +7,7 @@ import json
 import os
 import re
 import shutil
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,11 @@ from harness.files import replacing
 from harness.results import parse_rounds, read_info
 from harness.types import Clicks, RoundRecord
 
-_DRAFT = re.compile(r"^\..+-[a-z0-9_]{8}$")
+_DRAFT = re.compile(
+    r"^\.(run\.json|rounds\.jsonl|timings\.jsonl|failure\.txt|index\.html|weights\.pt|validation\.json|[\w-]+\.map|"
+    r"(leaderboard|ranks|cost-model)\.[a-z]+)-[a-z0-9_]{8}$"
+)
+_DRAFT_AGE_S = 3600.0
 COPY_SUFFIX = ".damaged"
 
 
@@ -30,7 +35,7 @@ class Finding:
 
 
 def examine(out: Path) -> Iterator[Finding]:
-    """Examine every run folder below ``<out>/runs``, and drafts that a killed process left anywhere below ``out``.
+    """Examine every run folder below ``<out>/runs``, and drafts older than an hour that a killed process left below ``out``.
 
     Raises:
         InputError: no such folder.
@@ -42,24 +47,23 @@ def examine(out: Path) -> Iterator[Finding]:
             continue  # timings of work that all runs share
         yield from _examine_run(folder)
     for path in sorted(out.rglob(".*")):
-        if path.is_file() and _DRAFT.match(path.name):
+        if path.is_file() and _DRAFT.match(path.name) and time.time() - path.stat().st_mtime > _DRAFT_AGE_S:
             yield Finding(path, "a draft that a killed process left", "delete it")
 
 
 def _examine_run(folder: Path) -> Iterator[Finding]:
     try:
-        info = read_info(folder)
+        read_info(folder)
     except InputError as error:
-        yield Finding(folder / "run.json", str(error).partition(": ")[2], f"move the folder to damaged-{folder.name}; the run starts again")
+        newer = "schema version" in str(error)
+        cure = None if newer else f"move the folder to damaged-{folder.name}; the run starts again"
+        yield Finding(folder / "run.json", str(error).partition(": ")[2], cure)
         return
     rounds, problem = _good_rounds(folder / "rounds.jsonl")
     if problem is not None:
         yield Finding(folder / "rounds.jsonl", problem, f"keep the {len(rounds)} rounds before it; the others run again")
     for complaint in _accounting(rounds):
         yield Finding(folder / "rounds.jsonl", complaint, None)
-    wanted = int(info.config.get("harness", {}).get("rounds", 0)) + 1
-    if len(rounds) > wanted:
-        yield Finding(folder / "rounds.jsonl", f"holds {len(rounds)} rounds where its config has {wanted}", None)
     timings = folder / "timings.jsonl"
     if timings.exists() and _timing_lines(timings) != timings.read_text(encoding="utf-8", errors="replace").splitlines():
         yield Finding(timings, "holds lines that cannot be read", "keep the others; no result depends on them")
@@ -90,7 +94,7 @@ def _accounting(rounds: list[RoundRecord]) -> Iterator[str]:
             yield f"round {record.round}: the receipts' clicks are not the bill's"
         if labelled_px != record.labelled_px:
             yield f"round {record.round}: the receipts hold {labelled_px} new pixels, the record says {record.labelled_px}"
-        if record.labelled_px > record.budget_px:
+        if record.round > 0 and record.query and record.labelled_px > record.budget_px:
             yield f"round {record.round}: {record.labelled_px} pixels are more than the budget of {record.budget_px}"
 
 

@@ -18,6 +18,7 @@ from harness.cells import CellGrid
 
 _STRIP_VALUES = 1 << 19
 """Class values of one strip of rows: 2 MiB of float32, which stays in a core's cache."""
+_STRIP_VALUES_GPU = 1 << 24
 
 
 @functools.lru_cache(maxsize=64)
@@ -57,7 +58,7 @@ class Logits:
         classes = self.values.shape[0]
         wide = self.values @ _weights(self.values.shape[2], self.size[1], self.values.device, self.values.dtype).T
         down = _weights(self.values.shape[1], self.size[0], self.values.device, self.values.dtype)
-        step = self.size[0] if self.values.is_cuda else max(1, _STRIP_VALUES // (classes * self.size[1]))
+        step = max(1, (_STRIP_VALUES_GPU if self.values.is_cuda else _STRIP_VALUES) // (classes * self.size[1]))
         for top in range(0, self.size[0], step):
             rows = slice(top, min(top + step, self.size[0]))
             band = self._source_rows(rows)

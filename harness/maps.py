@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import hashlib
 import struct
 import zlib
 from collections.abc import Iterator
@@ -12,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from harness.errors import RunError
+from harness.errors import InputError, RunError
 from harness.files import replacing
 from harness.pool import LabelledPool
 from harness.protocols import Measure, Oracle, Predictor, Strategy
@@ -55,8 +57,18 @@ class MapRequest:
 
 
 def _full_name(measure: Measure) -> str:
-    """Return a name that two measures of different packages cannot share."""
-    return f"{measure.__module__}.{getattr(measure, '__qualname__', type(measure).__qualname__)}"
+    """Return a name that two different measures cannot share; it becomes part of a file's name.
+
+    Raises:
+        InputError: a measure without a name of its own.
+    """
+    if isinstance(measure, functools.partial):
+        given = hashlib.sha256(repr((measure.args, sorted(measure.keywords.items()))).encode()).hexdigest()[:12]
+        return f"{_full_name(measure.func)}-{given}"
+    name = f"{measure.__module__}.{getattr(measure, '__qualname__', type(measure).__qualname__)}"
+    if "<" in name:
+        raise InputError(f"measure {name} has no name of its own; allowed: a function of a module, or functools.partial of one")
+    return name
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +111,7 @@ class MapSource:
         window = self.pool.sizes[image_id] if request.whole_image else self.rules.window_px
         try:
             return window_sum(pixels, window, stride=self.rules.stride_px).cpu()
-        except ValueError as error:
+        except (ValueError, OverflowError) as error:
             raise RunError(f"image {image_id}: {request.key} map: {error}") from error
 
     def _pixel_map(self, request: MapRequest, image_id: str) -> Tensor:
@@ -128,26 +140,42 @@ class MapSource:
 
 
 class MemoryMaps:
-    """A map cache that forgets everything with the process."""
+    """A map cache that forgets everything with the process; beyond ``limit_bytes`` it keeps bounds only."""
 
-    def __init__(self) -> None:
-        self._maps: dict[str, tuple[Tensor, tuple[float, float]]] = {}
+    def __init__(self, limit_bytes: int = 1 << 30) -> None:
+        self._maps: dict[str, Tensor] = {}
+        self._bounds: dict[str, tuple[float, float]] = {}
+        self._left = limit_bytes
 
     def bounds(self, key: str) -> tuple[float, float] | None:
         """Return a map's bounds, or None before it was made."""
-        return self._maps[key][1] if key in self._maps else None
+        return self._bounds.get(key)
 
     def get(self, key: str) -> Tensor | None:
-        """Return a stored map, or None."""
-        return self._maps[key][0] if key in self._maps else None
+        """Return a stored map, or None where it was not kept."""
+        return self._maps.get(key)
 
     def put(self, key: str, region_map: Tensor, bounds: tuple[float, float]) -> None:
-        """Store a map."""
-        self._maps[key] = region_map, bounds
+        """Store bounds and, if there is room, the map."""
+        self._bounds[key] = bounds
+        if region_map.nbytes <= self._left:
+            self._left -= region_map.nbytes
+            self._maps[key] = region_map
 
 
 _HEADER = struct.Struct("<4sIIIdd")
-_MAGIC = b"HMP1"
+_SEAL = struct.Struct("<I")
+_START = _HEADER.size + _SEAL.size
+_MAGIC = b"HMP2"
+
+
+def _read_header(content: bytes | bytearray) -> tuple[int, int, int, float, float] | None:
+    """Return rows, columns, checksum of the body and bounds; None where the header is damaged."""
+    header = bytes(content[: _HEADER.size])
+    if len(content) < _START or _SEAL.unpack_from(content, _HEADER.size)[0] != zlib.crc32(header):
+        return None
+    magic, rows, cols, checksum, low, high = _HEADER.unpack(header)
+    return (rows, cols, checksum, low, high) if magic == _MAGIC else None
 
 
 class DiskMaps:
@@ -164,22 +192,21 @@ class DiskMaps:
         """Return a map's bounds, or None before it was made."""
         try:
             with self._file(key).open("rb") as stream:
-                magic, *_, low, high = _HEADER.unpack(stream.read(_HEADER.size))
-        except (OSError, struct.error):
+                header = _read_header(stream.read(_START))
+        except OSError:
             return None
-        return (low, high) if magic == _MAGIC else None
+        return None if header is None else header[3:]
 
     def get(self, key: str) -> Tensor | None:
         """Return a stored map; None where it was not kept, or is damaged."""
         try:
             content = bytearray(self._file(key).read_bytes())
-            magic, rows, cols, checksum, _, _ = _HEADER.unpack_from(content)
-        except (OSError, struct.error):
+        except OSError:
             return None
-        body = memoryview(content)[_HEADER.size :]
-        if magic != _MAGIC or rows == 0 or len(body) != 8 * rows * cols or zlib.crc32(body) != checksum:
+        header, body = _read_header(content), memoryview(content)[_START:]
+        if header is None or header[0] == 0 or len(body) != 8 * header[0] * header[1] or zlib.crc32(body) != header[2]:
             return None
-        return torch.from_numpy(np.frombuffer(content, np.float64, offset=_HEADER.size).reshape(rows, cols))
+        return torch.from_numpy(np.frombuffer(content, np.float64, offset=_START).reshape(header[:2]))
 
     def put(self, key: str, region_map: Tensor, bounds: tuple[float, float]) -> None:
         """Store bounds and, if there is room, the map: under a temporary name, then renamed."""
@@ -188,7 +215,8 @@ class DiskMaps:
         body = np.ascontiguousarray(region_map.numpy()).data if kept else memoryview(b"")
         self._used = self._in_use() + body.nbytes
         with replacing(self._file(key), sync=False) as draft, draft.open("wb") as stream:
-            stream.write(_HEADER.pack(_MAGIC, rows if kept else 0, cols, zlib.crc32(body), *bounds))
+            header = _HEADER.pack(_MAGIC, rows if kept else 0, cols, zlib.crc32(body), *bounds)
+            stream.write(header + _SEAL.pack(zlib.crc32(header)))
             stream.write(body)
 
     def _in_use(self) -> int:

@@ -33,7 +33,7 @@ class NetworkStore:
 
     Round 0 is shared by all strategies of a seed and is kept until the board is finished. Later ones belong to one run (``owner``
     names its folder) and go when they are used, so that two runs that ask the same cannot delete each other's. Maps of different
-    window rules lie apart, as ``map_kind``.
+    window ``rules`` lie apart, and so do the private folders of their runs.
     """
 
     def __init__(
@@ -43,7 +43,7 @@ class NetworkStore:
         self._data = data_fingerprint
         self._stage, self._tally = stage, tally
         self.owner = "nobody"
-        self.map_kind = "maps"
+        self.rules = "own"
 
     def obtain(self, pool: LabelledPool, seed: int, round_number: int, *, with_cost: bool) -> Trained:
         """Return the networks that these labels, this seed and this round determine."""
@@ -65,16 +65,20 @@ class NetworkStore:
         return Trained(key, network, validation.areas, validation.cost_quality, self._maps(folder))
 
     def _maps(self, folder: Path) -> DiskMaps:
-        return DiskMaps(folder / self.map_kind, self._map_bytes)
+        return DiskMaps(folder / f"maps-{self.rules}", self._map_bytes)
 
     def release(self, trained: Trained) -> None:
         """Delete networks that only one run could ask for again."""
-        if (self._folder / self.owner / trained.key).is_dir():
-            shutil.rmtree(self._folder / self.owner / trained.key, ignore_errors=True)
+        shutil.rmtree(self.private / trained.key, ignore_errors=True)
+
+    @property
+    def private(self) -> Path:
+        """Where the networks and maps lie that only the run at hand asks for."""
+        return self._folder / f"{self.owner}-{self.rules}"
 
     def _place(self, key: str, round_number: int) -> Path:
         """Return where networks lie: round 0 belongs to all runs of a seed, later rounds to the run that asks."""
-        return self._folder / ("shared" if round_number == 0 else self.owner) / key
+        return (self._folder / "shared" if round_number == 0 else self.private) / key
 
 
 def _read_validation(path: Path) -> _Validation | None:

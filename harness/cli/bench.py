@@ -116,7 +116,7 @@ class Bench:
         from harness.results import hold
 
         train, val = open_splits(self.spec.data)
-        check_sizes(self.spec, train.index.sizes, len(train.class_names))
+        check_sizes(self.spec, train.index.sizes, len(train.class_names), val.index.sizes)
         self.template = info_template(self.spec, train, val, collect(THREADS, self.spec.device))
         if dry_run:
             self._check_existing()

@@ -10,7 +10,7 @@ from pathlib import Path
 import typer
 
 from harness.bench import Job
-from harness.cli.workshop import rules_of, schedule_of
+from harness.cli.workshop import WORK_FOLDER, rules_of, schedule_of
 from harness.config import ExperimentSpec
 from harness.errors import InputError
 from harness.maps import MapRequest, requests_of
@@ -53,7 +53,8 @@ class Estimate:
             return [length(len(self.sizes))]
         if job.kind == "shared":
             return [length(schedule.seed_images)]
-        first = max(1, self.done[job])
+        shared = any(other.kind == "shared" and other.seed == job.seed for other in self.stages[0])
+        first = max(1 if shared else 0, self.done[job])
         return [length(schedule.seed_images + number * schedule.images_per_round) for number in range(first, schedule.rounds + 1)]
 
     # ---------------------------------------------------------------------------------------------------------- disk
@@ -66,11 +67,17 @@ class Estimate:
     def wanted_bytes(self) -> int:
         """Disk that all maps would take if each found room."""
         rules = rules_of(self.spec)
-        own = [list(requests_of(strategy, rules)) for strategy in self.strategies if strategy.needs_network]
+        own = [list(requests_of(strategy, rules)) for strategy in self.strategies]
         seeds = len({job.seed for job in self.stages[1]})
-        shared = self._map_bytes({request for requests in own for request in requests})
-        largest = max((self._map_bytes(requests) for requests in own), default=0)
-        return seeds * shared + (self._passes() - seeds) * largest
+        return seeds * self._map_bytes({request for requests in own for request in requests}) + (self._passes() - seeds) * max(
+            (self._map_bytes(requests) for requests in own), default=0
+        )
+
+    @property
+    def _all_find_room(self) -> bool:
+        """Say whether the largest pass, the shared one, keeps all of its maps."""
+        rules = rules_of(self.spec)
+        return self._map_bytes({request for strategy in self.strategies for request in requests_of(strategy, rules)}) <= self.bytes_per_pass
 
     def _map_bytes(self, requests: Iterable[MapRequest]) -> int:
         rules = rules_of(self.spec)
@@ -96,7 +103,9 @@ class Estimate:
         Raises:
             InputError: one line with what is needed and what is free.
         """
-        needed, free = min(self.wanted_bytes, int(self.disk_gb * 1e9)) + _RESERVE_BYTES, shutil.disk_usage(out).free
+        needed = min(self.wanted_bytes, int(self.disk_gb * 1e9)) + _RESERVE_BYTES
+        there = sum(file.stat().st_size for file in (out / WORK_FOLDER).rglob("*.map"))
+        free = shutil.disk_usage(out).free + there
         if self.jobs and needed > free:
             raise InputError(
                 f"{out}: region maps and networks may take {needed / 1e9:.1f} GB of disk, {free / 1e9:.1f} GB are free; "
@@ -119,9 +128,8 @@ class Estimate:
             typer.echo(f"  round {number}: {budget} px labelled, {100 * budget / total_px:.2f} % of the pool")
         lengths = [length for job in self.jobs for length in self.lengths(job)]
         typer.echo(f"{len(lengths)} trainings, {sum(lengths)} steps")
-        wanted, allowed = self.wanted_bytes / 1e9, self.disk_gb
-        again = "all find room" if wanted <= allowed else f"--disk-gb gives them {allowed:g} GB: the others are made again when needed"
-        typer.echo(f"region maps: {wanted:.2f} GB of disk while it runs; {again}")
+        again = "all find room" if self._all_find_room else f"--disk-gb gives them {self.disk_gb:g} GB: some are made again when needed"
+        typer.echo(f"region maps: {self.wanted_bytes / 1e9:.2f} GB of disk while it runs; {again}")
         seconds = sum(lengths) * _seconds_per_step(self.spec) * _BESIDE_TRAINING / self.workers
         typer.echo(
             f"about {max(1, round(seconds / 60))} minutes with {self.workers} worker(s): measured step time, and {_BESIDE_TRAINING - 1:.0%} more for the rest"

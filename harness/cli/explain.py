@@ -34,12 +34,15 @@ def explain(
     """Train a round's networks again, make its query again, and say for each window why it was asked for."""
     from rich.console import Console
 
-    from harness.cli.bench import limit_threads
+    from harness.cli.bench import check_device, limit_threads
     from harness.results import read_run
 
     limit_threads()
     found = read_run(run)
     number = len(found.rounds) - 1 if round_number is None else round_number
+    if len(found.rounds) < 2:
+        raise InputError(f"{run}: no round that bought by score; allowed: a run with two rounds or more")
+    check_device(found.info.device)
     if not 1 <= number < len(found.rounds):
         raise InputError(f"--round is {number}; allowed: 1 to {len(found.rounds) - 1}, the rounds of {run} that bought by score")
     receipts = found.rounds[number].query
@@ -85,6 +88,8 @@ def _spec(run: Run, path: Path, data_root: Path | None) -> ExperimentSpec:
     from harness.config import ExperimentSpec
 
     document = {**run.info.config, "device": run.info.device}
+    if data_root is not None and document["data"].get("type") == "streets":
+        raise InputError(f"--data-root {data_root}: {path} made its own data; allowed: no --data-root")
     if data_root is not None:
         document["data"] = {**document["data"], "root": str(data_root)}
     try:
@@ -123,7 +128,7 @@ def _again(spec: ExperimentSpec, run: Run, number: int, folder: Path) -> tuple[P
         predictor=trained.network if trained else None,
         oracle=workshop.oracle,
         rules=workshop.rules,
-        cache=MemoryMaps(),
+        cache=trained.maps if trained else MemoryMaps(),
         rng_for=lambda image_id: generator(info.seed, number, Purpose.SCORES, image_id),
     )
     train, _ = open_splits(spec.data)

@@ -39,7 +39,9 @@ class Progress:
             from rich.progress import BarColumn, TaskProgressColumn, TextColumn
             from rich.progress import Progress as RichProgress
 
-            self._bar = RichProgress(TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TextColumn("{task.fields[left]}"))
+            self._bar = RichProgress(
+                TextColumn("{task.description}", markup=False), BarColumn(), TaskProgressColumn(), TextColumn("{task.fields[left]}")
+            )
             self._bar.start()
             self._task = self._bar.add_task("starting", total=self._total or 1.0, left="")
         return self

@@ -32,9 +32,9 @@ def publish(
     folders = runs or [Path("out")]
     board = _read(folders, theirs or [], allow_dirty=allow_dirty, allow_mixed=allow_mixed)
     target = out or folders[0]
-    if check:
-        return _check(board, target)
     found = _photos(photos) if photos else None
+    if check:
+        return _check(board, target, found)
     verdicts, notes = write_files(board, target, photos=found)
     _print(board, verdicts, notes, target)
     return 0
@@ -111,10 +111,10 @@ def _print(board: Board, verdicts: Significance | None, notes: list[str], out: P
     typer.echo(f"wrote {', '.join(TEXTS)} and figures as PNG, SVG and PDF to {out}")
 
 
-def _check(board: Board, target: Path) -> int:
+def _check(board: Board, target: Path, photos: dict[str, Path] | None) -> int:
     """Compute every text file again and compare it with what lies there."""
     with tempfile.TemporaryDirectory() as folder:
-        write_files(board, Path(folder), figures=False)
+        write_files(board, Path(folder), figures=False, photos=photos)
         stale = [name for name in TEXTS if not _same(Path(folder) / name, target / name)]
     if stale:
         raise RunError(

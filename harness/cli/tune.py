@@ -52,15 +52,25 @@ def tune(
     _one_of("--sampler", sampler, ("tpe", "grid"))
     _one_of("--pruner", pruner, ("median", "hyperband", "none"))
     _one_of("--objective", objective, ("aubc-clicks", "c95", "aubc-clicks,time"))
-    if grace <= 0:
-        raise InputError(f"--grace is {grace}; allowed: more than 0 seconds")
+    if workers is not None and workers < 1:
+        raise InputError(f"--workers is {workers}; allowed: 1 or more")
+    if trials is not None and trials < 1:
+        raise InputError(f"--trials is {trials}; allowed: 1 or more")
+    if not 0 <= disk_gb <= 1e6:
+        raise InputError(f"--disk-gb is {disk_gb}; allowed: 0 or more gigabytes")
     limit_threads()
     from harness.config import load_spec
+    from harness.tune.search import SHORTEST_GRACE_S
+
+    if grace < SHORTEST_GRACE_S:
+        raise InputError(f"--grace is {grace}; allowed: {SHORTEST_GRACE_S:g} seconds or more")
 
     spec = load_spec(config, data_root=data_root, device=check_device(device))
     study = _Study(spec, cast("Objective", objective), out, disk_gb)
     study.search(storage or str(out / "study.journal"), trials, cast("Any", sampler), cast("Any", pruner), grace)
-    return study.conclude(write or Path("configs/tuned") / f"{spec.name}.py", workers or os.cpu_count() or 1, report=report)
+    return study.conclude(
+        write or Path("configs/tuned") / f"{spec.name}.py", workers or (1 if device == "cuda" else os.cpu_count() or 1), report=report
+    )
 
 
 def _one_of(option: str, value: str, allowed: tuple[str, ...]) -> None:
@@ -91,6 +101,7 @@ class _Study:
                 spec.model_copy(update={"harness": spec.harness.model_copy(update={"window": window})}),
                 bought.index.sizes,
                 len(train.class_names),
+                scored.index.sizes,
             )
         self.tuner: Tuner = Tuner(spec, out, objective, bought, scored, collect(1, spec.device), int(disk_gb * 1e9 / 4))
         self.study: optuna.Study
@@ -197,6 +208,7 @@ class _Study:
             objective=self.objective,
             clicks=clicks,
             hours=round(self._work()[1], 3),
+            seeds=self.tune.seeds,
         )
 
     def _lines(self, findings: Findings, chosen: Choice) -> list[str]:
@@ -238,7 +250,8 @@ class _Study:
             return [
                 f"On the reporting seeds {', '.join(map(str, self.spec.harness.seeds))} and val: c95 is not reached; see {self.out / 'report'}."
             ]
-        gain, optimism = found["tuned"] - found["default"], findings.best.values[0] - found["tuned"]
+        sign = -1.0 if self.objective == "c95" else 1.0
+        gain, optimism = sign * (found["tuned"] - found["default"]), sign * (findings.best.values[0] - found["tuned"])
         document = {"default": found["default"], "tuned": found["tuned"], "gain": gain, "optimism": optimism, "choice": asdict(chosen)}
         from harness.files import write_text
 

@@ -142,7 +142,7 @@ class Tuner:
                 )
         finally:
             self.clock.take()
-            shutil.rmtree(self.out / WORK_FOLDER / workshop.networks.owner, ignore_errors=True)
+            shutil.rmtree(workshop.networks.private, ignore_errors=True)
         return read_run(path)
 
     def _workshop(self, choice: Choice) -> BenchWorkshop:
@@ -150,7 +150,7 @@ class Tuner:
         board, slips = self._board(choice), Slips(**spec.annotator.model_dump())
         board.mkdir(parents=True, exist_ok=True)
         networks = self._networks()
-        networks.map_kind = f"maps-{choice.window}-{choice.stride}-{spec.harness.overlap}"
+        networks.rules = f"{choice.window}-{choice.stride}-{spec.harness.overlap}"
         return BenchWorkshop(
             out=board,
             oracle=ErringOracle(self.train, slips) if slips.any else ClickOracle(self.train),

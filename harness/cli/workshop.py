@@ -28,13 +28,13 @@ WORK_FOLDER = ".harness-work"
 _SMALLEST_FREE_BYTES = 1 << 28
 
 
-def check_sizes(spec: ExperimentSpec, sizes: ImageSizes, n_classes: int) -> None:
+def check_sizes(spec: ExperimentSpec, sizes: ImageSizes, n_classes: int, val_sizes: ImageSizes) -> None:
     """Refuse a protocol that the data cannot hold: before anything is trained.
 
     Raises:
         InputError: a window larger than the image, more images asked for than there are, or a head with another number of classes.
     """
-    smallest = min(min(size) for size in sizes.values())
+    smallest = min(min(size) for size in (*sizes.values(), *val_sizes.values()))
     if spec.harness.window > smallest:
         raise InputError(f"harness.window is {spec.harness.window}; allowed: at most {smallest}, the smallest side of an image")
     if spec.model.get("decode_head", {}).get("num_classes") != n_classes:

@@ -55,7 +55,7 @@ class ErringOracle(ClickOracle):
 
     def _err(self, annotation: Annotation) -> Annotation:
         region = annotation.region
-        labels = self._erring_labels(region.image_id)[region.slices]
+        labels = self._erring_labels(region.image_id)[region.slices].copy()
         if self._slips.click_noise == 0.0:
             return replace(annotation, labels=labels)
         rng = generator(self._slips.seed, 0, Purpose.SLIPS, f"{region}")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 import json
+import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -66,6 +67,7 @@ class Split:
         self.files = self._find()
         self._photos: OrderedDict[str, npt.NDArray[np.uint8]] = OrderedDict()
         self._photo_bytes = 0
+        self._lock = threading.Lock()
 
     def _find(self) -> dict[str, ImageFiles]:
         folder = self.root / "leftImg8bit" / self.name
@@ -93,15 +95,18 @@ class Split:
         cached = self._decoded.photo(image_id) if self._decoded else None
         if cached is not None:
             return cached
-        if image_id in self._photos:
-            self._photos.move_to_end(image_id)
-            return self._photos[image_id]
+        with self._lock:
+            if image_id in self._photos:
+                self._photos.move_to_end(image_id)
+                return self._photos[image_id]
         pixels = decode(self.files[image_id].photo, "RGB")
         pixels.flags.writeable = False
-        self._photos[image_id] = pixels
-        self._photo_bytes += pixels.nbytes
-        while self._photo_bytes > _PHOTO_MEMORY_BYTES and len(self._photos) > 1:
-            self._photo_bytes -= self._photos.popitem(last=False)[1].nbytes
+        with self._lock:
+            if image_id not in self._photos:
+                self._photo_bytes += pixels.nbytes
+            self._photos[image_id] = pixels
+            while self._photo_bytes > _PHOTO_MEMORY_BYTES and len(self._photos) > 1:
+                self._photo_bytes -= self._photos.popitem(last=False)[1].nbytes
         return pixels
 
     def label_ids(self, image_id: str) -> npt.NDArray[np.uint8]:
@@ -243,7 +248,7 @@ class ClickOracle:
         label_ids = self._split.label_ids(region.image_id)
         inside = vertices_inside(self._split.vertices(region.image_id), region)
         billed = inside[is_new[inside[:, 1] - region.top, inside[:, 0] - region.left]]
-        labels = self._split.train_ids(region.image_id)[region.slices]
+        labels = self._split.train_ids(region.image_id)[region.slices].copy()  # a view would keep the whole image alive
         return Annotation(region, labels, inside, is_new, count_region(billed, label_ids, region))
 
     def click_map(self, image_id: str) -> npt.NDArray[np.int64]:

@@ -126,7 +126,7 @@ def build_board(*folders: Path, theirs: Sequence[Path] = (), mixed: bool = False
     where = ", ".join(map(str, [*folders, *theirs]))
     if not mixed:
         _check_same_board(where, runs)
-    references = [run for run in runs if run.info.strategy == FULL_DATA]
+    references = sorted((run for run in runs if run.info.strategy == FULL_DATA), key=lambda run: run.info.seed)
     by_name, unfinished = _group([run for run in runs if run.info.strategy != FULL_DATA])
     if not by_name:
         raise InputError(f"{where}: no finished run; allowed: a folder where harness bench has finished at least one")
@@ -165,6 +165,8 @@ def _gather(folders: Iterable[tuple[Path, bool]]) -> dict[tuple[str, int], tuple
                 raise InputError(
                     f"{places[key]} and {path} are both {key[0]} seed {key[1]}, and they differ; allowed: one of the two, or equal copies"
                 )
+            if is_theirs and any(name == key[0] and not foreign for (name, _), (_, foreign) in found.items()):
+                continue  # our own runs of a strategy stand for it; theirs add strategies
             found.setdefault(key, (run, is_theirs))
             places.setdefault(key, path)
     return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections import defaultdict
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -124,7 +125,7 @@ def to_json(document: Document, path: Path) -> None:
 def rounded(value: Any) -> Any:
     """Round every float in a document to six digits."""
     if isinstance(value, float):
-        return round(value, 6)
+        return round(value, 6) if math.isfinite(value) else None
     if isinstance(value, dict):
         return {key: rounded(item) for key, item in value.items()}
     return [rounded(item) for item in value] if isinstance(value, list | tuple) else value
@@ -194,7 +195,8 @@ def _by_city(group: list[Run]) -> dict[str, float]:
         for areas in run.rounds[-1].areas:
             cities[areas.image_id.split("_")[0]].append(areas)
         for city, images in cities.items():
-            found[city].append(mean_iou(images))
+            if any(sum(areas.label) for areas in images):
+                found[city].append(mean_iou(images))
     return {city: mean_std(values)[0] for city, values in sorted(found.items())}
 
 

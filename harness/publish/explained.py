@@ -11,6 +11,7 @@ import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+from rich.markup import escape
 from rich.table import Table
 
 from harness.explanation import Explanation, ImageMaps, WindowReason
@@ -25,7 +26,7 @@ def to_json(explanation: Explanation, path: Path) -> None:
 def to_table(explanation: Explanation, windows: list[WindowReason]) -> Table:
     """Return the windows as a table for a terminal."""
     title = f"{explanation.strategy}, seed {explanation.seed}, round {explanation.round}: {explanation.equation}"
-    table = Table(title=title, box=None, pad_edge=False, title_justify="left")
+    table = Table(title=escape(title), box=None, pad_edge=False, title_justify="left")
     names = [
         "rank",
         "image",

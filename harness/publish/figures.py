@@ -81,7 +81,7 @@ def draw_ranks(verdicts: Significance, board: Board, path: Path) -> None:
     """
     rows = [row for row in board.rows if not row.is_bound]
     names = [row.label for row in rows]
-    figure = Figure(figsize=(13, 1.6 + 0.34 * len(rows)), layout="constrained")
+    figure = Figure(figsize=(13, max(4.2, 1.6 + 0.34 * len(rows))), layout="constrained")
     left, right = figure.subplots(1, 2, width_ratios=[1.25, 1])
     places = [100 * row.aubc_clicks.mean for row in rows]
     order = {row.strategy: number for number, row in enumerate(rows)}

@@ -141,7 +141,10 @@ def _ranks(verdicts: Significance | None) -> str:
 def _provenance(board: Board) -> str:
     runs = [*board.references, *(run for group in board.groups.values() for run in group)]
     seconds: dict[str, float] = defaultdict(float)
-    for file in sorted(file for folder in board.folders for file in (folder / "runs").glob("*/seed-*/timings.jsonl")):
+    files = {
+        file.relative_to(folder): file for folder in reversed(board.folders) for file in (folder / "runs").glob("*/seed-*/timings.jsonl")
+    }
+    for _, file in sorted(files.items()):
         for row in read_timings(file.parent):
             for stage, value in row.items():
                 if stage != "round":

@@ -26,7 +26,6 @@ def to_page(board: Board, document: Document, path: Path, *, photos: dict[str, P
     Args:
         photos: image id -> file, for data sets whose terms allow that they are passed on; none without it.
     """
-    seed = min(run.info.seed for group in board.groups.values() for run in group)
     queries, left = {}, _MOST_RECEIPTS
     for row in board.rows:
         run = min(board.groups[row.strategy], key=lambda run: run.info.seed)
@@ -36,7 +35,6 @@ def to_page(board: Board, document: Document, path: Path, *, photos: dict[str, P
     data = {
         "document": rounded(asdict(document)),
         "queries": queries,
-        "seed": seed,
         "size": [whole.height, whole.width],
         "photos": {image_id: _small(photos[image_id]) for image_id in sorted(asked) if photos and image_id in photos},
     }

@@ -81,13 +81,16 @@ class _Samples:
 
 
 def judge(board: Board) -> Significance | None:
-    """Compare all strategies by AUBC over clicks; None with fewer than three seeds that all of them have.
+    """Compare all strategies by AUBC over clicks.
+
+    None with fewer than three seeds that all of them have, with nothing to rank, or with boards of different shapes mixed.
 
     Choice: two strategies differ when a paired t-test over seeds leaves p < 0.05 after Holm's correction over all pairs, and the 95 %
     interval of a nested bootstrap (2000 resamples of seeds, and of validation images, the same for all strategies) excludes 0.
     """
     seeds = sorted(set.intersection(*({curve.seed for curve in row.curves} for row in board.rows)))
-    if len(seeds) < FEWEST_SEEDS:
+    shapes = {(len(run.rounds), len(run.rounds[0].areas)) for group in board.groups.values() for run in group}
+    if len(seeds) < FEWEST_SEEDS or len(shapes) > 1 or all(row.is_bound for row in board.rows):
         return None
     rng = np.random.default_rng(0)
     weights = image_weights(len(board.any_run.rounds[0].areas), RESAMPLES, rng)
@@ -109,7 +112,7 @@ def judge(board: Board) -> Significance | None:
     place = dict(zip(ranked, ranks(is_better), strict=True))
     bought = np.array([[curves[name][seed].miou[1:] for seed in seeds] for name in ranked])
     return Significance(
-        {row.strategy: _verdict(row.strategy, place.get(row.strategy), samples) for row in board.rows},
+        {row.strategy: _verdict(row.strategy, place.get(row.strategy), samples, scores) for row in board.rows},
         compared,
         {a: dict(zip(ranked, row, strict=True)) for a, row in zip(ranked, penalties(bought).tolist(), strict=True)},
         [(ranked[first], ranked[last]) for first, last in groups(is_better)],
@@ -143,12 +146,12 @@ def _aubc_weights(shares: list[float], stop: float) -> Floats:
     return np.array([aubc(list(zip(shares, unit.tolist(), strict=True)), stop=stop) for unit in units])
 
 
-def _verdict(strategy: str, rank: int | None, samples: dict[str, _Samples]) -> Verdict:
+def _verdict(strategy: str, rank: int | None, samples: dict[str, _Samples], scores: dict[str, Floats]) -> Verdict:
     if NOISE_STRATEGY not in samples or strategy == NOISE_STRATEGY:
         return Verdict(rank, None, None)
     ours, noise = samples[strategy], samples[NOISE_STRATEGY]
-    difference = ours.aubc - noise.aubc
-    return Verdict(rank, Estimate(float(difference.mean()), *interval(difference)), _saved(ours, noise))
+    difference = float((scores[strategy] - scores[NOISE_STRATEGY]).mean())
+    return Verdict(rank, Estimate(difference, *interval(ours.aubc - noise.aubc)), _saved(ours, noise))
 
 
 def _saved(ours: _Samples, noise: _Samples) -> Estimate | None:

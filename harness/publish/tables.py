@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
+from rich.markup import escape
 from rich.table import Table
 
 from harness.files import write_text
@@ -102,6 +103,7 @@ def to_csv(board: Board, verdicts: Significance | None, path: Path) -> None:
             "strategy": row.strategy,
             "bound": row.is_bound,
             "tuned": row.is_tuned,
+            "theirs": row.is_theirs,
             "round": number,
             "pixel_share": sum(curve.pixel_share[number] for curve in row.curves) / len(row.curves),
             "cost_b": row.cost_b[number].mean,
@@ -140,7 +142,7 @@ def to_rich(board: Board, verdicts: Significance | None) -> Table:
         middle = [f"{100 * spread.mean:.1f}" for spread in row.miou[:-1]]
         table.add_row(
             _rank(row, verdicts),
-            row.label,
+            escape(row.label),
             *middle,
             _percent(row.miou[-1]),
             f"{100 * row.cost_b[-1].mean:.1f}",

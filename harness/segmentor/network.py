@@ -90,7 +90,10 @@ class TrainedNetwork:
 
     def _see_last(self, image_id: str) -> _Seen:
         if self._last is None or self._last[0] != image_id:
-            self._last = image_id, self.see(self._photos.get(image_id))
+            try:
+                self._last = image_id, self.see(self._photos.get(image_id))
+            except RunError as error:
+                raise RunError(f"image {image_id}: {error}") from error
         return self._last[1]
 
     @torch.no_grad()

@@ -112,22 +112,34 @@ class SegmentorTrainer:
         return self._network(model, self._fit_cost(network, pool, seed, round_number), seed, round_number) if with_cost else network
 
     def _fit_cost(self, network: TrainedNetwork, pool: LabelledPool, seed: int, round_number: int) -> CostHead:
-        cells, clicks, exposure = zip(*(self._labelled_cells(network, pool, image_id) for image_id in pool.touched_ids), strict=True)
-        features, target, share = torch.cat(cells), torch.cat(clicks), torch.cat(exposure)
-        if len(features) > self._recipe.cost.max_cells:
-            rng = generator(seed, round_number, Purpose.COST_HEAD)
-            rows = torch.from_numpy(np.sort(rng.choice(len(features), self._recipe.cost.max_cells, replace=False)))
-            features, target, share = features[rows], target[rows], share[rows]
+        kept = self._drawn_cells(pool, seed, round_number)
+        parts = (self._labelled_cells(network, pool, image_id, kept.get(image_id)) for image_id in pool.touched_ids)
+        features, target, share = (torch.cat(column) for column in zip(*parts, strict=True))
         return train_cost_head(features, target, share, self._recipe.cost, torch_seed(seed, round_number, Purpose.COST_HEAD))
 
-    def _labelled_cells(self, network: TrainedNetwork, pool: LabelledPool, image_id: str) -> tuple[Tensor, Tensor, Tensor]:
+    def _drawn_cells(self, pool: LabelledPool, seed: int, round_number: int) -> dict[str, Tensor]:
+        """Draw which labelled cells of each image are kept, before any features are made; empty where there is room for all."""
+        counts = [int((per_cell(pool.is_labelled(image_id).astype(np.float64)) > 0).sum()) for image_id in pool.touched_ids]
+        if sum(counts) <= self._recipe.cost.max_cells:
+            return {}
+        rng = generator(seed, round_number, Purpose.COST_HEAD)
+        rows = np.sort(rng.choice(sum(counts), self._recipe.cost.max_cells, replace=False))
+        ends = np.cumsum(counts)
+        parts = np.split(rows, np.searchsorted(rows, ends[:-1]))
+        starts = ends - counts
+        return {image_id: torch.from_numpy(part - start) for image_id, part, start in zip(pool.touched_ids, parts, starts, strict=True)}
+
+    def _labelled_cells(
+        self, network: TrainedNetwork, pool: LabelledPool, image_id: str, rows: Tensor | None
+    ) -> tuple[Tensor, Tensor, Tensor]:
         labelled = pool.is_labelled(image_id)
         seen = network.see(self._train.photo(image_id))
         features = cell_features(seen.features, seen.logits)
         area = per_cell(labelled.astype(np.float64)).to(self._device)
         clicks = per_cell(click_density(pool.vertices(image_id), labelled, self._recipe.cost.sigma_px)).to(self._device)
-        kept = area > 0
-        return features[kept], clicks[kept], area[kept] / fcn8s.LOGIT_STRIDE_PX**2
+        kept = (area.flatten() > 0).nonzero()[:, 0]
+        kept = kept if rows is None else kept[rows.to(kept.device)]
+        return features.flatten(0, 1)[kept], clicks.flatten()[kept], area.flatten()[kept] / fcn8s.LOGIT_STRIDE_PX**2
 
     def _network(self, model: Any, cost_head: CostHead | None, seed: int, round_number: int) -> TrainedNetwork:
         return TrainedNetwork(

@@ -68,13 +68,21 @@ def to_markdown(name: str, findings: Findings, deciding: dict[str, float], lines
     if deciding:
         shares = ", ".join(f"{name} {100 * value:.0f} %" for name, value in deciding.items())
         text += [f"Share of the differences that each parameter decides (PED-ANOVA): {shares}.", ""]
+    text += ["A value in brackets is that of a pruned trial after its first seeds; it cannot be compared with the others.", ""]
     text += ["| " + " | ".join(columns) + " |", "|" + "---|" * len(columns)]
     for trial in findings.trials:
-        values = [f"{value:.4f}" for value in trial.values] if trial.values else ["-"] * len(findings.objective.split(","))
+        values = [_value(trial, number) for number in range(len(findings.objective.split(",")))]
         cells = [str(trial.number), *(_short(trial.params.get(name)) for name in names), *values, trial.state.name.lower()]
         text.append("| " + " | ".join(cells) + " |")
     text += ["", *[f"![{file.stem}]({file.name})" for file in sorted(path.parent.glob("*.png"))], ""]
     write_text(path, "\n".join(text))
+
+
+def _value(trial: FrozenTrial, number: int) -> str:
+    """Return a trial's value; that of a pruned trial is of its first seeds only, and stands in brackets."""
+    if not trial.values:
+        return "-"
+    return f"({trial.values[number]:.4f})" if trial.state == TrialState.PRUNED else f"{trial.values[number]:.4f}"
 
 
 def _short(value: Any) -> str:
@@ -123,7 +131,7 @@ def tuned_config(spec: ExperimentSpec, tuned: Tuned, path: Path) -> None:
     blocks = spec.model_dump(mode="python", exclude={"name", "device", "tune", "tuned"})
     if isinstance(blocks["data"], dict):
         blocks["data"].pop("root", None)
-    text = [f"# Found by harness tune in {tuned.trials} trials; run it with: harness bench --strategies all --config {path.name}", ""]
+    text = [f"# Found by harness tune in {tuned.trials} trials; run it with: harness bench --strategies all --config {path}", ""]
     for name, block in {**blocks, "tuned": tuned.model_dump(mode="python")}.items():
         text += [f"{name} = {pprint.pformat(block, width=120, sort_dicts=False)}", ""]
     write_text(path, "\n".join(text))

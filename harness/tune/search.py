@@ -7,13 +7,15 @@ import json
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
+import numpy as np
 import optuna
 from filelock import FileLock
+from optuna.exceptions import UpdateFinishedTrialError
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
@@ -32,7 +34,9 @@ Sampling = Literal["tpe", "grid"]
 
 _BOUND_TO = "harness:bound-to"
 _BEAT = "harness:beat"
-_BEATS_EVERY_S = 2.0
+_OPENINGS = "harness:openings"
+_BEATS_EVERY_S = 1.0
+SHORTEST_GRACE_S = 4 * _BEATS_EVERY_S
 
 
 class Report(Protocol):
@@ -57,7 +61,7 @@ def open_storage(text: str) -> BaseStorage:
         if "://" in text:
             return RDBStorage(text)
         Path(text).parent.mkdir(parents=True, exist_ok=True)
-        return JournalStorage(JournalFileBackend(text))
+        return JournalStorage(JournalFileBackend(str(Path(text).resolve())))
     except OSError as error:
         raise InputError(f"--storage {text}: {error.strerror}; allowed: a file in a writable folder, or a database URL") from error
     except Exception as error:  # each database driver has errors of its own
@@ -94,22 +98,25 @@ def open_study(
                 study_name=name,
                 directions=DIRECTIONS[objective],
                 load_if_exists=True,
-                sampler=optuna.samplers.TPESampler(seed=seed, n_startup_trials=8, constant_liar=True),
                 pruner=_pruner(pruner, objective),
             )
             found = study.user_attrs.get(_BOUND_TO)
+            # each opening has a random stream of its own: two processes, or a restart, must not ask for the same points
+            opening = int(study.user_attrs.get(_OPENINGS, 0))
+            study.set_user_attr(_OPENINGS, opening + 1)
+            draws = int(np.random.SeedSequence([seed, opening]).generate_state(1)[0])
+            study.sampler = optuna.samplers.TPESampler(seed=draws, n_startup_trials=8, constant_liar=True)
         except (ValueError, KeyError, TypeError) as error:
             raise InputError(
                 f"study {name}: the storage cannot be read ({' '.join(str(error).split())}); allowed: another --storage"
             ) from error
-        if found is None:
-            study.set_user_attr(_BOUND_TO, bound_to)
-            for point in [space.defaults(), *(_sweep(space) if sampler == "grid" else [])]:
-                study.enqueue_trial(point, skip_if_exists=True)
-        elif different := sorted(key for key in {*found, *bound_to} if found.get(key) != bound_to.get(key)):
+        if found is not None and (different := sorted(key for key in {*found, *bound_to} if found.get(key) != bound_to.get(key))):
             raise InputError(
                 f"study {name} in this storage was started with another {', '.join(different)}; allowed: what it was started with, or another --storage"
             )
+        for point in [*([] if found else [space.defaults()]), *(_sweep(space) if sampler == "grid" else [])]:
+            study.enqueue_trial(point, skip_if_exists=True)
+        study.set_user_attr(_BOUND_TO, bound_to)
     return study
 
 
@@ -162,19 +169,21 @@ class Search:
     def _run_one(self) -> None:
         trial = self.study.ask()
         self._own.add(trial.number)
-        with _beating(trial):
-            try:
+        values: list[float] | None = None
+        try:
+            with _beating(trial):
                 values = list(self.evaluate(self.space.suggest(trial), _reporter(trial)))
-            except optuna.TrialPruned:
-                self._tell(trial, None, TrialState.PRUNED)
-            except BaseException:
-                # put it back before it is declared failed: a later start goes on with it
-                self._retry(trial.number)
-                raise
-            else:
-                self._tell(trial, values, TrialState.COMPLETE)
-
-    def _tell(self, trial: optuna.Trial, values: list[float] | None, state: TrialState) -> None:
+            state = TrialState.COMPLETE
+        except optuna.TrialPruned:
+            state = TrialState.PRUNED
+        except UpdateFinishedTrialError:
+            return  # somebody took this process for dead and queued the point again
+        except Exception:
+            self.study.tell(trial, state=TrialState.FAIL, skip_if_finished=True)
+            raise
+        except BaseException:
+            self._retry(trial.number)  # interrupted: a later start goes on with it
+            raise
         self.ended(self.study.tell(trial, values, state=state, skip_if_finished=True))
 
     def _bury_the_dead(self) -> None:
@@ -189,13 +198,14 @@ class Search:
                 self._retry(trial.number)
 
     def _retry(self, number: int) -> None:
-        """Fail a trial and queue its point again; whoever comes second does nothing."""
-        trial = self.study.get_trials(deepcopy=False)[number]
-        try:
+        """Queue a trial's point again, then fail it: a kill in between costs a second try, not the point."""
+        trials = self.study.get_trials(deepcopy=False)
+        trial = trials[number]
+        if not any(other.user_attrs.get("retry of") == number for other in trials):
+            point = {**trial.system_attrs.get("fixed_params", {}), **trial.params}  # it may have died between two parameters
+            self.study.enqueue_trial(point, user_attrs={"retry of": number})
+        with suppress(ValueError, UpdateFinishedTrialError):
             self.study.tell(number, state=TrialState.FAIL)
-        except ValueError:
-            return
-        self.study.enqueue_trial(trial.params or trial.system_attrs.get("fixed_params", {}), user_attrs={"retry of": number})
 
 
 def _reporter(trial: optuna.Trial) -> Report:
@@ -218,7 +228,8 @@ def _beating(trial: optuna.Trial) -> Iterator[None]:
     def beat() -> None:
         number = 0
         while not over.is_set():
-            trial.set_user_attr(_BEAT, number)
+            with suppress(Exception):  # a busy database must not end the beat
+                trial.set_user_attr(_BEAT, number)
             number += 1
             over.wait(_BEATS_EVERY_S)
 

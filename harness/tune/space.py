@@ -44,6 +44,7 @@ class Space:
     tune: Tune
     window: int
     stride: int
+    committee: int
     catalogue: Catalogue
 
     @classmethod
@@ -57,14 +58,16 @@ class Space:
             raise InputError(
                 f"config {spec.name} has no tune block; allowed: one with strategy, parameters, window, seeds (docs/tuning.md)"
             )
-        space = cls(spec.tune, spec.harness.window, spec.harness.stride, catalogue)
+        space = cls(spec.tune, spec.harness.window, spec.harness.stride, spec.harness.committee, catalogue)
         known = {name: space._parameters(name) for name in spec.tune.strategy}
         for parameter in spec.tune.parameters:
             if not any(parameter in own for own in known.values()):
                 raise InputError(f"tune.parameters has {parameter!r}, which none of {', '.join(known)} has; see harness strategies")
         if not spec.tune.parameters and max(map(len, (spec.tune.strategy, spec.tune.window, spec.tune.stride))) < 2:
             raise InputError("the tune block leaves nothing to choose; allowed: parameters, or two or more of strategy, window or stride")
-        space.choice(space.defaults())
+        for name, own in known.items():
+            for end in (0, 1):
+                space.choice({"strategy": name} | {key: type(default)(spec.tune.parameters[key][end]) for key, default in own.items()})
         return space
 
     def _parameters(self, strategy: str) -> dict[str, float | int]:
@@ -73,11 +76,13 @@ class Space:
             raise InputError(f"tune.strategy {strategy!r} sets a parameter; allowed: bare names, bounds go to tune.parameters")
         self.catalogue.make(strategy)
         own = inspect.signature(self.catalogue.available()[strategy]).parameters
-        return {
-            name: own[name].default if own[name].default is not None else round(bounds[0])
-            for name, bounds in self.tune.parameters.items()
-            if name in own
-        }
+        found: dict[str, float | int] = {}
+        for name in filter(own.__contains__, self.tune.parameters):
+            default = own[name].default
+            if isinstance(default, str):
+                raise InputError(f"tune.parameters has {name!r}, which is no number; allowed: numbers, such as alpha or passes")
+            found[name] = self.committee if default is None else default  # no committee size of its own: the config's
+        return found
 
     def defaults(self) -> dict[str, Value]:
         """Return trial 0: the first strategy with its own defaults, moved into the bounds, and the config's window and stride."""

@@ -67,7 +67,7 @@ def test_a_killed_search_goes_on(harness, config):
     [
         (("--sampler", "random"), "--sampler is 'random'; allowed: tpe, grid"),
         (("--objective", "miou"), "--objective is 'miou'; allowed: aubc-clicks, c95, aubc-clicks,time"),
-        (("--grace", "0"), "--grace is 0.0; allowed"),
+        (("--grace", "0"), "--grace is 0.0; allowed: 4 seconds or more"),
         (("--config", "streets"), "config streets has no tune block"),
         (("--storage", "nosuch://x"), "--storage nosuch://x: cannot be opened"),
     ],

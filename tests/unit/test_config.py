@@ -1,9 +1,10 @@
+import json
 from pathlib import Path
 
 import pytest
 
 from harness.cli.workshop import check_sizes, rules_of, schedule_of
-from harness.config import config_path, load_spec
+from harness.config import ExperimentSpec, config_path, load_spec
 from harness.errors import InputError
 
 
@@ -100,8 +101,21 @@ def test_a_data_root_for_the_embedded_pack_is_refused(tmp_path):
 def test_sizes_are_checked_before_anything_is_trained():
     spec = load_spec(None)
     with pytest.raises(InputError, match=r"harness\.window is 64; allowed: at most 32"):
-        check_sizes(spec, {str(number): (32, 64) for number in range(120)}, 19)
+        check_sizes(spec, {str(number): (32, 64) for number in range(120)}, 19, {})
+    with pytest.raises(InputError, match=r"harness\.window"):
+        check_sizes(spec, {str(number): (128, 256) for number in range(120)}, 19, {"val": (32, 64)})
     with pytest.raises(InputError, match="asks for 12 images in all"):
-        check_sizes(spec, {str(number): (128, 256) for number in range(11)}, 19)
+        check_sizes(spec, {str(number): (128, 256) for number in range(11)}, 19, {})
     with pytest.raises(InputError, match="num_classes is 19; allowed: 11"):
-        check_sizes(spec, {str(number): (128, 256) for number in range(120)}, 11)
+        check_sizes(spec, {str(number): (128, 256) for number in range(120)}, 11, {})
+
+
+def test_a_masks_config_comes_back_from_a_run_description(tmp_path):
+    file = tmp_path / "masks.py"
+    file.write_text(
+        f"_base_ = [{str(config_path('streets'))!r}]\n"
+        "data = dict(_delete_=True, type='masks', root='somewhere', images='i', labels='l', classes={7: 'road', 8: 'sidewalk'})\n"
+    )
+    spec = load_spec(file, data_root=tmp_path)
+    again = ExperimentSpec.model_validate({**json.loads(spec.model_dump_json()), "device": "cpu"})
+    assert again == spec

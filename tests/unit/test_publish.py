@@ -1,11 +1,13 @@
 """Boards from run files written by hand, with figures worked out by hand."""
 
+import io
 import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from harness.cli.publish import publish, write_files
 from harness.errors import InputError, RunError
@@ -16,7 +18,7 @@ from harness.publish.figures import draw_curves
 from harness.publish.notes import notes
 from harness.publish.page import to_page
 from harness.publish.significance import judge
-from harness.publish.tables import to_csv, to_markdown
+from harness.publish.tables import to_csv, to_markdown, to_rich
 from harness.results import SCHEMA_VERSION, RunFolder, RunInfo, run_path
 from harness.types import Clicks, ClickTotals, CostQuality, ImageAreas, Receipt, RoundRecord
 
@@ -199,7 +201,7 @@ def test_files_are_written_whole(out, tmp_path):
     to_csv(board, judge(board), tmp_path / "board.csv")
     lines = (tmp_path / "board.csv").read_text().splitlines()
     assert len(lines) == 1 + 3 * 3
-    assert lines[0].startswith("rank,strategy,bound,tuned,round,pixel_share,cost_b")
+    assert lines[0].startswith("rank,strategy,bound,tuned,theirs,round,pixel_share,cost_b")
     draw_curves(board, tmp_path / "board.png")
     assert (tmp_path / "board.png").read_bytes().startswith(b"\x89PNG")
     assert (tmp_path / "board.svg").read_text().startswith("<?xml")
@@ -319,3 +321,25 @@ def test_a_cost_model_no_better_than_a_constant_is_named(out):
     for number in range(3):
         folder.append(replace(record(number, 0.4, 100), cost_quality=CostQuality(4, 0.0, 0.02, 1.0)))
     assert any("hardly better than a constant" in line and "blind (0.02)" in line for line in notes(build_board(out), None))
+
+
+def test_a_board_of_bounds_alone_has_no_ranks(tmp_path):
+    for seed in (0, 1, 2):
+        write(tmp_path, "cheat-oracle-cost", seed, [0.4, 0.5, 0.6], [100, 200, 300])
+    assert judge(build_board(tmp_path)) is None
+
+
+def test_our_own_runs_stand_for_a_strategy_that_both_groups_have(out, tmp_path_factory):
+    theirs = tmp_path_factory.mktemp("theirs")
+    for seed in (3, 4):
+        write(theirs, "random-region", seed, [0.4, 0.5, 0.6], [100, 200, 300])
+    board = build_board(out, theirs=[theirs])
+    assert not any(row.is_theirs for row in board.rows)
+    assert all(len(row.curves) == 3 for row in board.rows)
+
+
+def test_parameters_of_a_strategy_are_shown_in_the_terminal(tmp_path):
+    write(tmp_path, "mine[alpha=0.3]", 0, [0.4, 0.5, 0.6], [100, 200, 300])
+    console = Console(width=200, record=True, file=io.StringIO())
+    console.print(to_rich(build_board(tmp_path), None))
+    assert "mine[alpha=0.3]" in console.export_text()

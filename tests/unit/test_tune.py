@@ -2,6 +2,7 @@ import multiprocessing
 import os
 import signal
 import time
+from pathlib import Path
 
 import optuna
 import pytest
@@ -19,7 +20,7 @@ BOUND = {"config": "a", "data": "b"}
 
 def a_space(**changes) -> Space:
     block = {"strategy": ["cereals-g3-entropy"], "parameters": {"alpha": (0.0, 1.0)}, "window": [32, 64], "seeds": [100]} | changes
-    return Space(Tune.model_validate(block), 64, 1, strategies)
+    return Space(Tune.model_validate(block), 64, 1, 8, strategies)
 
 
 def a_study(tmp_path, space: Space, *, objective="aubc-clicks", sampler="tpe", pruner="none", bound=BOUND, storage=None) -> optuna.Study:
@@ -60,6 +61,11 @@ def test_a_parameter_belongs_only_to_strategies_that_have_it():
         space.grid()
 
 
+def test_a_committee_without_a_size_of_its_own_has_the_config_s():
+    space = a_space(strategy=["cereals-g3-vote-entropy"], parameters={"alpha": (0.0, 1.0), "passes": (4, 20)})
+    assert space.defaults()["passes"] == 8
+
+
 def test_a_grid_has_its_ends():
     assert a_space(grid_points=3).grid() == {"window": [32, 64], "alpha": [0.0, 0.5, 1.0]}
 
@@ -74,6 +80,7 @@ def test_a_grid_has_its_ends():
         ("strategy=['cereals-g3-entropy'], parameters=dict(alpha=(1.0, 0.0))", "a lower bound, then a higher one"),
         ("strategy=['cereals-g3-entropy'], parameters=dict(alpha=(0.0, 1.0)), window=[16, 32]", "it is trial 0"),
         ("strategy=['cereals-g3-entropy'], parameters=dict(alpha=(0.0, 1.5))", "alpha is 1.5"),
+        ("strategy=['cereals-g3-entropy'], parameters=dict(cost=(0.0, 1.0))", "which is no number"),
         ("strategy=['cereals-g3-entropy'], windows=[16]", "unknown key 'tune.windows'"),
     ],
 )
@@ -81,12 +88,8 @@ def test_a_wrong_space_is_one_line(tmp_path, block, message):
     file = tmp_path / "wrong.py"
     file.write_text(f"_base_ = [{str(config_path('streets'))!r}]\ntune = dict({block}, seeds=[100])\n")
 
-    def read() -> None:
-        space = Space.of(load_spec(file), strategies)
-        space.choice({"alpha": space.tune.parameters["alpha"][1], "window": 64})
-
     with pytest.raises(InputError) as found:
-        read()
+        Space.of(load_spec(file), strategies)
     assert message in str(found.value)
     assert "\n" not in str(found.value)
 
@@ -168,6 +171,61 @@ def test_a_resumed_study_goes_on_where_it_was(tmp_path):
     Search(study, space, planted, 9).run()
     assert [trial.number for trial in study.trials] == list(range(9))
     assert sum(trial.params == space.defaults() for trial in study.trials) == 1
+
+
+def test_restarts_and_other_processes_ask_for_other_points(tmp_path):
+    space = a_space()
+    for trials in range(2, 8):
+        Search(a_study(tmp_path, space), space, planted, trials).run()
+    alphas = [trial.params["alpha"] for trial in a_study(tmp_path, space).trials]
+    assert len(set(alphas)) == len(alphas) == 7
+
+
+def test_a_grid_joins_a_study_that_is_there(tmp_path):
+    space = a_space(grid_points=3)
+    Search(a_study(tmp_path, space), space, planted, 1).run()
+    study = a_study(tmp_path, space, sampler="grid")
+    Search(study, space, planted, 0).run()
+    assert len(study.trials) == 6
+
+
+def test_a_failing_point_is_not_tried_for_ever(tmp_path):
+    space = a_space()
+
+    def fails(values, report):
+        if values["window"] == 32:
+            raise ValueError("no such window")
+        return planted(values, report)
+
+    for _ in range(12):
+        try:
+            Search(a_study(tmp_path, space), space, fails, 4).run()
+            break
+        except ValueError:
+            continue
+    states = [trial.state for trial in a_study(tmp_path, space).trials]
+    assert states.count(TrialState.COMPLETE) == 4
+    assert TrialState.WAITING not in states
+
+
+def test_a_trial_that_was_taken_away_is_let_go(tmp_path):
+    space = a_space()
+    study = a_study(tmp_path, space)
+
+    def loses_its_trial(values, report):
+        if study.trials[-1].number == 0:
+            study.tell(0, state=TrialState.FAIL)
+            report(0.5, 1)
+        return planted(values, report)
+
+    Search(study, space, loses_its_trial, 3).run()
+    assert [trial.state for trial in study.trials].count(TrialState.COMPLETE) == 3
+
+
+def test_a_leftover_lock_of_a_relative_journal_is_released(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    journal = open_storage("study.journal")
+    assert Path(journal._backend._file_path).is_absolute()
 
 
 @pytest.mark.parametrize("changed", [{"config": "z"}, {"data": "z"}, {"more": "z"}])
