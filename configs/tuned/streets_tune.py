@@ -1,4 +1,4 @@
-# Found by harness tune in 12 trials; run it with: harness bench --strategies all --config streets_tune.py
+# Found by harness tune in 12 trials; run it with: harness bench --strategies all --config configs/tuned/streets_tune.py
 
 data = {'type': 'streets',
  'height': 128,
