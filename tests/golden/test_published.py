@@ -11,7 +11,7 @@ from harness.publish.board import build_board
 from harness.results import find_runs, read_info
 
 RESULTS = Path(__file__).parent.parent.parent / "results"
-BOARDS = {"streets": ("streets", 14), "streets-standard": ("streets_standard", 14), "streets-long": ("streets_long", 6)}
+BOARDS = {"streets": ("streets", 14), "streets-standard": ("streets_standard", 14)}
 
 
 @pytest.mark.parametrize("folder", BOARDS)

@@ -14,7 +14,7 @@ def write(folder: Path, text: str) -> Path:
     return file
 
 
-@pytest.mark.parametrize("name", ["streets", "streets_standard", "streets_long"])
+@pytest.mark.parametrize("name", ["streets", "streets_standard", "streets_tune"])
 def test_shipped_configs_are_valid(name):
     spec = load_spec(config_path(name))
     assert spec.name == name
