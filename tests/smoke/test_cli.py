@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import strategies
+from harness.cli.publish import TEXTS
 
 pytestmark = pytest.mark.slow
 
@@ -33,7 +34,8 @@ def board(tmp_path_factory, tiny_config, cache) -> Path:
 
 def test_a_board_from_the_first_to_the_last_file(board):
     out = board / "out"
-    assert {file.name for file in out.iterdir()} - {".lock"} == {"runs", "leaderboard.md", "leaderboard.csv", "leaderboard.png"}
+    figures = {f"{name}.{kind}" for name in ("leaderboard", "cost-model") for kind in ("png", "svg", "pdf")}
+    assert {file.name for file in out.iterdir()} - {".lock"} == {"runs", *TEXTS, *figures}
     assert len(rounds(out)) == 3 * 2 + 2
     text = (board / "stdout.txt").read_text()
     assert "Signal-to-noise" in text
@@ -87,7 +89,7 @@ def test_a_killed_run_resumes_to_the_same_bytes(board, harness, tiny_config, rou
 
 
 def test_publish_computes_the_same_board_from_the_files_alone(board, harness):
-    done = harness("publish", "--runs", str(board / "out"), "--out", "again")
+    done = harness("publish", "--runs", str(board / "out"), "--out", "again", "--allow-dirty")
     assert done.returncode == 0, done.stderr
     for name in ("leaderboard.md", "leaderboard.csv"):
         assert (harness.folder / "again" / name).read_bytes() == (board / "out" / name).read_bytes()
