@@ -1,6 +1,10 @@
 """The picture in docs/architecture.md, enforced: a module imports lower layers and its own, never higher ones."""
 
 import ast
+import importlib.metadata
+import re
+import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -113,3 +117,21 @@ def test_functions_and_files_stay_small():
     lengths.sort()
     assert lengths[len(lengths) // 2] <= 15
     assert max(lengths) <= 70
+
+
+@pytest.mark.parametrize("folders", [("harness", "strategies", "configs"), ("tests",)], ids=["product", "tests"])
+def test_every_imported_package_is_declared(folders):
+    """A package that only happens to lie in the environment is missing on a fresh machine."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    declared = [*project["dependencies"], *(project["optional-dependencies"]["dev"] if folders == ("tests",) else [])]
+    named = {re.split(r"[<>=\[; ]", text)[0].lower() for text in declared}
+    pinned = {line.split("==")[0].lower() for line in (ROOT / "constraints.txt").read_text().splitlines() if "==" in line}
+    owners = importlib.metadata.packages_distributions()
+    files = [path for folder in folders for path in (ROOT / folder).rglob("*.py")]
+    imported = {name.split(".")[0] for path in files for name in imports_of(path)}
+    third_party = imported - set(sys.stdlib_module_names) - {"harness", "strategies", "tests", "configs"}
+    assert third_party >= ({"torch", "optuna"} if folders[0] == "harness" else {"pytest"})
+    for name in third_party:
+        owner = {distribution.lower() for distribution in owners[name]}
+        assert owner & named, f"{name} is imported and not declared in pyproject.toml"
+        assert owner & pinned, f"{name} is imported and has no version in constraints.txt"
