@@ -66,7 +66,7 @@ class Explanation:
 
 @dataclass(frozen=True, slots=True)
 class ImageMaps:
-    """What the strategy saw of one image: sums and scores of all placements, -inf or NaN where one may not be asked for."""
+    """What the strategy saw of one image: sums of all placements, and scores, -inf where one may not be asked for."""
 
     information: npt.NDArray[np.float64] | None
     cost: npt.NDArray[np.float64] | None
@@ -81,12 +81,14 @@ def explain(proposals: Proposals, budget_px: int, receipts: list[Receipt], *, se
     )
     query = select_within_budget(candidates, budget_px)
     rank = {candidate.region: number for number, candidate in enumerate(candidates, start=1)}
+    scores = {image_id: image_maps(proposals, image_id).scores for image_id in {candidate.region.image_id for candidate in query}}
     bills = {(receipt.image_id, receipt.top, receipt.left): receipt for receipt in receipts}
     windows = []
     for candidate in query:
         region = candidate.region
         better = [other.region for other in candidates[: rank[region] - 1] if other.region.image_id == region.image_id]
-        windows.append(_reason(proposals, candidate, rank[region], better, bills.get((region.image_id, region.top, region.left))))
+        near = _suppressed(region, scores[region.image_id], better, proposals.source.rules.stride_px)
+        windows.append(_reason(proposals, candidate, rank[region], near, bills.get((region.image_id, region.top, region.left))))
     made = [(candidate.region.image_id, candidate.region.top, candidate.region.left) for candidate in query]
     return Explanation(
         proposals.strategy.name,
@@ -100,9 +102,10 @@ def explain(proposals: Proposals, budget_px: int, receipts: list[Receipt], *, se
     )
 
 
-def _reason(proposals: Proposals, candidate: Candidate, rank: int, better: list[Region], bill: Receipt | None) -> WindowReason:
+def _reason(
+    proposals: Proposals, candidate: Candidate, rank: int, near: tuple[int, Neighbour | None], bill: Receipt | None
+) -> WindowReason:
     region, requests = candidate.region, requests_of(proposals.strategy, proposals.source.rules)
-    count, strongest = _suppressed(proposals, candidate, better)
     information, cost = candidate.information, candidate.cost
     return WindowReason(
         region.image_id,
@@ -116,8 +119,7 @@ def _reason(proposals: Proposals, candidate: Candidate, rank: int, better: list[
         None if information is None or requests.information is None else proposals.scaled(requests.information, information),
         cost,
         None if cost is None or requests.cost is None else proposals.scaled(requests.cost, cost),
-        count,
-        strongest,
+        *near,
         bill.polygon if bill else 0,
         bill.intersection if bill else 0,
         bill.box if bill else 0,
@@ -135,10 +137,8 @@ def image_maps(proposals: Proposals, image_id: str) -> ImageMaps:
     return ImageMaps(array(information), array(cost), np.asarray(scores.numpy(), np.float64))
 
 
-def _suppressed(proposals: Proposals, candidate: Candidate, better: list[Region]) -> tuple[int, Neighbour | None]:
+def _suppressed(region: Region, scores: npt.NDArray[np.float64], better: list[Region], stride: int) -> tuple[int, Neighbour | None]:
     """Count the placements that gave way to a window, and not to a better one; find the best that shares at most half of it."""
-    region, stride = candidate.region, proposals.source.rules.stride_px
-    scores = image_maps(proposals, region.image_id).scores
     shared = _shared_px(region, scores.shape, stride)
     gave_way = (shared > 0) & np.isfinite(scores)
     for other in better:

@@ -56,11 +56,7 @@ def bench(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Delete these strategies' runs first.")] = False,
 ) -> int:
     """Run strategies x seeds under equal pixel budgets and print the leaderboard."""
-    workers = (1 if device == "cuda" else os.cpu_count() or 1) if workers is None else workers
-    if workers < 1:
-        raise InputError(f"--workers is {workers}; allowed: 1 or more")
-    if not 0 <= disk_gb <= 1e6:
-        raise InputError(f"--disk-gb is {disk_gb}; allowed: 0 or more gigabytes")
+    workers = check_resources(workers, disk_gb, device)
     limit_threads()
     from harness.config import load_spec
     from strategies import parse_list
@@ -71,6 +67,19 @@ def bench(
     if spec.tuned is not None and strategies == "all" and spec.tuned.strategy not in names:
         names.append(spec.tuned.strategy)
     return Bench(spec, names, out, workers, disk_gb, overwrite=overwrite).start(dry_run=dry_run)
+
+
+def check_resources(workers: int | None, disk_gb: float, device: str | None) -> int:
+    """Return the number of worker processes: one per core, or one on a GPU, where none is given.
+
+    Raises:
+        InputError: no worker, or an amount of disk that is none.
+    """
+    if workers is not None and workers < 1:
+        raise InputError(f"--workers is {workers}; allowed: 1 or more")
+    if not 0 <= disk_gb <= 1e6:
+        raise InputError(f"--disk-gb is {disk_gb}; allowed: 0 or more gigabytes")
+    return workers or (1 if device == "cuda" else os.cpu_count() or 1)
 
 
 def limit_threads() -> None:

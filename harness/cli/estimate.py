@@ -66,18 +66,15 @@ class Estimate:
     @property
     def wanted_bytes(self) -> int:
         """Disk that all maps would take if each found room."""
-        rules = rules_of(self.spec)
-        own = [list(requests_of(strategy, rules)) for strategy in self.strategies]
-        seeds = len({job.seed for job in self.stages[1]})
-        return seeds * self._map_bytes({request for requests in own for request in requests}) + (self._passes() - seeds) * max(
-            (self._map_bytes(requests) for requests in own), default=0
-        )
+        rules, seeds = rules_of(self.spec), len({job.seed for job in self.stages[1]})
+        largest = max((self._map_bytes(requests_of(strategy, rules)) for strategy in self.strategies), default=0)
+        return seeds * self._shared_bytes + (self._passes() - seeds) * largest
 
     @property
-    def _all_find_room(self) -> bool:
-        """Say whether the largest pass, the shared one, keeps all of its maps."""
+    def _shared_bytes(self) -> int:
+        """Disk of the largest pass: the first one of a seed, which all strategies share."""
         rules = rules_of(self.spec)
-        return self._map_bytes({request for strategy in self.strategies for request in requests_of(strategy, rules)}) <= self.bytes_per_pass
+        return self._map_bytes({request for strategy in self.strategies for request in requests_of(strategy, rules)})
 
     def _map_bytes(self, requests: Iterable[MapRequest]) -> int:
         rules = rules_of(self.spec)
@@ -128,7 +125,11 @@ class Estimate:
             typer.echo(f"  round {number}: {budget} px labelled, {100 * budget / total_px:.2f} % of the pool")
         lengths = [length for job in self.jobs for length in self.lengths(job)]
         typer.echo(f"{len(lengths)} trainings, {sum(lengths)} steps")
-        again = "all find room" if self._all_find_room else f"--disk-gb gives them {self.disk_gb:g} GB: some are made again when needed"
+        again = (
+            "all find room"
+            if self._shared_bytes <= self.bytes_per_pass
+            else f"--disk-gb gives them {self.disk_gb:g} GB: some are made again when needed"
+        )
         typer.echo(f"region maps: {self.wanted_bytes / 1e9:.2f} GB of disk while it runs; {again}")
         seconds = sum(lengths) * _seconds_per_step(self.spec) * _BESIDE_TRAINING / self.workers
         typer.echo(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 import uuid
 from dataclasses import asdict
@@ -47,17 +46,14 @@ def tune(
     device: Annotated[str | None, typer.Option(help="cpu or cuda.")] = None,
 ) -> int:
     """Tune a strategy on training images and seeds of its own; several processes may work on one study."""
-    from harness.cli.bench import check_device, limit_threads
+    from harness.cli.bench import check_device, check_resources, limit_threads
 
     _one_of("--sampler", sampler, ("tpe", "grid"))
     _one_of("--pruner", pruner, ("median", "hyperband", "none"))
     _one_of("--objective", objective, ("aubc-clicks", "c95", "aubc-clicks,time"))
-    if workers is not None and workers < 1:
-        raise InputError(f"--workers is {workers}; allowed: 1 or more")
+    workers = check_resources(workers, disk_gb, device)
     if trials is not None and trials < 1:
         raise InputError(f"--trials is {trials}; allowed: 1 or more")
-    if not 0 <= disk_gb <= 1e6:
-        raise InputError(f"--disk-gb is {disk_gb}; allowed: 0 or more gigabytes")
     limit_threads()
     from harness.config import load_spec
     from harness.tune.search import SHORTEST_GRACE_S
@@ -68,9 +64,7 @@ def tune(
     spec = load_spec(config, data_root=data_root, device=check_device(device))
     study = _Study(spec, cast("Objective", objective), out, disk_gb)
     study.search(storage or str(out / "study.journal"), trials, cast("Any", sampler), cast("Any", pruner), grace)
-    return study.conclude(
-        write or Path("configs/tuned") / f"{spec.name}.py", workers or (1 if device == "cuda" else os.cpu_count() or 1), report=report
-    )
+    return study.conclude(write or Path("configs/tuned") / f"{spec.name}.py", workers, report=report)
 
 
 def _one_of(option: str, value: str, allowed: tuple[str, ...]) -> None:
@@ -91,11 +85,9 @@ class _Study:
 
         self.spec, self.objective, self.out, self.disk_gb = spec, objective, out, disk_gb
         self.space: Space = Space.of(spec, strategies)
-        if spec.tune is None:
-            raise InputError(f"config {spec.name} has no tune block")
-        self.tune = spec.tune
+        self.tune = self.space.tune
         train, _ = open_splits(spec.data)
-        bought, scored = tuning_splits(train, spec.tune.city_share)
+        bought, scored = tuning_splits(train, self.tune.city_share)
         for window in self.tune.window or (spec.harness.window,):
             check_sizes(
                 spec.model_copy(update={"harness": spec.harness.model_copy(update={"window": window})}),
@@ -237,7 +229,7 @@ class _Study:
         default = self.space.choice(self.space.defaults())
         found: dict[str, float] = {}
         for name, choice in (("default", default), ("tuned", chosen)):
-            spec = at(self.spec, choice).model_copy(update={"tuned": tuned, "name": f"{self.spec.name}"})
+            spec = at(self.spec, choice).model_copy(update={"tuned": tuned})
             folder = self.out / "report" / f"window-{choice.window}-stride-{choice.stride}"
             if code := Bench(spec, [choice.strategy], folder, workers, self.disk_gb).start():
                 raise InputError(f"the report could not be finished (exit code {code}); the same command goes on there")

@@ -12,13 +12,11 @@ from filelock import FileLock
 import strategies
 from harness.acquisition import Tally
 from harness.bench import Clock, Job
-from harness.cli.workshop import WORK_FOLDER, BenchWorkshop, build_trainer, info_template, schedule_of
+from harness.cli.workshop import WORK_FOLDER, BenchWorkshop, build_trainer, info_template, oracle_of, rules_of, schedule_of
 from harness.config import ExperimentSpec
-from harness.data.annotators import ErringOracle, Slips
-from harness.data.cityscapes import ClickOracle, Split
+from harness.data.cityscapes import Split
 from harness.errors import InputError
 from harness.loop import FULL_DATA, draw_seed_set, run_full_data, run_strategy
-from harness.maps import QueryRules
 from harness.networks import NetworkStore
 from harness.pool import LabelledPool
 from harness.protocols import RunWriter
@@ -147,16 +145,16 @@ class Tuner:
 
     def _workshop(self, choice: Choice) -> BenchWorkshop:
         spec = at(self.spec, choice)
-        board, slips = self._board(choice), Slips(**spec.annotator.model_dump())
+        board = self._board(choice)
         board.mkdir(parents=True, exist_ok=True)
         networks = self._networks()
         networks.rules = f"{choice.window}-{choice.stride}-{spec.harness.overlap}"
         return BenchWorkshop(
             out=board,
-            oracle=ErringOracle(self.train, slips) if slips.any else ClickOracle(self.train),
+            oracle=oracle_of(spec, self.train),
             sizes=self.train.index.sizes,
             schedule=schedule_of(spec),
-            rules=QueryRules(choice.window, choice.stride, spec.harness.overlap == "allow", spec.harness.committee),
+            rules=rules_of(spec),
             strategies={choice.strategy: strategies.make(choice.strategy)},
             networks=networks,
             clock=self.clock,
@@ -188,22 +186,17 @@ class Tuner:
     def _threshold(self) -> float:
         """Return 95 % of the full-data mIoU on the tuning images, trained once for each seed."""
         found = []
+        choice = Choice("random-region", self.spec.harness.window, self.spec.harness.stride)  # the reference asks by no strategy
         for seed in self.seeds:
-            choice = Choice(FULL_DATA, self.spec.harness.window, self.spec.harness.stride)
             path = run_path(self._board(choice), FULL_DATA, seed)
             path.parent.mkdir(parents=True, exist_ok=True)
             with FileLock(path.parent / f".{path.name}.lock"):
-                workshop = self._reference_workshop()
+                workshop = self._workshop(choice)
                 finished, writer = workshop.open_run(Job("full-data", FULL_DATA, seed))
                 if not finished:
                     run_full_data(seed, oracle=workshop.oracle, sizes=workshop.sizes, networks=workshop.networks, writer=writer)
             found.append(mean_iou(read_run(path).rounds[0].areas))
         return REFERENCE_SHARE * sum(found) / len(found)
-
-    def _reference_workshop(self) -> BenchWorkshop:
-        workshop = self._workshop(Choice("random-region", self.spec.harness.window, self.spec.harness.stride))
-        workshop.strategies = {}
-        return workshop
 
 
 def at(spec: ExperimentSpec, choice: Choice) -> ExperimentSpec:

@@ -58,6 +58,12 @@ def rules_of(spec: ExperimentSpec) -> QueryRules:
     return QueryRules(spec.harness.window, spec.harness.stride, spec.harness.overlap == "allow", spec.harness.committee)
 
 
+def oracle_of(spec: ExperimentSpec, train: Split) -> ClickOracle:
+    """Return the annotators of a board: they err where the config says so."""
+    slips = Slips(**spec.annotator.model_dump())
+    return ErringOracle(train, slips) if slips.any else ClickOracle(train)
+
+
 @dataclass(slots=True)
 class BenchWorkshop:
     """What one worker process holds on to; see ``harness.bench.Workshop``."""
@@ -179,7 +185,7 @@ def build_workshop(
     store_key = f"{info.data_fingerprint} {rules} {slips} {spec.device}"
     return BenchWorkshop(
         out=out,
-        oracle=ErringOracle(train, slips) if slips.any else ClickOracle(train),
+        oracle=oracle_of(spec, train),
         sizes=train.index.sizes,
         schedule=schedule_of(spec),
         rules=rules,

@@ -26,10 +26,10 @@ def to_page(board: Board, document: Document, path: Path, *, photos: dict[str, P
     Args:
         photos: image id -> file, for data sets whose terms allow that they are passed on; none without it.
     """
-    queries, left = {}, _MOST_RECEIPTS
+    queries = {}
     for row in board.rows:
         run = min(board.groups[row.strategy], key=lambda run: run.info.seed)
-        queries[row.strategy] = _queries(run, left // len(board.rows))
+        queries[row.strategy] = _queries(run, _MOST_RECEIPTS // len(board.rows))
     asked = {receipt["image"] for rounds in queries.values() for query in rounds for receipt in query}
     whole = board.any_run.rounds[0].query[0]
     data = {
