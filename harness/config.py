@@ -18,6 +18,9 @@ _PACKAGE = Path(__file__).resolve().parent
 DATA_ROOT_VARIABLE = "CITYSCAPES_DATASET"
 
 _NOT_IN_THE_DIGEST = ("device", "seconds_per_click", "remark", "tune", "tuned")
+_LATER_OPTIONS = (("training", "sampler", "pixel"),)
+"""Block, key and default of options that came after the first published board."""
+
 _HELPERS = {"width", "channels"}
 """Names that a config may use for its own arithmetic."""
 
@@ -96,6 +99,7 @@ class Training(_Block):
     flip: bool = True
     jitter: bool = True
     class_weights: bool = True
+    sampler: Literal["pixel", "cover"] = "pixel"
 
 
 class CostModel(_Block):
@@ -203,6 +207,9 @@ class ExperimentSpec(_Block):
             del document["annotator"]
         if not document["data"].get("visible_only", True):
             del document["data"]["visible_only"]
+        for block, key, default in _LATER_OPTIONS:
+            if document[block][key] == default:
+                del document[block][key]
         return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()
 
 

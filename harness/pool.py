@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from harness.protocols import ImageSizes
-from harness.types import Annotation
+from harness.types import Annotation, Region
 
 
 class LabelledPool:
@@ -47,6 +47,10 @@ class LabelledPool:
     def labelled_px_of(self, image_id: str) -> int:
         """Number of labelled pixels of one image."""
         return self._labelled.get(image_id, 0)
+
+    def regions(self, image_id: str) -> list[Region]:
+        """Return the labelled regions of one image, in their own order, whatever the order in which they were bought."""
+        return sorted(annotation.region for annotation in self._annotations.get(image_id, ()))
 
     def is_labelled(self, image_id: str) -> npt.NDArray[np.bool_]:
         """Return the (H, W) mask of labelled pixels."""

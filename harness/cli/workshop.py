@@ -156,7 +156,7 @@ def build_trainer(spec: ExperimentSpec, train: Split, val: Split) -> Trainer:
         model=spec.model,
         optim_wrapper=spec.optim_wrapper,
         param_scheduler=spec.param_scheduler,
-        crop=CropRecipe(*training.crop, flip=training.flip, jitter=training.jitter),
+        crop=CropRecipe(*training.crop, flip=training.flip, jitter=training.jitter, sampler=training.sampler),
         cost=CostRecipe(**spec.cost_model.model_dump()),
         steps=training.steps,
         steps_per_image=training.steps_per_image,

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -14,35 +15,39 @@ from torch.utils.data import Dataset
 
 from harness.data.cityscapes import Split
 from harness.data.labels import IGNORE
+from harness.errors import RunError
 from harness.pool import LabelledPool
+from harness.segmentor.coverage import Coverage, Piece, Place, counts_in
 
 _JITTER = 0.3
 _TINT = 0.15
 _SHIFT = 20.0
+_PLAN = 1
 
 
 @dataclass(frozen=True, slots=True)
 class CropRecipe:
-    """Crop size in pixels (cut down to the image), mirroring, and jitter of brightness and colour."""
+    """Crop size in pixels (cut down to the image), mirroring, and jitter of brightness and colour.
+
+    sampler: "cover" counts each labelled pixel once an epoch (see ``harness.segmentor.coverage``); "pixel" lays each crop around
+    a uniformly drawn labelled pixel.
+    """
 
     height: int
     width: int
     flip: bool = True
     jitter: bool = True
+    sampler: Literal["pixel", "cover"] = "pixel"
 
 
 class LabelledCrops(Dataset[dict[str, Any]]):
-    """Crops for one training, the i-th drawn from the i-th random stream: each holds a uniformly drawn labelled pixel."""
+    """Crops for one training; what is random about the i-th comes from the i-th random stream."""
 
     def __init__(self, split: Split, pool: LabelledPool, recipe: CropRecipe, *, length: int, key: np.random.SeedSequence) -> None:
         self._split, self._recipe, self._length, self._key = split, recipe, length, key
         self._ids = pool.touched_ids
         self._labels = {image_id: pool.labels(image_id, IGNORE) for image_id in self._ids}
-        self._masks = {
-            image_id: None if labelled_in_full(pool, image_id) else np.flatnonzero(pool.is_labelled(image_id)) for image_id in self._ids
-        }
-        ends = np.cumsum([pool.labelled_px_of(image_id) for image_id in self._ids])
-        self._shares = ends / ends[-1]
+        self._places = _Covering(pool, recipe, length, key) if recipe.sampler == "cover" else _AroundPixels(pool, recipe)
 
     def __len__(self) -> int:
         return self._length
@@ -50,7 +55,7 @@ class LabelledCrops(Dataset[dict[str, Any]]):
     def __getitem__(self, index: int) -> dict[str, Any]:
         if not 0 <= index < self._length:
             raise IndexError(index)
-        return self._draw(np.random.default_rng(np.random.SeedSequence(self._key.entropy, spawn_key=(index,))))
+        return self._draw(index, np.random.default_rng(np.random.SeedSequence(self._key.entropy, spawn_key=(index,))))
 
     def class_weights(self) -> list[float]:
         """Return 1 / sqrt(share) of each class among the labelled pixels, mean 1; 0 for a class not seen yet."""
@@ -63,22 +68,61 @@ class LabelledCrops(Dataset[dict[str, Any]]):
         weights[seen] = 1.0 / np.sqrt(np.maximum(counts[seen] / max(counts.sum(), 1.0), 1e-4))
         return list((weights / max(weights[seen].mean(), 1e-12)).tolist()) if seen.any() else [1.0] * n_classes
 
-    def _draw(self, rng: np.random.Generator) -> dict[str, Any]:
+    def _draw(self, index: int, rng: np.random.Generator) -> dict[str, Any]:
         recipe = self._recipe
-        image_id = self._ids[int(np.searchsorted(self._shares, rng.random(), side="right"))]
-        labels, labelled = self._labels[image_id], self._masks[image_id]
-        flat = int(rng.integers(labels.size)) if labelled is None else int(labelled[rng.integers(len(labelled))])
-        window = tuple(
-            _around(at, min(side, extent), extent, rng)
-            for at, side, extent in zip(divmod(flat, labels.shape[1]), (recipe.height, recipe.width), labels.shape, strict=True)
-        )
-        photo: npt.NDArray[Any] = self._split.photo(image_id)[window]
-        target = labels[window]
+        place, counts = self._places.at(index, rng)
+        window = slice(place.top, place.top + place.height), slice(place.left, place.left + place.width)
+        photo: npt.NDArray[Any] = self._split.photo(place.image_id)[window]
+        target = self._labels[place.image_id][window]
+        if counts is not None:
+            target = np.where(counts, target, np.uint8(IGNORE))
         if recipe.flip and rng.random() < 0.5:
             photo, target = photo[:, ::-1], target[:, ::-1]
         if recipe.jitter:
             photo = _jitter(photo, rng)
         return {"inputs": torch.from_numpy(np.ascontiguousarray(photo.transpose(2, 0, 1))), "data_samples": _sample(target)}
+
+
+class _AroundPixels:
+    """Each crop holds a uniformly drawn labelled pixel at a uniform offset, pushed back into the image; all that it shows counts."""
+
+    def __init__(self, pool: LabelledPool, recipe: CropRecipe) -> None:
+        self._recipe, self._ids, self._sizes = recipe, pool.touched_ids, pool.sizes
+        self._masks = {
+            image_id: None if labelled_in_full(pool, image_id) else np.flatnonzero(pool.is_labelled(image_id)) for image_id in self._ids
+        }
+        ends = np.cumsum([pool.labelled_px_of(image_id) for image_id in self._ids])
+        self._shares = ends / ends[-1]
+
+    def at(self, _index: int, rng: np.random.Generator) -> tuple[Place, None]:
+        image_id = self._ids[int(np.searchsorted(self._shares, rng.random(), side="right"))]
+        size, labelled = self._sizes[image_id], self._masks[image_id]
+        flat = int(rng.integers(size[0] * size[1])) if labelled is None else int(labelled[rng.integers(len(labelled))])
+        top, left = (
+            _around(at, min(side, extent), extent, rng)
+            for at, side, extent in zip(divmod(flat, size[1]), (self._recipe.height, self._recipe.width), size, strict=True)
+        )
+        return Place(image_id, top, left, min(self._recipe.height, size[0]), min(self._recipe.width, size[1]), ()), None
+
+
+class _Covering:
+    """Epoch after epoch of a coverage, as many crops as the training takes."""
+
+    def __init__(self, pool: LabelledPool, recipe: CropRecipe, length: int, key: np.random.SeedSequence) -> None:
+        if not pool.labelled_px:
+            raise RunError("there is nothing to train on: no pixel is labelled")
+        coverage = Coverage(pool, recipe.height, recipe.width)
+        self._places: list[tuple[Place, list[Piece]]] = []
+        for number in itertools.count():
+            if len(self._places) >= length:
+                return
+            rng = np.random.default_rng(np.random.SeedSequence(key.entropy, spawn_key=(number, _PLAN)))
+            places, pieces = coverage.epoch(rng)
+            self._places += [(place, pieces[place.image_id]) for place in places]
+
+    def at(self, index: int, _rng: np.random.Generator) -> tuple[Place, npt.NDArray[np.bool_]]:
+        place, pieces = self._places[index]
+        return place, counts_in(place, pieces)
 
 
 def blank_sample(size: tuple[int, int]) -> SegDataSample:
@@ -98,10 +142,9 @@ def labelled_in_full(pool: LabelledPool, image_id: str) -> bool:
     return pool.labelled_px_of(image_id) == height * width
 
 
-def _around(at: int, side: int, extent: int, rng: np.random.Generator) -> slice:
+def _around(at: int, side: int, extent: int, rng: np.random.Generator) -> int:
     """Place a crop of ``side`` so that it holds pixel ``at`` at a uniform offset, then push it back into the image."""
-    start = min(max(at - int(rng.integers(side)), 0), extent - side)
-    return slice(start, start + side)
+    return min(max(at - int(rng.integers(side)), 0), extent - side)
 
 
 def _jitter(photo: npt.NDArray[np.uint8], rng: np.random.Generator) -> npt.NDArray[np.float32]:
