@@ -57,11 +57,12 @@ class NetworkStore:
             return Trained(key, network, found.areas, found.cost_quality, self._maps(folder))
         self._tally.trainings_run += 1
         with self._stage(round_number, "training"):
-            network = self._trainer.fit(pool, seed, round_number, with_cost=with_cost)
+            network = self._trainer.fit(pool, seed, round_number, with_cost=with_cost, checkpoints=folder / "training")
         with self._stage(round_number, "evaluation"):
             validation = _Validation(network.evaluate(), network.cost_quality(), network.has_cost)
         network.save(weights)
         write_text(scores, _VALIDATION.dump_json(validation).decode())
+        shutil.rmtree(folder / "training", ignore_errors=True)
         return Trained(key, network, validation.areas, validation.cost_quality, self._maps(folder))
 
     def _maps(self, folder: Path) -> DiskMaps:

@@ -116,8 +116,8 @@ class Trainer(Protocol):
     recipe: str
     """Identifies all that determines a training besides labels, seed and round."""
 
-    def fit(self, pool: LabelledPool, seed: int, round_number: int, *, with_cost: bool) -> Network:
-        """Train; the initial weights depend on the seed alone."""
+    def fit(self, pool: LabelledPool, seed: int, round_number: int, *, with_cost: bool, checkpoints: Path | None = None) -> Network:
+        """Train; the initial weights depend on the seed alone. ``checkpoints``: a folder of this training's own, to go on from."""
         ...
 
     def load(self, path: Path, seed: int, round_number: int) -> Network:

@@ -19,6 +19,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from harness.errors import RunError
+from harness.segmentor.checkpoint import CheckpointHook, Checkpoints
 
 _UNUSED_HOOKS = ("runtime_info", "timer", "sampler_seed", "logger", "checkpoint")
 _NAMES = itertools.count()
@@ -40,10 +41,13 @@ class _NoVisualizer:
 class _FiniteLoss(Hook):  # type: ignore[misc]
     """Stop at a loss that is NaN or infinite; it must never reach a score."""
 
+    def __init__(self, done: int) -> None:
+        self._done = done
+
     def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:  # noqa: ARG002
         last = batch_idx + 1 == runner.max_iters
         if outputs is not None and (last or batch_idx % _CHECK_EVERY == 0) and not bool(torch.isfinite(outputs["loss"]).all()):
-            raise RunError(f"the segmentation loss is NaN or infinite at step {batch_idx}")
+            raise RunError(f"the segmentation loss is NaN or infinite at step {self._done + batch_idx}")
 
 
 class QuietRunner(Runner):  # type: ignore[misc]
@@ -85,14 +89,21 @@ def train(
     optim_wrapper: dict[str, Any],
     param_scheduler: list[dict[str, Any]],
     seed: int,
+    checkpoints: Checkpoints | None = None,
+    state: dict[str, Any] | None = None,
 ) -> None:
     """Train a model in place for a number of steps.
 
     A schedule whose config names no length (``total_steps`` or ``end``) spans the whole training.
 
+    Args:
+        checkpoints: where states are kept meanwhile; none without it.
+        state: of a checkpoint, to go on from; ``loader`` then gives the batches that are left.
+
     Raises:
         RunError: the loss is NaN or infinite.
     """
+    done = state["step"] if state else 0
     schedulers = [_with_length(item, steps) for item in param_scheduler]
     name = f"harness-{os.getpid()}-{next(_NAMES)}"
     with tempfile.TemporaryDirectory(prefix="harness-") as folder:
@@ -100,11 +111,11 @@ def train(
             model=model,
             work_dir=folder,
             train_dataloader=loader,
-            train_cfg={"type": "IterBasedTrainLoop", "max_iters": steps, "val_interval": steps + 1},
+            train_cfg={"type": "IterBasedTrainLoop", "max_iters": steps - done, "val_interval": steps + 1},
             optim_wrapper=optim_wrapper,
             param_scheduler=schedulers,
             default_hooks=dict.fromkeys(_UNUSED_HOOKS),
-            custom_hooks=[_FiniteLoss()],
+            custom_hooks=[_FiniteLoss(done), *([CheckpointHook(checkpoints, state)] if checkpoints else [])],
             env_cfg={"mp_cfg": {"mp_start_method": multiprocessing.get_start_method()}, "dist_cfg": {"backend": "nccl"}},
             default_scope="mmseg",
             randomness={"seed": seed % 2**31},

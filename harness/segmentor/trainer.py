@@ -17,7 +17,7 @@ from mmengine.optim import build_optim_wrapper
 from mmengine.registry import PARAM_SCHEDULERS, init_default_scope
 from mmseg.registry import MODELS
 from torch import Tensor
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Subset
 
 from harness.data.cityscapes import Split
 from harness.errors import InputError, RunError
@@ -25,6 +25,7 @@ from harness.pool import LabelledPool
 from harness.results import TRAINER_VERSION
 from harness.seeds import Purpose, generator, sequence, torch_seed
 from harness.segmentor import fcn8s
+from harness.segmentor.checkpoint import Checkpoints
 from harness.segmentor.cost_head import CostHead, CostRecipe, cell_features, click_density, per_cell, train_cost_head
 from harness.segmentor.crops import CropRecipe, LabelledCrops, blank_sample
 from harness.segmentor.network import TrainedNetwork
@@ -84,8 +85,13 @@ class SegmentorTrainer:
         except (TypeError, KeyError, ValueError, AssertionError) as error:
             raise InputError(f"the config's model cannot be built: {' '.join(str(error).split())}") from error
 
-    def fit(self, pool: LabelledPool, seed: int, round_number: int, *, with_cost: bool) -> TrainedNetwork:
+    def fit(
+        self, pool: LabelledPool, seed: int, round_number: int, *, with_cost: bool, checkpoints: Path | None = None
+    ) -> TrainedNetwork:
         """Train on the labelled pixels; the initial weights depend on the seed alone.
+
+        Args:
+            checkpoints: a folder that belongs to this training; one that was killed goes on from what lies there.
 
         Raises:
             RunError: a loss or weight that is NaN or infinite.
@@ -98,7 +104,10 @@ class SegmentorTrainer:
         fcn8s.draw_weights(model, torch_seed(seed, 0, Purpose.WEIGHTS))
         model.backbone.load_pretrained()
         model = model.to(self._device, memory_format=torch.channels_last)
-        loader: DataLoader[Any] = DataLoader(crops, batch_size=self._recipe.batch_size, collate_fn=pseudo_collate)
+        kept = Checkpoints(checkpoints) if checkpoints else None
+        state = kept.latest() if kept else None
+        left = range((state["step"] if state else 0) * self._recipe.batch_size, len(crops))
+        loader: DataLoader[Any] = DataLoader(Subset(crops, left), batch_size=self._recipe.batch_size, collate_fn=pseudo_collate)
         train(
             model,
             loader,
@@ -106,6 +115,8 @@ class SegmentorTrainer:
             optim_wrapper=copy.deepcopy(self._recipe.optim_wrapper),
             param_scheduler=copy.deepcopy(self._recipe.param_scheduler),
             seed=torch_seed(seed, round_number, Purpose.CROPS),
+            checkpoints=kept,
+            state=state,
         )
         if not all(bool(torch.isfinite(value).all()) for value in model.parameters()):
             raise RunError("a weight of the segmentation network is NaN or infinite after training")
