@@ -3,26 +3,23 @@
 from __future__ import annotations
 
 import errno
-import multiprocessing
-import os
-import signal
-import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Protocol
 
 from harness.acquisition import Tally, scan
-from harness.errors import InputError, RunError
+from harness.errors import FailedBeforeError, InputError
 from harness.loop import FULL_DATA, Networks, Schedule, draw_seed_set, run_full_data, run_strategy
 from harness.maps import QueryRules, requests_of
 from harness.pool import LabelledPool
 from harness.protocols import ImageSizes, Oracle, RunWriter, Strategy
 from harness.types import RoundRecord
+
+_THE_MACHINES = {errno.ENOSPC, errno.EROFS, errno.EDQUOT, errno.ENOENT, errno.ENOTDIR, errno.EACCES, errno.EIO, errno.ESTALE}
+"""A full, read-only, damaged or vanished disk: the run itself has not failed, and goes on when that is mended."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,13 +47,14 @@ class Event:
 
 @dataclass(slots=True)
 class Outcome:
-    """How a job ended. ``error`` is one line; ``is_input`` says that it is the user's to mend."""
+    """How a job ended. ``error`` is one line; ``is_input``: it is the user's to mend; ``taken``: another process is at it."""
 
     job: Job
     tally: Tally = field(default_factory=Tally)
     seconds: float = 0.0
     error: str | None = None
     is_input: bool = False
+    taken: bool = False
 
 
 class Clock:
@@ -64,12 +62,14 @@ class Clock:
 
     def __init__(self) -> None:
         self._seconds: dict[str, float] = {}
+        self.place = "before the first round"
         self.report: Callable[[int, str], None] = lambda _round, _stage: None
 
     @contextmanager
     def stage(self, round_number: int, name: str) -> Iterator[None]:
         """Time a stage."""
         self.report(round_number, name)
+        self.place = f"round {round_number}, {name}"
         start = time.monotonic()
         try:
             yield
@@ -125,6 +125,10 @@ class Workshop(Protocol):
         """Work asked for and done."""
         ...
 
+    def claim(self, job: Job) -> AbstractContextManager[bool]:
+        """Keep a job to this process while it lasts; False where another process has it."""
+        ...
+
     def open_run(self, job: Job) -> tuple[list[RoundRecord], RunWriter]:
         """Open or resume the folder of a run: its finished rounds, and where the next ones go."""
         ...
@@ -158,27 +162,43 @@ def plan(
 
 
 def execute(workshop: Workshop, job: Job, report: Report) -> Outcome:
-    """Do one job in this process; whatever goes wrong becomes part of the outcome."""
+    """Do one job in this process, unless another has it; whatever goes wrong becomes part of the outcome."""
     outcome, start = Outcome(job), time.monotonic()
+    with workshop.claim(job) as mine:
+        if mine:
+            _execute_claimed(workshop, job, report, outcome)
+    outcome.taken = not mine
+    outcome.seconds = time.monotonic() - start
+    return outcome
+
+
+def _execute_claimed(workshop: Workshop, job: Job, report: Report, outcome: Outcome) -> None:
+    workshop.clock.place = "before the first round"
     workshop.clock.report = lambda round_number, stage: report(Event(job, round_number, stage))
     before = replace(workshop.tally)
     try:
         _execute(workshop, job, report)
     except InputError as error:
         outcome.error, outcome.is_input = str(error), True
-    except OSError as error:
-        outcome.error = f"{error.filename or 'output folder'}: {error.strerror}"
-        outcome.is_input = error.errno in {errno.ENOSPC, errno.EROFS, errno.EDQUOT}
-        workshop.record_failure(job, traceback.format_exc())
+    except FailedBeforeError as error:
+        outcome.error = str(error)
     except Exception as error:  # noqa: BLE001  one failed run must not take the others with it; its traceback is kept beside it
-        outcome.error = f"{type(error).__name__}: {' '.join(str(error).split())}"
-        workshop.record_failure(job, traceback.format_exc())
+        outcome.error, outcome.is_input = _in_one_line(error)
+        if not outcome.is_input:
+            outcome.error = f"{workshop.clock.place}: {outcome.error}"
+            workshop.record_failure(job, f"{outcome.error}\n\n{traceback.format_exc()}")
     if job.kind == "shared":
         workshop.keep_timings(job, workshop.clock.take())
     workshop.clock.take()
-    outcome.seconds = time.monotonic() - start
     outcome.tally = workshop.tally - before
-    return outcome
+
+
+def _in_one_line(error: Exception) -> tuple[str, bool]:
+    """Say an error in one line, and whether it is the machine's or the user's to mend and so no failure of the run."""
+    if isinstance(error, OSError) and error.errno is not None:
+        place = error.filename or "output folder"
+        return f"{place}: {error.strerror}", error.errno in _THE_MACHINES
+    return f"{type(error).__name__}: {' '.join(str(error).split())}", False
 
 
 def _execute(workshop: Workshop, job: Job, report: Report) -> None:
@@ -231,88 +251,3 @@ class _Reporting:
     def append(self, record: RoundRecord) -> None:
         self.writer.append(record)
         self.done(record.round)
-
-
-# ------------------------------------------------------------------------------------------------------------ workers
-
-
-@dataclass(slots=True)
-class _Worker:
-    """The state of a worker process: one workshop, or why there is none."""
-
-    workshop: Workshop | None = None
-    refused: InputError | None = None
-    events: Any = None
-
-
-_worker = _Worker()
-
-
-def _start_worker(make_workshop: Callable[[], Workshop], events: Any) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends its workers itself
-    threading.Thread(target=_die_with, args=(os.getppid(),), daemon=True).start()
-    _worker.events = events
-    try:
-        _worker.workshop = make_workshop()
-    except InputError as error:
-        _worker.refused = error
-
-
-def _die_with(parent: int) -> None:
-    """End this worker when its parent is gone: a killed command must leave nothing behind that goes on writing."""
-    while os.getppid() == parent:
-        time.sleep(0.5)
-    os._exit(1)
-
-
-def _work(job: Job) -> Outcome:
-    if _worker.refused is not None:
-        raise InputError(str(_worker.refused))
-    if _worker.workshop is None:
-        raise RunError("this worker has no workshop")
-    return execute(_worker.workshop, job, _worker.events.put)
-
-
-def run_jobs(
-    make_workshop: Callable[[], Workshop],
-    stages: Sequence[Sequence[Job]],
-    *,
-    workers: int,
-    report: Report,
-    ended: Callable[[Outcome], None],
-) -> None:
-    """Do all jobs, stage after stage, in worker processes; one worker works in this process.
-
-    Args:
-        make_workshop: picklable; called once in each worker.
-        report: called in this process for each event.
-        ended: called in this process for each outcome.
-    """
-    if workers == 1:
-        workshop = make_workshop()
-        for job in (job for stage in stages for job in stage):
-            ended(execute(workshop, job, report))
-        return
-    context = multiprocessing.get_context("spawn")
-    events = context.Queue()
-    with ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker, initargs=(make_workshop, events)) as pool:
-        try:
-            for stage in stages:
-                _run_stage(pool, stage, events, report, ended)
-        except BrokenProcessPool as error:
-            raise RunError("a worker process died, perhaps for want of memory; the same command goes on where it stopped") from error
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            for process in multiprocessing.active_children():
-                process.terminate()
-            raise
-
-
-def _run_stage(pool: ProcessPoolExecutor, stage: Sequence[Job], events: Any, report: Report, ended: Callable[[Outcome], None]) -> None:
-    pending: set[Future[Outcome]] = {pool.submit(_work, job) for job in stage}
-    while pending:
-        finished, pending = wait(pending, timeout=0.5, return_when=FIRST_COMPLETED)
-        while not events.empty():
-            report(events.get())
-        for future in finished:
-            ended(future.result())

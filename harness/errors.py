@@ -14,6 +14,10 @@ class RunError(RuntimeError):
     """A run cannot go on (a NaN map, a committee without dropout): the message names the image and the round."""
 
 
+class FailedBeforeError(RuntimeError):
+    """A run failed in an earlier invocation, and nobody has asked to try it again."""
+
+
 def unknown_name(what: str, name: str, available: Iterable[str]) -> InputError:
     """Return the error for an unknown name, with the nearest known one."""
     names = sorted(available)

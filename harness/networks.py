@@ -10,11 +10,12 @@ from pathlib import Path
 from pydantic import TypeAdapter, ValidationError
 
 from harness.acquisition import Tally
+from harness.errors import RunError
 from harness.files import write_text
 from harness.loop import StageTimer, Trained
 from harness.maps import DiskMaps
 from harness.pool import LabelledPool
-from harness.protocols import Trainer
+from harness.protocols import Network, Trainer
 from harness.types import CostQuality, ImageAreas
 
 
@@ -57,13 +58,21 @@ class NetworkStore:
             return Trained(key, network, found.areas, found.cost_quality, self._maps(folder))
         self._tally.trainings_run += 1
         with self._stage(round_number, "training"):
-            network = self._trainer.fit(pool, seed, round_number, with_cost=with_cost, checkpoints=folder / "training")
+            network = self._train(pool, seed, round_number, folder / "training", with_cost=with_cost)
         with self._stage(round_number, "evaluation"):
             validation = _Validation(network.evaluate(), network.cost_quality(), network.has_cost)
         network.save(weights)
         write_text(scores, _VALIDATION.dump_json(validation).decode())
         shutil.rmtree(folder / "training", ignore_errors=True)
         return Trained(key, network, validation.areas, validation.cost_quality, self._maps(folder))
+
+    def _train(self, pool: LabelledPool, seed: int, round_number: int, checkpoints: Path, *, with_cost: bool) -> Network:
+        """Train; what a training that failed has left is of no use to one that tries again."""
+        try:
+            return self._trainer.fit(pool, seed, round_number, with_cost=with_cost, checkpoints=checkpoints)
+        except RunError:
+            shutil.rmtree(checkpoints, ignore_errors=True)
+            raise
 
     def _maps(self, folder: Path) -> DiskMaps:
         return DiskMaps(folder / f"maps-{self.rules}", self._map_bytes)

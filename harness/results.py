@@ -6,13 +6,10 @@ import json
 import os
 import shutil
 import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
-from filelock import FileLock, Timeout
 from pydantic import TypeAdapter, ValidationError
 
 from harness.data.labels import CLASS_NAMES
@@ -113,8 +110,8 @@ class RunFolder:
         content = self._rounds.read_bytes()
         whole = content[: content.rfind(b"\n") + 1]
         if len(whole) < len(content):
-            with self._rounds.open("rb+") as stream:
-                stream.truncate(len(whole))
+            with self._rounds.open("ab+") as stream:
+                _cut_torn_line(stream)
                 os.fsync(stream.fileno())
         return parse_rounds(self._rounds, whole)
 
@@ -130,6 +127,11 @@ class RunFolder:
         """Keep the traceback of a failed run beside its rounds."""
         write_text(self.path / "failure.txt", text)
 
+    def failure(self) -> str | None:
+        """Return the first line of an earlier failure's record."""
+        file = self.path / "failure.txt"
+        return (file.read_text(encoding="utf-8").splitlines() or [""])[0] if file.exists() else None
+
     def clear_failure(self) -> None:
         """Forget an earlier failure."""
         (self.path / "failure.txt").unlink(missing_ok=True)
@@ -141,10 +143,20 @@ class RunFolder:
 
 
 def _append_line(path: Path, line: str) -> None:
-    with path.open("ab") as stream:
+    """Add a line, on disk before this returns; what a killed process left of a line goes first."""
+    with path.open("ab+") as stream:
+        _cut_torn_line(stream)
         stream.write(line.encode() + b"\n")
         stream.flush()
         os.fsync(stream.fileno())
+
+
+def _cut_torn_line(stream: BinaryIO) -> None:
+    size = stream.seek(0, os.SEEK_END)
+    if size == 0 or (stream.seek(-1, os.SEEK_END), stream.read(1))[1] == b"\n":
+        return
+    stream.seek(0)
+    stream.truncate(stream.read().rfind(b"\n") + 1)
 
 
 def _sealed(record: str) -> str:
@@ -218,24 +230,3 @@ def run_path(out: Path, strategy: str, seed: int) -> Path:
 def find_runs(out: Path) -> list[Path]:
     """List the run folders below ``<out>/runs``."""
     return sorted(file.parent for file in (out / "runs").glob("*/seed-*/run.json"))
-
-
-@contextmanager
-def hold(out: Path) -> Iterator[None]:
-    """Keep one output folder to this process; the lock dies with its holder.
-
-    Raises:
-        InputError: another process holds it, or the folder cannot be written.
-    """
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(out / ".lock")
-        lock.acquire(timeout=0)
-    except Timeout as error:
-        raise InputError(f"{out}: another harness process works there; allowed: wait, or another --out") from error
-    except OSError as error:
-        raise InputError(f"{out}: cannot be written ({error.strerror}); allowed: a writable folder") from error
-    try:
-        yield
-    finally:
-        lock.release()

@@ -16,6 +16,7 @@ from harness.errors import InputError
 if TYPE_CHECKING:
     from harness.acquisition import Tally
     from harness.bench import Job, Outcome
+    from harness.claims import Presence
     from harness.cli.estimate import Estimate
     from harness.config import ExperimentSpec
     from harness.data.cityscapes import Split
@@ -54,6 +55,7 @@ def bench(
     ] = 20.0,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would run, how long it would take, and on how much disk.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Delete these strategies' runs first.")] = False,
+    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Try runs again that failed before.")] = False,
 ) -> int:
     """Run strategies x seeds under equal pixel budgets and print the leaderboard."""
     workers = check_resources(workers, disk_gb, device)
@@ -66,7 +68,7 @@ def bench(
     names = [strategy.name for strategy in chosen]
     if spec.tuned is not None and strategies == "all" and spec.tuned.strategy not in names:
         names.append(spec.tuned.strategy)
-    return Bench(spec, names, out, workers, disk_gb, overwrite=overwrite).start(dry_run=dry_run)
+    return Bench(spec, names, out, workers, disk_gb, overwrite=overwrite, retry_failed=retry_failed).start(dry_run=dry_run)
 
 
 def check_resources(workers: int | None, disk_gb: float, device: str | None) -> int:
@@ -108,21 +110,33 @@ class Bench:
     """One invocation: what is asked for, where, with how many workers."""
 
     def __init__(
-        self, spec: ExperimentSpec, identities: list[str], out: Path, workers: int, disk_gb: float, *, overwrite: bool = False
+        self,
+        spec: ExperimentSpec,
+        identities: list[str],
+        out: Path,
+        workers: int,
+        disk_gb: float,
+        *,
+        overwrite: bool = False,
+        retry_failed: bool = False,
     ) -> None:
         from harness.cli.workshop import schedule_of
 
-        self.spec, self.identities, self.out, self.workers, self.overwrite = spec, identities, out, workers, overwrite
+        self.spec, self.identities, self.out, self.workers = spec, identities, out, workers
+        self.overwrite, self.retry_failed = overwrite, retry_failed
         self.disk_gb = disk_gb
         self.schedule = schedule_of(spec)
         self.template: RunInfo
 
     def start(self, *, dry_run: bool = False) -> int:
-        """Check everything, then run what is left, or say what would run. Returns the exit code."""
+        """Check everything, then run what is left, or say what would run. Returns the exit code.
+
+        Other processes may be at work in the same folder on the same board: each run is done by one of them.
+        """
+        from harness.claims import Presence
         from harness.cli.workshop import check_sizes, info_template
         from harness.data.source import open_splits
         from harness.provenance import collect
-        from harness.results import hold
 
         train, val = open_splits(self.spec.data)
         check_sizes(self.spec, train.index.sizes, len(train.class_names), val.index.sizes)
@@ -131,10 +145,14 @@ class Bench:
             self._check_existing()
             self._plan_ahead(train.index.sizes).describe()
             return 0
-        with hold(self.out):
-            self._check_existing()
-            self._check_model(train, val)
-            return self._run(self._plan_ahead(train.index.sizes))
+        with Presence(self.out) as presence:
+            with presence.guard():
+                self._check_existing()
+                self._check_model(train, val)
+                estimate = self._plan_ahead(train.index.sizes)
+                estimate.check_disk(self.out)
+                self._clear_away(estimate.stages, presence.others())
+            return self._conclude(self._run(estimate), presence)
 
     def _runs(self) -> list[tuple[str, int]]:
         return [(name, seed) for name in self.identities for seed in self.spec.harness.seeds]
@@ -185,18 +203,27 @@ class Bench:
         done = {job: self._finished(job.strategy, job.seed) for stage in stages for job in stage}
         return Estimate(self.spec, [make(name) for name in self.identities], sizes, stages, done, self.workers, self.disk_gb)
 
-    def _run(self, estimate: Estimate) -> int:
-        from harness import bench as engine
-        from harness.cli.progress import Progress
-        from harness.cli.workshop import build_workshop
+    def _clear_away(self, stages: tuple[list[Job], list[Job]], others: list[str]) -> None:
+        """Delete what is to be overwritten, and the records of failures that are to be tried again."""
         from harness.results import RunFolder, run_path
 
-        stages = estimate.stages
-        estimate.check_disk(self.out)
+        if self.overwrite and others:
+            raise InputError(
+                f"{self.out}: another harness process works there ({', '.join(others)}); allowed: --overwrite when it has ended"
+            )
         if self.overwrite:
-            replaced = [*self._runs(), *((job.strategy, job.seed) for job in stages[0] if job.kind == "full-data")]
-            for name, seed in replaced:
+            for name, seed in [*self._runs(), *((job.strategy, job.seed) for job in stages[0] if job.kind == "full-data")]:
                 RunFolder(run_path(self.out, name, seed)).discard()
+        if self.retry_failed:
+            for job in (job for stage in stages for job in stage):
+                RunFolder(run_path(self.out, job.strategy, job.seed)).clear_failure()
+
+    def _run(self, estimate: Estimate) -> list[Outcome]:
+        from harness import workers as engine
+        from harness.cli.progress import Progress
+        from harness.cli.workshop import build_workshop
+
+        stages = estimate.stages
         factory = functools.partial(
             build_workshop, self.spec, self.identities, self.out, self.template.provenance, map_bytes=estimate.bytes_per_pass
         )
@@ -210,9 +237,9 @@ class Bench:
 
             if any(stages):
                 engine.run_jobs(factory, stages, workers=self.workers, report=progress.report, ended=ended)
-        return self._conclude(outcomes)
+        return outcomes
 
-    def _conclude(self, outcomes: list[Outcome]) -> int:
+    def _conclude(self, outcomes: list[Outcome], presence: Presence) -> int:
         from harness.acquisition import Tally
         from harness.cli.publish import write_board
         from harness.cli.workshop import WORK_FOLDER
@@ -220,10 +247,11 @@ class Bench:
         failed = [outcome for outcome in outcomes if outcome.error]
         for outcome in failed:
             print(f"harness: {outcome.job.title}: {outcome.error}", file=sys.stderr)
-        if not failed:
-            shutil.rmtree(self.out / WORK_FOLDER, ignore_errors=True)
-        if any(outcome.job.kind == "run" and not outcome.error for outcome in outcomes) or not failed:
-            write_board(self.out, self.out)
+        with presence.guard():
+            if not failed and not presence.others():
+                shutil.rmtree(self.out / WORK_FOLDER, ignore_errors=True)
+            if any(outcome.job.kind == "run" and not outcome.error for outcome in outcomes) or not failed:
+                write_board(self.out, self.out)
         typer.echo(_work_done(sum((outcome.tally for outcome in outcomes), Tally())))
         if failed:
             return 2 if all(outcome.is_input for outcome in failed) else 1

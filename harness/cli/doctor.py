@@ -14,12 +14,13 @@ def doctor(
 ) -> int:
     """Check every file of every run: checksums, round numbers, bills, budgets, leftovers. Exit code 1 while something is wrong."""
     from harness import doctor as ward
-    from harness.results import find_runs, hold
+    from harness.claims import alone
+    from harness.results import find_runs
 
     findings = list(ward.examine(out))
     left = 0
     if mend and findings:
-        with hold(out):
+        with alone(out):
             for finding in ward.examine(out):
                 done = ward.mend(finding)
                 left += not done

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from harness.acquisition import Tally
 from harness.bench import Clock, Job
+from harness.claims import claim
 from harness.config import ExperimentSpec
 from harness.data.annotators import ErringOracle, Slips
 from harness.data.cityscapes import ClickOracle, Split
 from harness.data.source import open_splits
-from harness.errors import InputError
+from harness.errors import FailedBeforeError, InputError
 from harness.loop import Schedule
 from harness.maps import QueryRules
 from harness.networks import NetworkStore
@@ -79,8 +81,16 @@ class BenchWorkshop:
     tally: Tally
     info: RunInfo
 
+    def claim(self, job: Job) -> AbstractContextManager[bool]:
+        """Keep a job to this process while it lasts."""
+        return claim(self.out / WORK_FOLDER / "claims", job.title)
+
     def open_run(self, job: Job) -> tuple[list[RoundRecord], RunWriter]:
-        """Open or resume the folder of a run."""
+        """Open or resume the folder of a run.
+
+        Raises:
+            FailedBeforeError: it failed in an earlier invocation; its record says how.
+        """
         if shutil.disk_usage(self.out).free < _SMALLEST_FREE_BYTES:
             raise InputError(f"{self.out}: less than {_SMALLEST_FREE_BYTES >> 20} MiB of disk space left; allowed: more, or another --out")
         strategy = self.strategies.get(job.strategy)
@@ -94,7 +104,8 @@ class BenchWorkshop:
             seed=job.seed,
         )
         finished = folder.open(info)
-        folder.clear_failure()
+        if (failure := folder.failure()) is not None:
+            raise FailedBeforeError(f"{failure} (failed before; --retry-failed tries again)")
         return finished, _TimedWriter(folder, self.clock)
 
     def keep_timings(self, job: Job, seconds: dict[str, float]) -> None:
@@ -105,10 +116,8 @@ class BenchWorkshop:
 
     def record_failure(self, job: Job, text: str) -> None:
         """Keep a traceback beside the run, if the disk still takes it."""
-        try:
+        with suppress(OSError):
             RunFolder(run_path(self.out, job.strategy, job.seed)).record_failure(text)
-        except OSError:
-            return
 
 
 @dataclass(slots=True)
@@ -117,8 +126,9 @@ class _TimedWriter:
     clock: Clock
 
     def append(self, record: RoundRecord) -> None:
-        self.folder.append(record)
+        """Write the seconds first: a run whose last round is there is finished, and nobody opens its files again."""
         self.folder.append_timings(record.round, self.clock.take())
+        self.folder.append(record)
 
 
 def info_template(spec: ExperimentSpec, train: Split, val: Split, provenance: Provenance) -> RunInfo:

@@ -111,7 +111,7 @@ class CheckpointHook(Hook):  # type: ignore[misc]
                     for scheduler in runner.param_schedulers
                 ],
                 "random": torch.get_rng_state(),
-                "random_cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else [],
+                "random_cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
             }
         )
         self._kept = time.monotonic()

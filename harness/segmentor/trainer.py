@@ -85,9 +85,7 @@ class SegmentorTrainer:
         except (TypeError, KeyError, ValueError, AssertionError) as error:
             raise InputError(f"the config's model cannot be built: {' '.join(str(error).split())}") from error
 
-    def fit(
-        self, pool: LabelledPool, seed: int, round_number: int, *, with_cost: bool, checkpoints: Path | None = None
-    ) -> TrainedNetwork:
+    def fit(self, pool: LabelledPool, seed: int, round_number: int, *, with_cost: bool, checkpoints: Path | None = None) -> TrainedNetwork:
         """Train on the labelled pixels; the initial weights depend on the seed alone.
 
         Args:

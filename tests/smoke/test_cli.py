@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import time
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -185,8 +186,18 @@ def test_a_failing_run_is_recorded_and_the_others_go_on(harness, tiny_config):
     )
     done = harness("bench", "--strategies", "random-region", "--config", str(config), "--seeds", "0", "--workers", "1")
     assert done.returncode == 1
-    assert "random-region seed 0: RunError" in done.stderr
-    assert "NaN or infinite" in (harness.folder / "out/runs/random-region/seed-0/failure.txt").read_text()
+    line = done.stderr.splitlines()[-1]
+    assert line.startswith("harness: random-region seed 0: round 0, training: RunError: the segmentation loss is NaN or infinite at step ")
+    record = (harness.folder / "out/runs/random-region/seed-0/failure.txt").read_text()
+    assert line.endswith(record.splitlines()[0])
+    assert "Traceback" in record
+    again = harness("bench", "--strategies", "random-region", "--config", str(config), "--seeds", "0", "--workers", "1")
+    assert again.returncode == 1
+    assert again.stderr.count("(failed before; --retry-failed tries again)") == 2  # the run and its reference
+    assert "0 run" in again.stdout
+    retried = harness("bench", "--strategies", "random-region", "--config", str(config), "--seeds", "0", "--workers", "1", "--retry-failed")
+    assert line in retried.stderr
+    assert "failed before" not in retried.stderr
 
 
 @pytest.mark.parametrize(
@@ -229,6 +240,9 @@ def test_a_full_disk_is_said_in_one_line(harness, tiny_config, monkeypatch):
     from harness.bench import Clock, Job, execute
 
     class Full:
+        def claim(self, job):
+            return nullcontext(True)
+
         clock = Clock()
         tally = Tally()
 
@@ -340,3 +354,28 @@ def test_a_folder_of_masks_runs_and_says_that_its_clicks_are_simulated(harness, 
     table = (harness.folder / "out/leaderboard.md").read_text()
     assert "SIMULATED CLICKS" in table
     assert "Annotators who err" in table
+
+
+def test_two_processes_share_one_output_folder(board, harness, tiny_config):
+    """Both are started at the same time on the same matrix; both finish; the bytes are those of one; nothing is done twice."""
+    arguments = ("bench", "--strategies", "cereals-g2-vote-entropy,random-region", "--config", str(tiny_config), "--workers", "1")
+    processes = [harness.start(*arguments) for _ in range(2)]
+    ended = [process.communicate(timeout=300) for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], ended
+    expected = rounds(board / "out")
+    found = rounds(harness.folder / "out")
+    assert all(content == expected[name] for name, content in found.items())
+    assert len(found) == 6
+    run = [int(out.partition("asked for, ")[2].partition(" run")[0]) for out, _ in ended]
+    assert sum(run) == 12  # 2 references, 2 seed sets, 2 strategies x 2 seeds x 2 rounds
+    assert not (harness.folder / "out/.harness-work").exists()
+    assert not (harness.folder / "out/.harness-members").exists()
+
+
+def test_overwriting_under_the_feet_of_another_process_is_refused(harness, tiny_config):
+    from harness.claims import Presence
+
+    with Presence(harness.folder / "out"):
+        done = harness("bench", "--strategies", "random-region", "--config", str(tiny_config), "--overwrite")
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "allowed: --overwrite when it has ended" in done.stderr

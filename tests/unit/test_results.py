@@ -7,7 +7,7 @@ import pytest
 from harness.errors import InputError
 from harness.files import replacing, write_text
 from harness.provenance import collect
-from harness.results import SCHEMA_VERSION, RunFolder, RunInfo, find_runs, hold, read_run, read_timings, run_path
+from harness.results import SCHEMA_VERSION, RunFolder, RunInfo, find_runs, read_run, read_timings, run_path
 from harness.types import Clicks, ClickTotals, CostQuality, ImageAreas, Receipt, RoundRecord
 
 EXAMPLES = Path(__file__).parent.parent / "data" / "schema"
@@ -135,11 +135,6 @@ def test_every_schema_version_still_loads(example):
 
 def test_there_is_an_example_of_the_current_schema():
     assert (EXAMPLES / f"v{SCHEMA_VERSION}" / "run.json").is_file()
-
-
-def test_one_folder_is_for_one_process(tmp_path):
-    with hold(tmp_path), pytest.raises(InputError, match="another harness process"), hold(tmp_path):
-        pass
 
 
 def test_files_are_whole_or_not_there(tmp_path):
