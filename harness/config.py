@@ -18,7 +18,7 @@ _PACKAGE = Path(__file__).resolve().parent
 DATA_ROOT_VARIABLE = "CITYSCAPES_DATASET"
 
 _NOT_IN_THE_DIGEST = ("device", "seconds_per_click", "remark", "tune", "tuned")
-_LATER_OPTIONS = (("training", "sampler", "pixel"),)
+_LATER_OPTIONS = (("training", "sampler", "pixel"), ("cost_model", "head", "trunk"), ("cost_model", "target", "density"))
 """Block, key and default of options that came after the first published board."""
 
 _HELPERS = {"width", "channels"}
@@ -105,6 +105,8 @@ class Training(_Block):
 class CostModel(_Block):
     """The cost head; see ``harness.segmentor.cost_head.CostRecipe``."""
 
+    head: Literal["trunk", "probabilities", "borders"] = "trunk"
+    target: Literal["density", "vertices"] = "density"
     hidden: Count = 64
     steps: Count = 300
     batch_cells: Count = 1024

@@ -24,7 +24,7 @@ from harness.logits import Logits
 from harness.regions import window_sum
 from harness.scoring import class_areas
 from harness.seeds import Purpose, torch_seed
-from harness.segmentor.cost_head import CostHead, cell_features, per_pixel
+from harness.segmentor.cost_head import BorderHead, CostHead, cell_features, per_pixel
 from harness.segmentor.fcn8s import HeadState
 from harness.types import CostQuality, ImageAreas, Prediction
 
@@ -47,7 +47,7 @@ class TrainedNetwork:
     def __init__(
         self,
         model: Any,
-        cost_head: CostHead | None,
+        cost_head: CostHead | BorderHead | None,
         *,
         train: Split,
         val: Split,
@@ -55,9 +55,10 @@ class TrainedNetwork:
         round_number: int,
         window_px: int,
         device: torch.device,
+        cost_input: str = "trunk",
     ) -> None:
         self._model = model.eval()
-        self._cost_head = cost_head
+        self._cost_head, self._cost_input = cost_head, cost_input
         self._val = val
         self._seed, self._round = seed, round_number
         self._window_px, self._device = window_px, device
@@ -130,8 +131,10 @@ class TrainedNetwork:
     def _cost(self, seen: _Seen) -> Tensor:
         if self._cost_head is None:
             raise RunError("these networks predict no cost")
-        cells = cell_features(seen.features, seen.logits)
+        cells = cell_features(seen.features, seen.logits, seen.size, self._cost_input)
         clicks = self._cost_head(cells.flatten(0, 1)).reshape(cells.shape[:2])
+        if not bool(torch.isfinite(clicks).all()):
+            raise RunError("the cost network's clicks are NaN or infinite")
         return per_pixel(clicks, seen.size)
 
     # ---------------------------------------------------------------------------------------------------- evaluation

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from mmengine.dataset import pseudo_collate
 from mmengine.optim import build_optim_wrapper
@@ -26,7 +27,18 @@ from harness.results import TRAINER_VERSION
 from harness.seeds import Purpose, generator, sequence, torch_seed
 from harness.segmentor import fcn8s
 from harness.segmentor.checkpoint import Checkpoints
-from harness.segmentor.cost_head import CostHead, CostRecipe, cell_features, click_density, per_cell, train_cost_head
+from harness.segmentor.cost_head import (
+    BorderHead,
+    Cells,
+    CostHead,
+    CostRecipe,
+    build_head,
+    cell_features,
+    click_density,
+    near_vertices,
+    per_cell,
+    train_cost_head,
+)
 from harness.segmentor.crops import CropRecipe, LabelledCrops, blank_sample
 from harness.segmentor.network import TrainedNetwork
 from harness.segmentor.runner import train
@@ -58,8 +70,9 @@ class Recipe:
     def digest(self) -> str:
         """Identify the recipe."""
         document = {"code": TRAINER_VERSION, **asdict(self)}
-        if self.crop.sampler == "pixel":
-            del document["crop"]["sampler"]  # it came after the first published board
+        for block, key, default in (("crop", "sampler", "pixel"), ("cost", "head", "trunk"), ("cost", "target", "density")):
+            if document[block][key] == default:
+                del document[block][key]  # it came after the first published board
         return hashlib.sha256(json.dumps(document, sort_keys=True, default=str).encode()).hexdigest()
 
 
@@ -122,11 +135,15 @@ class SegmentorTrainer:
         network = self._network(model, None, seed, round_number)
         return self._network(model, self._fit_cost(network, pool, seed, round_number), seed, round_number) if with_cost else network
 
-    def _fit_cost(self, network: TrainedNetwork, pool: LabelledPool, seed: int, round_number: int) -> CostHead:
+    def _fit_cost(self, network: TrainedNetwork, pool: LabelledPool, seed: int, round_number: int) -> CostHead | BorderHead:
+        cells = self.labelled_cells(network, pool, seed, round_number)
+        return train_cost_head(cells, self._recipe.cost, torch_seed(seed, round_number, Purpose.COST_HEAD))
+
+    def labelled_cells(self, network: TrainedNetwork, pool: LabelledPool, seed: int, round_number: int) -> Cells:
+        """Run the frozen trunk once over what is labelled, and keep the labelled cells."""
         kept = self._drawn_cells(pool, seed, round_number)
         parts = (self._labelled_cells(network, pool, image_id, kept.get(image_id)) for image_id in pool.touched_ids)
-        features, target, share = (torch.cat(column) for column in zip(*parts, strict=True))
-        return train_cost_head(features, target, share, self._recipe.cost, torch_seed(seed, round_number, Purpose.COST_HEAD))
+        return Cells(*(torch.cat(column) for column in zip(*parts, strict=True)))
 
     def _drawn_cells(self, pool: LabelledPool, seed: int, round_number: int) -> dict[str, Tensor]:
         """Draw which labelled cells of each image are kept, before any features are made; empty where there is room for all."""
@@ -140,19 +157,21 @@ class SegmentorTrainer:
         starts = ends - counts
         return {image_id: torch.from_numpy(part - start) for image_id, part, start in zip(pool.touched_ids, parts, starts, strict=True)}
 
-    def _labelled_cells(
-        self, network: TrainedNetwork, pool: LabelledPool, image_id: str, rows: Tensor | None
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        labelled = pool.is_labelled(image_id)
-        seen = network.see(self._train.photo(image_id))
-        features = cell_features(seen.features, seen.logits)
-        area = per_cell(labelled.astype(np.float64)).to(self._device)
-        clicks = per_cell(click_density(pool.vertices(image_id), labelled, self._recipe.cost.sigma_px)).to(self._device)
+    def _labelled_cells(self, network: TrainedNetwork, pool: LabelledPool, image_id: str, rows: Tensor | None) -> Cells:
+        labelled, vertices = pool.is_labelled(image_id), pool.vertices(image_id)
+        part = _surroundings(labelled)
+        seen = network.see(self._train.photo(image_id)[part])
+        labelled, vertices = labelled[part], vertices - np.array([part[1].start, part[0].start], np.int32)
+        features = cell_features(seen.features, seen.logits, seen.size, self._recipe.cost.head)
+        area = per_cell(labelled.astype(np.float64))
+        clicks = per_cell(click_density(vertices, labelled, self._recipe.cost.sigma_px))
+        near = per_cell(near_vertices(vertices, labelled)) / area.clamp(min=1.0)
         kept = (area.flatten() > 0).nonzero()[:, 0]
-        kept = kept if rows is None else kept[rows.to(kept.device)]
-        return features.flatten(0, 1)[kept], clicks.flatten()[kept], area.flatten()[kept] / fcn8s.LOGIT_STRIDE_PX**2
+        kept = kept if rows is None else kept[rows]
+        flat = (maps.flatten()[kept].to(self._device) for maps in (clicks, near, area / fcn8s.LOGIT_STRIDE_PX**2))
+        return Cells(features.flatten(0, 1)[kept.to(self._device)], *flat)
 
-    def _network(self, model: Any, cost_head: CostHead | None, seed: int, round_number: int) -> TrainedNetwork:
+    def _network(self, model: Any, cost_head: CostHead | BorderHead | None, seed: int, round_number: int) -> TrainedNetwork:
         return TrainedNetwork(
             model,
             cost_head,
@@ -162,6 +181,7 @@ class SegmentorTrainer:
             round_number=round_number,
             window_px=self._window_px,
             device=self._device,
+            cost_input=self._recipe.cost.head,
         )
 
     def load(self, path: Path, seed: int, round_number: int) -> TrainedNetwork:
@@ -172,12 +192,26 @@ class SegmentorTrainer:
         model.requires_grad_(False)
         cost_head = None
         if document["cost_head"] is not None:
-            channels, hidden = document["cost_head"]["layers.0.weight"].shape[::-1]
-            cost_head = CostHead(channels, hidden).to(self._device)
+            first = document["cost_head"].get("layers.0.weight")
+            cost_head = build_head(1 if first is None else first.shape[1], self._recipe.cost).to(self._device)
             cost_head.load_state_dict(document["cost_head"])
             cost_head.eval()
         return self._network(model, cost_head, seed, round_number)
 
+
+def _surroundings(labelled: npt.NDArray[np.bool_]) -> tuple[slice, slice]:
+    """Return the rows and columns around all labelled pixels with the receptive field of the trunk, in whole cells of pool5."""
+    spans = []
+    for axis, extent in enumerate(labelled.shape):
+        where = np.flatnonzero(labelled.any(axis=1 - axis))
+        first, last = (where[0] - _FIELD_PX) // _ALIGNED_PX * _ALIGNED_PX, -(-(where[-1] + 1 + _FIELD_PX) // _ALIGNED_PX) * _ALIGNED_PX
+        spans.append(slice(max(int(first), 0), min(int(last), extent)))
+    return spans[0], spans[1]
+
+
+_ALIGNED_PX = 32
+_FIELD_PX = 224
+"""More than half of the receptive field of 404 px: what lies further away cannot change a labelled cell's features."""
 
 _LONGEST_TIMING_S = 20.0
 

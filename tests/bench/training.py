@@ -150,6 +150,11 @@ def poly(document: dict[str, Any]) -> None:
     document["param_scheduler"] = [{"type": "PolyLR", "power": 0.9, "eta_min": 0.0}]
 
 
+def whole_images(document: dict[str, Any]) -> None:
+    """Change the crop to the whole image."""
+    document["training"]["crop"] = (document["data"]["height"], document["data"]["width"])
+
+
 COVER = set_in("training", "sampler", value="cover")
 CROP = ("training", "crop")
 RECIPES: dict[str, Change] = {
@@ -158,6 +163,9 @@ RECIPES: dict[str, Change] = {
     "cover, crop 96, batch 4": both(COVER, set_in(*CROP, value=(96, 96)), set_in("training", "batch_size", value=4)),
     "cover, crop 96, batch 2": both(COVER, set_in(*CROP, value=(96, 96))),
     "cover, crop 64, batch 4": both(COVER, set_in(*CROP, value=(64, 64)), set_in("training", "batch_size", value=4)),
+    "cover, whole images, batch 1": both(COVER, whole_images, set_in("training", "batch_size", value=1)),
+    "cover, whole images, batch 2": both(COVER, whole_images),
+    "cover, crop 128 x 192, batch 2": both(COVER, set_in(*CROP, value=(128, 192))),
     "cover, batch 1": both(COVER, set_in("training", "batch_size", value=1)),
     "cover, batch 4": both(COVER, set_in("training", "batch_size", value=4)),
     "cover, batch 4, lr 0.012": both(COVER, set_in("training", "batch_size", value=4), schedule_lr(0.012)),
@@ -177,20 +185,30 @@ RECIPES: dict[str, Change] = {
 """Variants of the default recipe: crops of 128 px, batch 2, AdamW 0.006, one cycle, class weights, batch norm, loss at stride 2."""
 
 
-def crops(notebook: Notebook, spec: ExperimentSpec, train: Split, val: Split, seeds: list[int], shares: list[float], visits: float) -> None:
+WAYS: dict[str, Change] = {
+    "whole images, masked": both(whole_images, COVER),
+    "crops around pixels": set_in("training", "sampler", value="pixel"),
+    "crops that cover": COVER,
+    "crops of 96 px that cover": both(set_in(*CROP, value=(96, 96)), COVER),
+}
+
+
+def crops(
+    notebook: Notebook,
+    spec: ExperimentSpec,
+    train: Split,
+    val: Split,
+    seeds: list[int],
+    shares: list[float],
+    visits: float,
+    ways: list[str],
+) -> None:
     """Whole masked images against crops: each labelled pixel is shown equally often, so the cheaper one is the better one."""
-    height, width = next(iter(train.index.sizes.values()))
-    ways = {
-        "whole images, masked": both(set_in(*CROP, value=(height, width)), COVER),
-        "crops around pixels": set_in("training", "sampler", value="pixel"),
-        "crops that cover": COVER,
-        "crops of 96 px that cover": both(set_in(*CROP, value=(96, 96)), COVER),
-    }
     for share in shares:
         for seed in seeds:
             pool = label(train, share, spec.harness.window, seed)
-            for name, change in ways.items():
-                made = changed(spec, change)
+            for name in ways:
+                made = changed(spec, WAYS[name])
                 steps = _steps_for(made, train, pool, visits)
                 notebook.line(
                     f"crops {100 * share:g} % {name} seed {seed}",
@@ -249,6 +267,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--shares", type=float, nargs="+", default=[0.05, 0.1, 0.25])
     parser.add_argument("--visits", type=float, default=40.0, help="crops: how often each labelled pixel is shown")
+    parser.add_argument("--ways", nargs="+", choices=list(WAYS), help="crops: which of them; all without it")
     parser.add_argument("--seconds", type=float, default=30.0)
     parser.add_argument("--out", type=Path, default=Path("out/training.jsonl"))
     arguments = parser.parse_args()
@@ -257,7 +276,7 @@ def main() -> None:
     notebook = Notebook(arguments.out)
     data = halves(arguments.config, arguments.size)
     if arguments.what == "crops":
-        crops(notebook, *data, arguments.seeds, arguments.shares, arguments.visits)
+        crops(notebook, *data, arguments.seeds, arguments.shares, arguments.visits, arguments.ways or list(WAYS))
     elif arguments.what == "recipe":
         recipes(notebook, *data, arguments.seeds, arguments.shares[0], arguments.seconds)
     table(notebook)

@@ -2,7 +2,18 @@ import numpy as np
 import pytest
 import torch
 
-from harness.segmentor.cost_head import CostRecipe, click_density, per_cell, per_pixel, train_cost_head
+from harness.segmentor.cost_head import (
+    BorderHead,
+    Cells,
+    CostRecipe,
+    cell_features,
+    click_density,
+    near_vertices,
+    per_cell,
+    per_cell_sum,
+    per_pixel,
+    train_cost_head,
+)
 
 
 def test_density_keeps_the_number_of_clicks():
@@ -39,19 +50,53 @@ def test_cells_and_pixels_keep_the_sum():
     assert per_pixel(torch.ones(2, 3), (12, 20)).shape == (12, 20)
 
 
-def test_the_head_learns_a_planted_rate():
+def planted(recipe: CostRecipe) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the clicks that a head predicts for cells with a known rate, and that rate."""
     generator = torch.Generator().manual_seed(0)
-    cells = torch.rand((3000, 4), generator=generator)
-    rate = 0.2 + 3.0 * cells[:, 1]
+    features = torch.rand((3000, 4), generator=generator)
+    rate = 0.2 + 3.0 * features[:, 1]
     exposure = torch.rand(3000, generator=generator) * 0.5 + 0.5
     clicks = torch.poisson(rate * exposure, generator=generator)
-    head = train_cost_head(cells, clicks, exposure, CostRecipe(), seed=0)
-    guess = head(cells).detach()
+    near = (rate / 4 + 0.1 * torch.rand(3000, generator=generator)).clamp(0, 1)
+    head = train_cost_head(Cells(features, clicks, near, exposure), recipe, seed=0)
+    return head(features).detach(), rate
+
+
+@pytest.mark.parametrize("target", ["density", "vertices"])
+@pytest.mark.parametrize("kind", ["trunk", "probabilities"])
+def test_a_head_learns_a_planted_rate(kind, target):
+    guess, rate = planted(CostRecipe(head=kind, target=target))
     assert float(torch.corrcoef(torch.stack([guess, rate]))[0, 1]) > 0.95
     assert float(guess.mean()) == pytest.approx(float(rate.mean()), rel=0.1)
 
 
+def test_the_border_head_learns_one_factor():
+    features = torch.tensor([[2.0], [0.0], [6.0]])
+    head = train_cost_head(
+        Cells(features, torch.tensor([1.0, 0.0, 1.0]), torch.zeros(3), torch.tensor([1.0, 1.0, 0.5])), CostRecipe(head="borders"), seed=0
+    )
+    assert isinstance(head, BorderHead)
+    assert head(features).tolist() == pytest.approx([2 * 2 / 5, 0.0, 6 * 2 / 5], abs=1e-3)  # 2 clicks on 2 + 6 / 2 pixels of border
+
+
+def test_borders_are_counted_in_their_cells():
+    logits = torch.full((1, 2, 2, 3), -4.0)
+    logits[0, 0, :, :1], logits[0, 1, :, 1:] = 4.0, 4.0
+    features = cell_features((), logits, (16, 24), head="borders")
+    assert features.shape == (2, 3, 1)
+    assert features[..., 0].tolist() == [[8.0, 0.0, 0.0], [8.0, 0.0, 0.0]]
+    assert per_cell_sum(torch.ones(12, 20)).tolist() == [[64.0, 64.0, 32.0], [32.0, 32.0, 16.0]]
+
+
+def test_the_vertex_target_keeps_to_the_mask():
+    labelled = np.zeros((32, 64), bool)
+    labelled[8:16, 8:24] = True
+    near = near_vertices(np.array([[10, 10], [40, 5]], np.int32), labelled)
+    assert near[~labelled].sum() == 0
+    assert near.sum() == 7 * 7  # 4 px around (10, 10), cut at the mask's corner (8, 8)
+
+
 def test_training_repeats():
-    cells, clicks = torch.rand(200, 3), torch.rand(200)
-    one, two = (train_cost_head(cells, clicks, torch.ones(200), CostRecipe(steps=10), seed=3) for _ in range(2))
+    cells = Cells(torch.rand(200, 3), torch.rand(200), torch.rand(200), torch.ones(200))
+    one, two = (train_cost_head(cells, CostRecipe(steps=10), seed=3) for _ in range(2))
     assert all(torch.equal(a, b) for a, b in zip(one.parameters(), two.parameters(), strict=True))

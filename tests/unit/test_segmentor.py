@@ -13,7 +13,7 @@ from harness.loop import draw_seed_set
 from harness.pool import LabelledPool
 from harness.scoring import mean_iou
 from harness.seeds import Purpose, sequence
-from harness.segmentor.cost_head import CostRecipe
+from harness.segmentor.cost_head import CostRecipe, cell_features
 from harness.segmentor.crops import CropRecipe, LabelledCrops
 from harness.segmentor.fcn8s import VGG16, FCN8sHead, draw_weights, scaled
 from harness.segmentor.trainer import Recipe, SegmentorTrainer
@@ -248,6 +248,75 @@ def test_saving_and_loading_changes_nothing(trainer, network, train_split, tmp_p
         assert torch.equal(ours.cost_map, theirs.cost_map)
     assert loaded.evaluate() == network.evaluate()
     assert loaded.cost_quality() == network.cost_quality()
+
+
+@pytest.mark.parametrize("kind", ["probabilities", "borders"])
+def test_other_cost_heads_are_saved_and_loaded_too(train_split, val_split, seed_pool, tmp_path, kind):
+    made = SegmentorTrainer(
+        recipe(cost=CostRecipe(steps=20, head=kind, target="vertices")),
+        train_split=train_split,
+        val_split=val_split,
+        window_px=16,
+        device="cpu",
+    )
+    network = made.fit(seed_pool, 0, 0, with_cost=True)
+    network.save(tmp_path / "weights.pt")
+    loaded, image_id = made.load(tmp_path / "weights.pt", 0, 0), list(train_split.files)[3]
+    assert torch.equal(loaded.predict(image_id, 1).cost_map, network.predict(image_id, 1).cost_map)
+    assert loaded.cost_quality() == network.cost_quality()
+
+
+@pytest.mark.parametrize("target", ["density", "vertices"])
+def test_no_vertex_outside_the_labelled_regions_moves_a_weight(train_split, val_split, target, monkeypatch):
+    """Neither by the target, nor by the mass that a Gaussian loses at the mask, nor by a count."""
+    made = SegmentorTrainer(
+        recipe(steps=2, cost=CostRecipe(steps=20, target=target)), train_split=train_split, val_split=val_split, window_px=16, device="cpu"
+    )
+    ids = list(train_split.files)
+    regions = [Region(ids[0], 8, 16, 40, 64), Region(ids[1], 16, 32, 16, 16)]
+
+    def trained() -> dict[str, torch.Tensor]:
+        pool = LabelledPool(train_split.index.sizes)
+        pool.add(ClickOracle(train_split).annotate(regions, pool))
+        return made.fit(pool, 0, 0, with_cost=True)._cost_head.state_dict()
+
+    before, real = trained(), type(train_split).vertices
+    rng = np.random.default_rng(0)
+    crowd = np.stack([rng.integers(0, 128, 500), rng.integers(0, 64, 500)], axis=1).astype(np.int32)
+
+    def crowded(self, image_id):
+        hidden = np.ones(len(crowd), bool)
+        for region in regions:
+            if region.image_id == image_id:
+                inside = [
+                    (region.left <= x < region.left + region.width) and (region.top <= y < region.top + region.height) for x, y in crowd
+                ]
+                hidden &= ~np.array(inside)
+        return np.concatenate([real(self, image_id), crowd[hidden]])
+
+    monkeypatch.setattr(type(train_split), "vertices", crowded)
+    after = trained()
+    assert all(torch.equal(after[name], value) for name, value in before.items())
+
+
+def test_features_of_a_labelled_part_are_those_of_the_whole_image(val_split, tmp_path):
+    """The trunk runs on the labelled pixels and a receptive field around them: to the last bits what the whole image gives."""
+    from harness.data.cityscapes import Split
+    from harness.data.streets.pack import PackSpec, make_pack
+
+    wide = Split(make_pack(PackSpec(height=256, width=1024, train=1, val=1, seed=3), tmp_path / "wide"), "train", tmp_path / "cache")
+    made = SegmentorTrainer(recipe(steps=2), train_split=wide, val_split=val_split, window_px=16, device="cpu")
+    image_id, region = next(iter(wide.files)), Region(next(iter(wide.files)), 16, 472, 32, 40)
+    pool = LabelledPool(wide.index.sizes)
+    pool.add(ClickOracle(wide).annotate([region], pool))
+    network = made.fit(pool, 0, 0, with_cost=False)
+    cells = made.labelled_cells(network, pool, 0, 0)
+    seen = network.see(wide.photo(image_id))
+    whole = cell_features(seen.features, seen.logits, seen.size)[2:6, 59:64].flatten(0, 1)
+    assert cells.features.shape == whole.shape
+    # the same sums in another order of tiles: float32 rounding
+    assert torch.allclose(cells.features, whole, atol=1e-4)
+    assert torch.equal(cells.exposure, torch.ones(20))
 
 
 def test_a_prediction_is_a_distribution_over_classes(network, train_split):
