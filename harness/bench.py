@@ -230,7 +230,7 @@ def _share_round_zero(workshop: Workshop, seed: int) -> None:
     pool = LabelledPool(workshop.sizes)
     query = draw_seed_set(workshop.sizes, workshop.schedule.seed_images, seed)
     pool.add(workshop.oracle.annotate([candidate.region for candidate in query], pool))
-    trained = workshop.networks.obtain(pool, seed, 0, with_cost=any(strategy.cost == "predicted" for strategy in strategies))
+    trained = workshop.networks.obtain(pool, seed, 0, with_cost=any(strategy.learns_cost for strategy in strategies))
     workshop.tally.trainings_asked -= 1
     if workshop.schedule.rounds == 0:
         return

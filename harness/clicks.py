@@ -131,6 +131,11 @@ def count_all_windows(
     return ClickMaps(*(counts[::stride, ::stride] for counts in maps))
 
 
+def count_border_crossings(label_map: npt.NDArray[Any], window: tuple[int, int], *, stride: int = 1) -> IntMap:
+    """Count c_i of every placement of a window: label changes along its sides; sides on the image's frame count 0."""
+    return _all_border_crossings(label_map, *window)[::stride, ::stride]
+
+
 def _box_sums(counts: npt.NDArray[Any], height: int, width: int) -> IntMap:
     """Sum an integer map under every placement of a box; a box of no height or width holds nothing."""
     integral = np.zeros((counts.shape[0] + 1, counts.shape[1] + 1), np.int64)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from harness.acquisition import Tally, acquire
@@ -12,6 +12,7 @@ from harness.maps import MemoryMaps, QueryRules
 from harness.pool import LabelledPool
 from harness.protocols import ImageSizes, MapCache, Network, Oracle, RunWriter, Strategy
 from harness.seeds import Purpose, generator
+from harness.statistics import cost_quality
 from harness.types import Annotation, Candidate, Clicks, CostQuality, ImageAreas, Receipt, Region, RoundRecord
 
 FULL_DATA = "full-data"
@@ -94,7 +95,7 @@ def run_strategy(
             query = draw_seed_set(sizes, schedule.seed_images, seed)
         else:
             if strategy.needs_network and trained is None:
-                trained = networks.obtain(pool, seed, number - 1, with_cost=strategy.cost == "predicted")
+                trained = networks.obtain(pool, seed, number - 1, with_cost=strategy.learns_cost)
             with stage(number, "acquisition"):
                 query = acquire(
                     strategy,
@@ -113,8 +114,9 @@ def run_strategy(
         if number < len(finished):
             continue
         before, more_to_buy = trained, number < schedule.rounds
-        trained = networks.obtain(pool, seed, number, with_cost=more_to_buy and strategy.cost == "predicted")
-        writer.append(_record(number, query, annotations, pool, budget_px, clicks, trained, with_cost=strategy.cost == "predicted"))
+        trained = networks.obtain(pool, seed, number, with_cost=more_to_buy and strategy.learns_cost)
+        record = _record(number, query, annotations, pool, budget_px, clicks, trained, with_cost=strategy.learns_cost)
+        writer.append(replace(record, bought_quality=_bought_quality(strategy, query, annotations)) if number else record)
         if before is not None:
             networks.release(before)
     if trained is not None:
@@ -154,6 +156,15 @@ def _record(
         cost_quality=trained.cost_quality if with_cost else None,
         network=trained.key,
     )
+
+
+def _bought_quality(strategy: Strategy, query: list[Candidate], annotations: list[Annotation]) -> CostQuality | None:
+    """Compare what was predicted for the windows just bought with what they cost: their vertices, or their whole bill but the class clicks."""
+    if not strategy.learns_cost:
+        return None
+    bills = [annotation.clicks for annotation in annotations]
+    recorded = [bill.polygon + (bill.intersection + bill.box if strategy.cost == "whole" else 0) for bill in bills]
+    return cost_quality([candidate.cost or 0.0 for candidate in query], recorded)
 
 
 def _receipt(candidate: Candidate, annotation: Annotation, *, bought: bool) -> Receipt:

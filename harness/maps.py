@@ -14,11 +14,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from harness.clicks import BOX_CLICKS, count_border_crossings
 from harness.errors import InputError, RunError
 from harness.files import replacing
+from harness.logits import Logits
 from harness.pool import LabelledPool
 from harness.protocols import Measure, Oracle, Predictor, Strategy
 from harness.regions import Window, window_sum
+from harness.types import Prediction
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +89,7 @@ def requests_of(strategy: Strategy, rules: QueryRules) -> Requests:
     """List the region maps that a strategy needs."""
     n_passes = strategy.n_passes or rules.committee
     information = MapRequest(strategy.measure, "", n_passes, strategy.whole_image) if strategy.measure is not None else None
-    cost = MapRequest(None, strategy.cost, 1, strategy.whole_image) if strategy.cost in {"predicted", "oracle"} else None
+    cost = MapRequest(None, strategy.cost, 1, strategy.whole_image) if strategy.cost in {"predicted", "whole", "oracle"} else None
     return Requests(information, cost)
 
 
@@ -105,26 +108,40 @@ class MapSource:
         Raises:
             RunError: NaN, infinite or negative values; the message names the image.
         """
-        pixels = self._pixel_map(request, image_id)
+        pixels, besides = self._pixel_map(request, image_id)
         if self.pool.labelled_px_of(image_id):
             pixels = pixels * torch.from_numpy(~self.pool.is_labelled(image_id)).to(pixels.device)
         window = self.pool.sizes[image_id] if request.whole_image else self.rules.window_px
         try:
-            return window_sum(pixels, window, stride=self.rules.stride_px).cpu()
+            sums = window_sum(pixels, window, stride=self.rules.stride_px).cpu()
         except (ValueError, OverflowError) as error:
             raise RunError(f"image {image_id}: {request.key} map: {error}") from error
+        return sums if besides is None else sums + besides
 
-    def _pixel_map(self, request: MapRequest, image_id: str) -> Tensor:
+    def _pixel_map(self, request: MapRequest, image_id: str) -> tuple[Tensor, Tensor | None]:
+        """Return what is summed over each window, and what else each window costs."""
         if request.cost == "oracle":
-            return torch.from_numpy(self.oracle.click_map(image_id))
+            return torch.from_numpy(self.oracle.click_map(image_id)), None
         if self.predictor is None:
             raise ValueError("a predictor is missing; allowed: the networks of the last round")
         prediction = self.predictor.predict(image_id, request.n_passes)
         if request.measure is not None:
-            return request.measure(prediction)
+            return request.measure(prediction), None
         if prediction.cost_map is None:
             raise ValueError("the networks predict no cost; allowed: networks with a cost head")
-        return prediction.cost_map
+        return prediction.cost_map, self._besides(prediction, image_id) if request.cost == "whole" and not request.whole_image else None
+
+    def _besides(self, prediction: Prediction, image_id: str) -> Tensor:
+        """Return what a window costs besides its vertices: label changes along its sides on the predicted label map, and its box.
+
+        Choice: METHOD's cost_B without its divisor. A whole image has neither; class clicks are left out as in cost_B.
+        """
+        scores = next(iter(prediction.passes))
+        winners = scores.winners() if isinstance(scores, Logits) else scores.argmax(0)
+        window = (self.rules.window_px, self.rules.window_px)
+        crossings = count_border_crossings(winners.cpu().numpy(), window, stride=self.rules.stride_px)
+        box = 0 if window == self.pool.sizes[image_id] else BOX_CLICKS
+        return torch.from_numpy(crossings + float(box))
 
     def forbidden(self, image_id: str, *, whole_image: bool) -> Tensor | None:
         """Return which placements may not be asked for; None where all may: an image without labels takes no work."""

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 Measure = Callable[[Prediction], "Tensor"]
 """Prediction -> (H, W) information, finite, >= 0, on any device."""
 
-CostSource = Literal["none", "predicted", "oracle", "constant"]
+CostSource = Literal["none", "predicted", "whole", "oracle", "constant"]
 
 ImageSizes = dict[str, tuple[int, int]]
 """Image id -> (height, width) in pixels, in the order of the data set."""
@@ -40,7 +40,8 @@ class Strategy:
 
     name: the identity used in files and tables. equation: its score in the paper's letters. measure: None means that no
     information map is needed. n_passes: committee size E; None takes the configuration's. cost: where the cost in the score
-    comes from; "oracle" (the true clicks) and "constant" (no cost at all) bracket what a cost model can bring. whole_image: the window is the image.
+    comes from: "predicted" is c_p (the paper's), "whole" adds what else a window costs, c_i on the predicted label map and 4 for its
+    box; "oracle" (the true c_p) and "constant" (no cost at all) bracket what a cost model can bring. whole_image: the window is the image.
     """
 
     name: str
@@ -58,9 +59,14 @@ class Strategy:
         return self.cost in {"oracle", "constant"}
 
     @property
+    def learns_cost(self) -> bool:
+        """Whether a cost network is trained for it."""
+        return self.cost in {"predicted", "whole"}
+
+    @property
     def needs_network(self) -> bool:
         """Whether its queries depend on the trained networks."""
-        return self.measure is not None or self.cost == "predicted"
+        return self.measure is not None or self.learns_cost
 
 
 class Oracle(Protocol):

@@ -31,6 +31,7 @@ class RunInfo:
     """``run.json``: all that determines a run, and where it was made.
 
     config: the whole resolved config; config_sha256: of what determines results in it. train_px, train_images: of the pool.
+    cost: where the cost in the score comes from; see ``harness.protocols.Strategy``.
     """
 
     schema_version: int
@@ -49,6 +50,7 @@ class RunInfo:
     device: str = "cpu"
     trainer_version: int = 1
     simulated_clicks: bool = False
+    cost: str = ""
     class_names: list[str] = field(default_factory=lambda: list(CLASS_NAMES))
 
     @property

@@ -9,12 +9,40 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
+from harness.types import CostQuality
+
 Floats = npt.NDArray[np.float64]
 
 
 def mean_std(values: Sequence[float]) -> tuple[float, float | None]:
     """Return the mean and the sample standard deviation (n - 1); the latter is None below two values."""
     return float(np.mean(values)), float(np.std(values, ddof=1)) if len(values) > 1 else None
+
+
+_TENTHS = 10
+
+
+def cost_quality(predicted: npt.ArrayLike, recorded: npt.ArrayLike) -> CostQuality:
+    """Compare predicted with recorded clicks, window by window.
+
+    Args:
+        predicted: (n,) expected clicks. recorded: (n,) clicks.
+    """
+    guess, truth = np.asarray(predicted, np.float64), np.asarray(recorded, np.float64)
+    if not len(truth):
+        return CostQuality(0, None, None, None)
+    error = np.abs(guess - truth)
+    varies = np.ptp(guess) > 0.0 and np.ptp(truth) > 0.0
+    by_guess = np.argsort(guess, kind="stable")
+    tenths = np.array_split(by_guess, _TENTHS) if len(truth) >= _TENTHS else []
+    return CostQuality(
+        windows=len(truth),
+        pearson=float(stats.pearsonr(guess, truth).statistic) if varies else None,
+        spearman=float(stats.spearmanr(guess, truth).statistic) if varies else None,
+        relative_count_error=float(error.sum() / truth.sum()) if truth.sum() else None,
+        mean_absolute_error=float(error.mean()),
+        reliability=[(float(guess[rows].mean()), float(truth[rows].mean())) for rows in tenths],
+    )
 
 
 def signal_to_noise(full_data: Sequence[float], seed_set: Sequence[float], random_region: Sequence[float]) -> float | None:

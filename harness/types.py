@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -171,17 +171,27 @@ class ImageAreas(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class CostQuality:
-    """How well predicted clicks per window match recorded ones on validation images; None where undefined."""
+    """How well predicted clicks per window match recorded ones; None where undefined.
+
+    mean_absolute_error: clicks per window. relative_count_error: the sum of all errors over the sum of all recorded clicks.
+    reliability: (mean predicted, mean recorded) clicks in tenths of the windows, by rising prediction.
+    """
 
     windows: int
     pearson: float | None
     spearman: float | None
     relative_count_error: float | None
+    mean_absolute_error: float | None = None
+    reliability: list[tuple[float, float]] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
 class RoundRecord:
-    """One finished round: what was bought at its start, the bill so far, and how good the network became."""
+    """One finished round: what was bought at its start, the bill so far, and how good the network became.
+
+    cost_quality: of the cost network that this round trained, on validation images. bought_quality: of the one that chose this
+    round's windows, on these windows: predicted before the oracle answered.
+    """
 
     round: int
     query: list[Receipt]
@@ -191,3 +201,4 @@ class RoundRecord:
     areas: list[ImageAreas]
     cost_quality: CostQuality | None
     network: str
+    bought_quality: CostQuality | None = None

@@ -31,8 +31,8 @@ STRATEGIES: dict[str, Callable[..., Strategy]] = {
     "cereals-g2-entropy-oracle-cost": cereals.g2_entropy_oracle_cost,
 }
 
-COSTS = ("predicted", "oracle", "constant")
-"""Where the cost in a score may come from; all but the first are brackets: labelled as bounds, never ranked."""
+COSTS = ("predicted", "whole", "oracle", "constant")
+"""Where the cost in a score may come from; the last two are brackets: labelled as bounds, never ranked."""
 
 ENTRY_POINT_GROUP = "harness.strategies"
 _IDENTITY = re.compile(r"^(?P<name>[a-z0-9][a-z0-9-]*)(?:\[(?P<parameters>[^\[\]]*)\])?$")

@@ -69,6 +69,6 @@ def vote_entropy_region(passes: int | None = None) -> Strategy:
 
 def cheapest_region(cost: CostSource = "predicted") -> Strategy:
     """Windows that need the fewest clicks, whatever they show."""
-    equation = {"oracle": "1 - C, C = true clicks", "constant": "1 - C, C = 0"}.get(cost, "1 - C")
-    kind = "predicted" if cost == "predicted" else "true" if cost == "oracle" else "equal"
+    equation = {"whole": "1 - C, C = c_p + c_i + 4", "oracle": "1 - C, C = true clicks", "constant": "1 - C, C = 0"}.get(cost, "1 - C")
+    kind = {"oracle": "true", "constant": "equal"}.get(cost, "predicted")
     return Strategy("cheapest-region", f"the windows with the fewest {kind} clicks", equation, fuse=cost_alone, cost=cost)

@@ -34,9 +34,10 @@ def fuse_g3(information: Tensor, cost: Tensor | None, _rng: np.random.Generator,
     return fusion.g3(*_with_cost(information, cost), alpha)
 
 
-_BRACKETS: dict[CostSource, str] = {"oracle": ", C = true clicks", "constant": ", C = 0"}
+_BRACKETS: dict[CostSource, str] = {"whole": ", C = c_p + c_i + 4", "oracle": ", C = true clicks", "constant": ", C = 0"}
 _SUMMARIES: dict[CostSource, str] = {
     "predicted": "information against predicted clicks",
+    "whole": "information against predicted clicks with what a window costs besides its vertices",
     "oracle": "the true clicks as cost: what a perfect cost model would bring",
     "constant": "the same cost for all: what no cost model brings",
 }

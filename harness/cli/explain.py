@@ -62,7 +62,15 @@ def explain(
         windows = [window for window in explanation.windows if image is None or window.image_id == image]
         name = f"{found.info.strategy}-seed-{found.info.seed}-round-{number}"
         explained.to_json(explanation, out / f"{name}.json")
+        made = [f"{name}.json"]
+        strategy = proposals.strategy
+        if strategy.learns_cost:
+            besides = strategy.cost == "whole"
+            recorded = [window.polygon + (window.intersection + window.box) * besides for window in explanation.windows]
+            explained.draw_costs(explanation, recorded, out / f"{name}-costs.png")
+            made.append(f"{name}-costs.png")
         if image is not None:
+            made.append(f"{name}-{image}.png")
             explained.draw(
                 photo(image),
                 image_maps(proposals, image),
@@ -77,7 +85,7 @@ def explain(
         f"{len(explanation.windows)} windows asked for of {explanation.candidates} candidates in {explanation.images_in_the_pool} images; "
         + ("the query made again is the recorded one" if explanation.reproduced else "THE QUERY MADE AGAIN IS NOT THE RECORDED ONE")
     )
-    typer.echo(f"wrote {out / name}.json" + (f" and {name}-{image}.png" if image else ""))
+    typer.echo(f"wrote {', '.join(made)} to {out}")
     return 0 if explanation.reproduced else 1
 
 
@@ -119,9 +127,7 @@ def _again(spec: ExperimentSpec, run: Run, number: int, folder: Path) -> tuple[P
     strategy, pool = workshop.strategies[info.strategy], LabelledPool(workshop.sizes)
     for record in run.rounds[:number]:
         pool.add(workshop.oracle.annotate([receipt.region for receipt in record.query], pool))
-    trained = (
-        workshop.networks.obtain(pool, info.seed, number - 1, with_cost=strategy.cost == "predicted") if strategy.needs_network else None
-    )
+    trained = workshop.networks.obtain(pool, info.seed, number - 1, with_cost=strategy.learns_cost) if strategy.needs_network else None
     proposals, _ = prepare(
         strategy,
         pool=pool,

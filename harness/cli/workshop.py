@@ -102,6 +102,7 @@ class BenchWorkshop:
             equation=strategy.equation if strategy else "every label of the pool",
             is_bound=strategy.is_bound if strategy else False,
             seed=job.seed,
+            cost=strategy.cost if strategy else "none",
         )
         finished = folder.open(info)
         if (failure := folder.failure()) is not None:

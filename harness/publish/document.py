@@ -39,7 +39,7 @@ class Entry:
     """One strategy. Shares in [0, 1]; None where a figure does not exist.
 
     miou_by_seed: for each seed, mIoU after each round. iou_by_class, miou_by_city: after the last round, means over seeds.
-    cost_calibration: predicted and recorded polygon clicks of bought windows, summed by tenths of the prediction.
+    cost_calibration: predicted and recorded clicks of bought windows, means of tenths by prediction; polygon clicks, or the whole cost_B of strategies with cost=whole.
     """
 
     strategy: str
@@ -204,9 +204,9 @@ _CALIBRATION_BINS = 10
 
 
 def calibration(group: list[Run]) -> list[tuple[float, float]]:
-    """Return (predicted, recorded) mean polygon clicks per bought window, in tenths of the windows by prediction; empty without a cost model."""
+    """Return (predicted, recorded) mean clicks per bought window, in tenths of the windows by prediction; empty without a cost model."""
     pairs = [
-        (receipt.cost, float(receipt.polygon))
+        (receipt.cost, float(receipt.polygon + (receipt.intersection + receipt.box) * (run.info.cost == "whole")))
         for run in group
         for record in run.rounds[1:]
         for receipt in record.query

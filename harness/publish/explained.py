@@ -16,6 +16,7 @@ from rich.table import Table
 
 from harness.explanation import Explanation, ImageMaps, WindowReason
 from harness.files import replacing, write_text
+from harness.statistics import cost_quality
 
 
 def to_json(explanation: Explanation, path: Path) -> None:
@@ -94,6 +95,29 @@ def draw(photo: npt.NDArray[np.uint8], maps: ImageMaps, windows: list[WindowReas
     for axes in grid[len(panels) + 1 :]:
         axes.set_axis_off()
     figure.suptitle(title, fontsize=11)
+    with replacing(path) as draft:
+        figure.savefig(draft, format="png", dpi=110)
+
+
+def draw_costs(explanation: Explanation, recorded: list[int], path: Path) -> None:
+    """Plot recorded over predicted clicks of all windows that a query bought, with the mean of each tenth.
+
+    Args:
+        recorded: clicks of each window, of the kind that was predicted.
+    """
+    predicted = [window.cost or 0.0 for window in explanation.windows]
+    quality = cost_quality(predicted, recorded)
+    figure = Figure(figsize=(5.6, 5), layout="constrained")
+    axes = figure.subplots()
+    highest = max([*predicted, *recorded, 1.0])
+    axes.plot([0, highest], [0, highest], color="0.6", linewidth=1, linestyle="--")
+    axes.scatter(predicted, recorded, s=14, alpha=0.6, linewidths=0)
+    axes.plot([x for x, _ in quality.reliability], [y for _, y in quality.reliability], marker="o", markersize=4, color="C1")
+    axes.set_xlabel("predicted clicks of the window")
+    axes.set_ylabel("recorded clicks")
+    rho = "-" if quality.spearman is None else f"{quality.spearman:.2f}"
+    axes.set_title(f"{explanation.strategy}, seed {explanation.seed}, round {explanation.round}: Spearman {rho}", fontsize=10)
+    axes.spines[["top", "right"]].set_visible(False)
     with replacing(path) as draft:
         figure.savefig(draft, format="png", dpi=110)
 

@@ -121,8 +121,8 @@ def draw_calibration(entries: Sequence[tuple[str, Sequence[tuple[float, float]]]
         axes.plot(
             [x for x, _ in points], [y for _, y in points], marker=_MARKERS[number % len(_MARKERS)], label=name, linewidth=1.2, markersize=4
         )
-    axes.set_xlabel("predicted polygon clicks per window")
-    axes.set_ylabel("recorded polygon clicks per window")
+    axes.set_xlabel("predicted clicks per window")
+    axes.set_ylabel("recorded clicks per window")
     axes.set_title("what the cost model said, and what was billed", fontsize=11)
     axes.legend(fontsize=7, frameon=False)
     axes.spines[["top", "right"]].set_visible(False)

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from scipy import stats
 from torch import Tensor
 
 from harness.clicks import vertex_map
@@ -26,6 +25,7 @@ from harness.scoring import class_areas
 from harness.seeds import Purpose, torch_seed
 from harness.segmentor.cost_head import BorderHead, CostHead, cell_features, per_pixel
 from harness.segmentor.fcn8s import HeadState
+from harness.statistics import cost_quality
 from harness.types import CostQuality, ImageAreas, Prediction
 
 _MEMBERS_AT_ONCE = 4
@@ -158,7 +158,7 @@ class TrainedNetwork:
                     tile = functools.partial(window_sum, window=self._window_px, stride=self._window_px)
                     predicted.append(tile(self._cost(seen).cpu()).flatten().numpy())
                     recorded.append(tile(torch.from_numpy(vertex_map(self._val.vertices(image_id), *seen.size))).flatten().numpy())
-            self._validated = areas, _quality(predicted, recorded)
+            self._validated = areas, cost_quality(np.concatenate(predicted), np.concatenate(recorded)) if predicted else None
         return self._validated
 
     # ------------------------------------------------------------------------------------------------------- storing
@@ -168,17 +168,3 @@ class TrainedNetwork:
         document = {"segmentor": self._model.state_dict(), "cost_head": self._cost_head.state_dict() if self._cost_head else None}
         with replacing(path) as draft, draft.open("wb") as stream:
             torch.save(document, stream)
-
-
-def _quality(predicted: list[npt.NDArray[np.float64]], recorded: list[npt.NDArray[np.float64]]) -> CostQuality | None:
-    if not predicted:
-        return None
-    guess, truth = np.concatenate(predicted), np.concatenate(recorded)
-    if np.ptp(guess) == 0.0 or np.ptp(truth) == 0.0:
-        return CostQuality(len(truth), None, None, None)
-    return CostQuality(
-        windows=len(truth),
-        pearson=float(stats.pearsonr(guess, truth).statistic),
-        spearman=float(stats.spearmanr(guess, truth).statistic),
-        relative_count_error=float(np.abs(guess - truth).sum() / truth.sum()),
-    )

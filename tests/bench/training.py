@@ -91,17 +91,17 @@ class Notebook:
 
     def __post_init__(self) -> None:
         lines = self.path.read_text().splitlines() if self.path.exists() else []
-        self._known = {row["key"]: row for row in map(json.loads, lines)}
+        self.known = {row["key"]: row for row in map(json.loads, lines)}
 
     def line(self, key: str, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         """Return a line, made now or known before."""
-        if key not in self._known:
-            self._known[key] = {"key": key, **make()}
+        if key not in self.known:
+            self.known[key] = {"key": key, **make()}
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with self.path.open("a") as stream:
-                stream.write(json.dumps(self._known[key]) + "\n")
-            print(self._known[key], flush=True)
-        return self._known[key]
+                stream.write(json.dumps(self.known[key]) + "\n")
+            print(self.known[key], flush=True)
+        return self.known[key]
 
 
 def learn(spec: ExperimentSpec, train: Split, val: Split, pool: LabelledPool, steps: int, seed: int) -> dict[str, Any]:
@@ -248,7 +248,7 @@ def recipes(notebook: Notebook, spec: ExperimentSpec, train: Split, val: Split, 
 def table(notebook: Notebook) -> None:
     """Print the mean and the standard deviation over seeds of all that is known."""
     groups: dict[str, list[dict[str, Any]]] = {}
-    for key, row in notebook._known.items():
+    for key, row in notebook.known.items():
         if " seed " in key:
             groups.setdefault(key.rpartition(" seed ")[0], []).append(row)
     for name, rows in groups.items():

@@ -1,12 +1,18 @@
 import functools
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import strategies
+from harness.clicks import count_region
 from harness.errors import InputError
-from harness.maps import DiskMaps, MapRequest, MemoryMaps
+from harness.logits import Logits
+from harness.maps import DiskMaps, MapRequest, MapSource, MemoryMaps, QueryRules, requests_of
+from harness.pool import LabelledPool
+from harness.types import Prediction, Region
 from strategies.measures import entropy
 
 
@@ -51,3 +57,28 @@ def test_memory_maps_keep_bounds_beyond_their_room():
     assert maps.get("a") is not None
     assert maps.get("b") is None
     assert maps.bounds("b") == (0.0, 1.0)
+
+
+def test_the_whole_cost_of_a_window_is_its_clicks_its_crossings_and_its_box():
+    """Against ``count_region`` on the predicted label map, window by window; the image's frame costs nothing."""
+    size, window = (24, 36), 10
+    rng = np.random.default_rng(0)
+    scores = torch.from_numpy(rng.normal(size=(4, 3, 5))).float()
+    clicks = torch.from_numpy(rng.random(size))
+
+    class Net:
+        def predict(self, image_id, n_passes):
+            assert n_passes == 1
+            return Prediction(iter([Logits(scores, size)]), clicks)
+
+    source = MapSource(LabelledPool({"a": size}), Net(), None, QueryRules(window, stride_px=2))
+    (request,) = requests_of(strategies.make("cheapest-region[cost=whole]"), source.rules)
+    found = source.region_map(request, "a")
+    labels = Logits(scores, size).winners().numpy()
+    for row, top in enumerate(range(0, size[0] - window + 1, 2)):
+        for column, left in enumerate(range(0, size[1] - window + 1, 2)):
+            bill = count_region(np.empty((0, 2), np.int32), labels, Region("a", top, left, window, window))
+            inside = float(clicks[top : top + window, left : left + window].sum())
+            assert float(found[row, column]) == pytest.approx(inside + bill.intersection + bill.box)
+    plain = requests_of(strategies.make("cheapest-region"), source.rules).cost
+    assert plain.key != request.key

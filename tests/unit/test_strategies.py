@@ -148,5 +148,9 @@ def test_every_cost_aware_strategy_has_its_brackets(name):
         assert bracket.is_bound
         assert bracket.equation != strategies.make(name).equation
     assert not strategies.make(f"{name}[cost=predicted]").is_bound
-    with pytest.raises(InputError, match=r"cost is 'guessed'; allowed: predicted, oracle, constant"):
+    whole = strategies.make(f"{name}[cost=whole]")
+    assert not whole.is_bound
+    assert whole.learns_cost
+    assert "c_p + c_i + 4" in whole.equation
+    with pytest.raises(InputError, match=r"cost is 'guessed'; allowed: predicted, whole, oracle, constant"):
         strategies.make(f"{name}[cost=guessed]")
