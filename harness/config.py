@@ -18,7 +18,12 @@ _PACKAGE = Path(__file__).resolve().parent
 DATA_ROOT_VARIABLE = "CITYSCAPES_DATASET"
 
 _NOT_IN_THE_DIGEST = ("device", "seconds_per_click", "remark", "tune", "tuned")
-_LATER_OPTIONS = (("training", "sampler", "pixel"), ("cost_model", "head", "trunk"), ("cost_model", "target", "density"))
+_LATER_OPTIONS = (
+    ("training", "sampler", "pixel"),
+    ("training", "repeat", 0),
+    ("cost_model", "head", "trunk"),
+    ("cost_model", "target", "density"),
+)
 """Block, key and default of options that came after the first published board."""
 
 _HELPERS = {"width", "channels"}
@@ -89,7 +94,10 @@ class SecondsPerClick(_Block):
 
 
 class Training(_Block):
-    """Length of a training and its crops; the same for every strategy and for the full-data reference."""
+    """Length of a training and its crops; the same for every strategy and for the full-data reference.
+
+    repeat: another order of crops and other dropout from the same initial weights: what ``harness noise`` varies.
+    """
 
     steps: Count
     steps_per_image: Annotated[int, Field(ge=0)] = 0
@@ -100,6 +108,7 @@ class Training(_Block):
     jitter: bool = True
     class_weights: bool = True
     sampler: Literal["pixel", "cover"] = "pixel"
+    repeat: Annotated[int, Field(ge=0, le=1_000_000)] = 0
 
 
 class CostModel(_Block):
@@ -107,7 +116,7 @@ class CostModel(_Block):
 
     head: Literal["trunk", "probabilities", "borders"] = "trunk"
     target: Literal["density", "vertices"] = "density"
-    hidden: Count = 64
+    hidden: Annotated[int, Field(ge=0, le=1_000_000)] = 64
     steps: Count = 300
     batch_cells: Count = 1024
     lr: Annotated[float, Field(gt=0)] = 3e-3

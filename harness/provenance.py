@@ -16,7 +16,10 @@ _PACKAGES = ("harness-al", "torch", "onedl-mmsegmentation", "onedl-mmcv", "onedl
 
 @dataclass(frozen=True, slots=True)
 class Provenance:
-    """commit: of the checkout this code lies in, None when it is installed elsewhere. dirty: uncommitted changes there."""
+    """commit: of the checkout this code lies in, None when it is installed elsewhere. dirty: uncommitted changes there.
+
+    deterministic: whether torch was held to algorithms that give the same bits each time, where it has them.
+    """
 
     commit: str | None
     dirty: bool | None
@@ -26,9 +29,10 @@ class Provenance:
     threads: int
     started_utc: str
     command: list[str]
+    deterministic: bool = True
 
 
-def collect(threads: int, device: str = "cpu") -> Provenance:
+def collect(threads: int, device: str = "cpu", *, deterministic: bool = True) -> Provenance:
     """Describe this process."""
     commit = _git("rev-parse", "HEAD")
     status = _git("status", "--porcelain", "--untracked-files=no") if commit else None
@@ -41,6 +45,7 @@ def collect(threads: int, device: str = "cpu") -> Provenance:
         threads=threads,
         started_utc=datetime.now(UTC).isoformat(timespec="seconds"),
         command=["harness", *sys.argv[1:]],
+        deterministic=deterministic,
     )
 
 

@@ -50,6 +50,9 @@ def bench(
     workers: Annotated[int | None, typer.Option(help="Processes, one thread each; without it one per core, or one on a GPU.")] = None,
     data_root: Annotated[Path | None, typer.Option(help="Cityscapes' folder, for configs that read it.")] = None,
     device: Annotated[str | None, typer.Option(help="cpu or cuda.")] = None,
+    deterministic: Annotated[
+        bool, typer.Option(help="Only algorithms that give the same bits each time; faster without, on a GPU.")
+    ] = True,
     disk_gb: Annotated[
         float, typer.Option(help="Disk for region maps; those that find no room are made again when they are needed.")
     ] = 20.0,
@@ -68,7 +71,9 @@ def bench(
     names = [strategy.name for strategy in chosen]
     if spec.tuned is not None and strategies == "all" and spec.tuned.strategy not in names:
         names.append(spec.tuned.strategy)
-    return Bench(spec, names, out, workers, disk_gb, overwrite=overwrite, retry_failed=retry_failed).start(dry_run=dry_run)
+    return Bench(spec, names, out, workers, disk_gb, overwrite=overwrite, retry_failed=retry_failed, deterministic=deterministic).start(
+        dry_run=dry_run
+    )
 
 
 def check_resources(workers: int | None, disk_gb: float, device: str | None) -> int:
@@ -86,6 +91,7 @@ def check_resources(workers: int | None, disk_gb: float, device: str | None) -> 
 
 def limit_threads() -> None:
     """Give every process one thread, so that results do not depend on the number of workers. Works only before torch is imported."""
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it cuBLAS may add in any order
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ[name] = str(THREADS)
 
@@ -119,11 +125,12 @@ class Bench:
         *,
         overwrite: bool = False,
         retry_failed: bool = False,
+        deterministic: bool = True,
     ) -> None:
         from harness.cli.workshop import schedule_of
 
         self.spec, self.identities, self.out, self.workers = spec, identities, out, workers
-        self.overwrite, self.retry_failed = overwrite, retry_failed
+        self.overwrite, self.retry_failed, self.deterministic = overwrite, retry_failed, deterministic
         self.disk_gb = disk_gb
         self.schedule = schedule_of(spec)
         self.template: RunInfo
@@ -140,7 +147,7 @@ class Bench:
 
         train, val = open_splits(self.spec.data)
         check_sizes(self.spec, train.index.sizes, len(train.class_names), val.index.sizes)
-        self.template = info_template(self.spec, train, val, collect(THREADS, self.spec.device))
+        self.template = info_template(self.spec, train, val, collect(THREADS, self.spec.device, deterministic=self.deterministic))
         if dry_run:
             self._check_existing()
             self._plan_ahead(train.index.sizes).describe()
@@ -242,20 +249,29 @@ class Bench:
     def _conclude(self, outcomes: list[Outcome], presence: Presence) -> int:
         from harness.acquisition import Tally
         from harness.cli.publish import write_board
-        from harness.cli.workshop import WORK_FOLDER
 
-        failed = [outcome for outcome in outcomes if outcome.error]
-        for outcome in failed:
-            print(f"harness: {outcome.job.title}: {outcome.error}", file=sys.stderr)
+        failed = self._say_failures(outcomes)
         with presence.guard():
-            if not failed and not presence.others():
-                shutil.rmtree(self.out / WORK_FOLDER, ignore_errors=True)
+            self._clear_up(failed, presence)
             if any(outcome.job.kind == "run" and not outcome.error for outcome in outcomes) or not failed:
                 write_board(self.out, self.out)
         typer.echo(_work_done(sum((outcome.tally for outcome in outcomes), Tally())))
         if failed:
             return 2 if all(outcome.is_input for outcome in failed) else 1
         return 0
+
+    def _say_failures(self, outcomes: list[Outcome]) -> list[Outcome]:
+        failed = [outcome for outcome in outcomes if outcome.error]
+        for outcome in failed:
+            print(f"harness: {outcome.job.title}: {outcome.error}", file=sys.stderr)
+        return failed
+
+    def _clear_up(self, failed: list[Outcome], presence: Presence) -> None:
+        """Delete networks and maps that nobody will ask for again."""
+        from harness.cli.workshop import WORK_FOLDER
+
+        if not failed and not presence.others():
+            shutil.rmtree(self.out / WORK_FOLDER, ignore_errors=True)
 
 
 def _work_done(tally: Tally) -> str:

@@ -103,13 +103,11 @@ class _Study:
 
     def search(self, storage: str, trials: int | None, sampler: Any, pruner: Any, grace_s: float) -> None:
         """Do trials until the study has enough of them."""
-        import torch
-
+        from harness.cli.workshop import set_up_torch
         from harness.results import TRAINER_VERSION
         from harness.tune.search import Search, bound_to, open_storage, open_study
 
-        torch.set_num_threads(1)
-        torch.use_deterministic_algorithms(self.spec.device == "cpu")
+        set_up_torch(self.spec.device)
         tuner = self.tuner
         space = self.tune.model_dump(mode="json", exclude={"trials", "grid_points"})
         data = f"{tuner.train.index.fingerprint} {tuner.val.index.fingerprint}"

@@ -172,22 +172,33 @@ def build_trainer(spec: ExperimentSpec, train: Split, val: Split) -> Trainer:
         steps=training.steps,
         steps_per_image=training.steps_per_image,
         max_steps=training.max_steps,
+        repeat=training.repeat,
         batch_size=training.batch_size,
         class_weights=training.class_weights,
     )
     return SegmentorTrainer(recipe, train_split=train, val_split=val, window_px=spec.harness.window, device=spec.device)
 
 
+def set_up_torch(device: str, threads: int = 1, *, deterministic: bool = True) -> None:
+    """Fix what results depend on besides seeds: threads, and algorithms that give the same bits each time.
+
+    On a GPU an operation that has no such algorithm is named in a warning; ours are all written so that they have one: up-sampling
+    is two matrix products, since the backward of torch's own adds in any order.
+    """
+    import torch
+
+    torch.set_num_threads(threads)
+    torch.use_deterministic_algorithms(deterministic, warn_only=device != "cpu")
+    torch.backends.cudnn.benchmark = not deterministic
+
+
 def build_workshop(
     spec: ExperimentSpec, identities: Sequence[str], out: Path, provenance: Provenance, *, map_bytes: int | None = None
 ) -> BenchWorkshop:
     """Build the workshop of this process."""
-    import torch
-
     import strategies
 
-    torch.set_num_threads(provenance.threads)
-    torch.use_deterministic_algorithms(spec.device == "cpu")
+    set_up_torch(spec.device, provenance.threads, deterministic=provenance.deterministic)
     train, val = open_splits(spec.data)
     slips = Slips(**spec.annotator.model_dump())
     clock, tally = Clock(), Tally()

@@ -34,7 +34,7 @@ class CostRecipe:
     head: "trunk" reads trunk features at three depths and class probabilities; "probabilities" is linear in the probabilities alone;
     "borders" learns one factor, clicks per pixel of predicted class border (after MetaBox+, arXiv 2010.01884).
     target: "density" is clicks per cell with a Poisson likelihood; "vertices" is the share of a cell that lies near a vertex, with
-    class-balanced cross entropy, scaled afterwards to the number of clicks.
+    class-balanced cross entropy, scaled afterwards to the number of clicks. hidden: units of two hidden layers; 0 is linear.
     """
 
     head: Literal["trunk", "probabilities", "borders"] = "trunk"
@@ -47,6 +47,11 @@ class CostRecipe:
     sigma_px: float = 2.0
     max_cells: int = 400_000
 
+    @property
+    def is_linear(self) -> bool:
+        """Whether there is no hidden layer: always so on probabilities alone."""
+        return self.hidden == 0 or self.head == "probabilities"
+
 
 class CostHead(nn.Module):
     """A small network on every cell: standardised features -> clicks per cell, > 0.
@@ -56,10 +61,10 @@ class CostHead(nn.Module):
 
     def __init__(self, channels: int, recipe: CostRecipe) -> None:
         super().__init__()
-        hidden = recipe.hidden
+        hidden = max(recipe.hidden, 1)
         self.standardise = nn.BatchNorm1d(channels, affine=False, momentum=None)
         deep = (nn.Linear(channels, hidden), nn.ReLU(), nn.Linear(hidden, hidden), nn.ReLU(), nn.Linear(hidden, 1))
-        self.layers = nn.Sequential(*(deep if recipe.head == "trunk" else (nn.Linear(channels, 1),)))
+        self.layers = nn.Sequential(*((nn.Linear(channels, 1),) if recipe.is_linear else deep))
         self._is_density = recipe.target == "density"
         if not self._is_density:
             self.register_buffer("clicks_per_share", torch.ones(()))
@@ -201,12 +206,12 @@ def train_cost_head(cells: Cells, recipe: CostRecipe, seed: int) -> CostHead | B
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for parameter in head.parameters():
-            scale = (2.0 / parameter.shape[1]) ** 0.5 if parameter.ndim == 2 and recipe.head == "trunk" else 0.0
+            scale = (2.0 / parameter.shape[1]) ** 0.5 if parameter.ndim == 2 and not recipe.is_linear else 0.0
             parameter.copy_(torch.randn(parameter.shape, generator=generator) * scale)
     head.train()
     head.standardise(cells.features)
     head.standardise.eval()
-    lr = recipe.lr * (1 if recipe.head == "trunk" else _LINEAR_LR)
+    lr = recipe.lr * (_LINEAR_LR if recipe.is_linear else 1)
     optimizer = torch.optim.AdamW(head.parameters(), lr=lr, weight_decay=recipe.weight_decay)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, lr, total_steps=recipe.steps)
     share = float((cells.near * cells.exposure).sum() / cells.exposure.sum())

@@ -49,7 +49,7 @@ class Recipe:
     """All that determines a training besides labels and seed: mmseg configs, and how many steps on what.
 
     steps: at the first labelled pixel; steps_per_image: more for each image's worth of labelled pixels; at most max_steps.
-    class_weights: 1 / sqrt(share) of each class among the labelled pixels.
+    class_weights: 1 / sqrt(share) of each class among the labelled pixels. repeat: which of many equally good random streams.
     """
 
     model: dict[str, Any]
@@ -62,6 +62,7 @@ class Recipe:
     max_steps: int
     batch_size: int
     class_weights: bool = True
+    repeat: int = 0
 
     def steps_for(self, labelled_px: int, image_px: float) -> int:
         """Return the length of a training: it grows with the labels, equally for all strategies with equal pixels."""
@@ -73,6 +74,8 @@ class Recipe:
         for block, key, default in (("crop", "sampler", "pixel"), ("cost", "head", "trunk"), ("cost", "target", "density")):
             if document[block][key] == default:
                 del document[block][key]  # it came after the first published board
+        if not self.repeat:
+            del document["repeat"]
         return hashlib.sha256(json.dumps(document, sort_keys=True, default=str).encode()).hexdigest()
 
 
@@ -108,8 +111,13 @@ class SegmentorTrainer:
             RunError: a loss or weight that is NaN or infinite.
         """
         steps = self._recipe.steps_for(pool.labelled_px, pool.total_px / len(pool.sizes))
+        again = f"repeat {self._recipe.repeat}" if self._recipe.repeat else ""
         crops = LabelledCrops(
-            self._train, pool, self._recipe.crop, length=steps * self._recipe.batch_size, key=sequence(seed, round_number, Purpose.CROPS)
+            self._train,
+            pool,
+            self._recipe.crop,
+            length=steps * self._recipe.batch_size,
+            key=sequence(seed, round_number, Purpose.CROPS, again),
         )
         model = self._build(crops.class_weights() if self._recipe.class_weights else None)
         fcn8s.draw_weights(model, torch_seed(seed, 0, Purpose.WEIGHTS))
@@ -125,7 +133,7 @@ class SegmentorTrainer:
             steps=steps,
             optim_wrapper=copy.deepcopy(self._recipe.optim_wrapper),
             param_scheduler=copy.deepcopy(self._recipe.param_scheduler),
-            seed=torch_seed(seed, round_number, Purpose.CROPS),
+            seed=torch_seed(seed, round_number, Purpose.CROPS, again),
             checkpoints=kept,
             state=state,
         )

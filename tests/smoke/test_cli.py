@@ -379,3 +379,23 @@ def test_overwriting_under_the_feet_of_another_process_is_refused(harness, tiny_
         done = harness("bench", "--strategies", "random-region", "--config", str(tiny_config), "--overwrite")
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
     assert "allowed: --overwrite when it has ended" in done.stderr
+
+
+def test_noise_repeats_a_run_and_prints_the_spread(harness, tiny_config):
+    """On one machine equal runs are equal byte for byte; other crops from the same start are not, and share their seed set."""
+    arguments = ("noise", "--config", str(tiny_config), "--strategy", "random-region", "--seed", "1", "--repeats", "2")
+    equal = harness(*arguments)
+    assert equal.returncode == 0, equal.stderr
+    assert "the runs are equal byte for byte" in equal.stdout
+    assert equal.stdout.count("± 0.00") == 3
+    varied = harness(*arguments, "--vary")
+    assert "the runs differ" in varied.stdout
+    found = json.loads((harness.folder / "out-noise/random-region-seed-1-varied.json").read_text())
+    assert not found["equal"]
+    assert any(row["miou"][0] != row["miou"][1] for row in found["rounds"])
+    queries = [
+        [json.loads(line)["record"]["query"][0][:5] for line in path.read_text().splitlines()]
+        for path in sorted((harness.folder / "out-noise").glob("varied-*/runs/random-region/seed-1/rounds.jsonl"))
+    ]
+    assert queries[0] == queries[1]
+    assert harness("noise", "--repeats", "1").stderr == "harness: --repeats is 1; allowed: 2 or more\n"
