@@ -109,6 +109,13 @@ class HeadState(NamedTuple):
     pool3_score: Tensor
 
 
+class Masks(NamedTuple):
+    """What dropout keeps after fc6 and fc7: (members, channels, h, w) of bool."""
+
+    fc6: Tensor
+    fc7: Tensor
+
+
 @MODELS.register_module()
 class FCN8sHead(BaseDecodeHead):  # type: ignore[misc]
     """fc6 (7x7), fc7, dropout 0.5 after both, score layers, skips from pool4 and pool3; logits at stride 8.
@@ -149,10 +156,15 @@ class FCN8sHead(BaseDecodeHead):  # type: ignore[misc]
         """Map pool3, pool4, pool5 to logits at stride 8."""
         return self.suffix(self.prefix(inputs))
 
-    def committee(self, state: HeadState, generator: torch.Generator) -> Tensor:
-        """One stochastic pass of the suffix (Gal & Ghahramani 2016) whose dropout masks come from ``generator`` alone."""
-        hidden = F.relu(self.fc7(_drop(state.fc6, self.drop6.p, generator)))
-        score = self.cls_seg(_drop(hidden, self.drop7.p, generator))
+    def masks(self, state: HeadState, members: int, generator: torch.Generator) -> Masks:
+        """Draw the dropout masks of some committee members from ``generator`` alone."""
+        shape = members, self.fc7.in_channels, *_size(state.fc6)
+        return Masks(_kept(shape, self.drop6.p, generator).to(state.fc6.device), _kept(shape, self.drop7.p, generator).to(state.fc6.device))
+
+    def committee(self, state: HeadState, masks: Masks) -> Tensor:
+        """One stochastic pass of the suffix for each member (Gal & Ghahramani 2016). ``state`` is of one image."""
+        hidden = F.relu(self.fc7(state.fc6 * masks.fc6 / (1.0 - self.drop6.p)))
+        score = self.cls_seg(hidden * masks.fc7 / (1.0 - self.drop7.p))
         score = upsample(score, _size(state.pool4_score)) + state.pool4_score
         return upsample(score, _size(state.pool3_score)) + state.pool3_score
 
@@ -169,6 +181,5 @@ def _size(maps: Tensor) -> tuple[int, int]:
     return maps.shape[-2], maps.shape[-1]
 
 
-def _drop(x: Tensor, rate: float, generator: torch.Generator) -> Tensor:
-    keep = torch.rand(x.shape, generator=generator, device=generator.device).to(x.device) >= rate
-    return x * keep / (1.0 - rate)
+def _kept(shape: tuple[int, ...], rate: float, generator: torch.Generator) -> Tensor:
+    return torch.rand(shape, generator=generator, device=generator.device) >= rate

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +25,7 @@ from harness.regions import window_sum
 from harness.scoring import class_areas
 from harness.seeds import Purpose, torch_seed
 from harness.segmentor.cost_head import BorderHead, CostHead, cell_features, per_pixel
-from harness.segmentor.fcn8s import HeadState
+from harness.segmentor.fcn8s import HeadState, Masks
 from harness.statistics import cost_quality
 from harness.types import CostQuality, ImageAreas, Prediction
 
@@ -112,20 +113,32 @@ class TrainedNetwork:
     @torch.no_grad()
     def _committee(self, image_id: str, seen: _Seen, n_passes: int) -> Iterator[Logits | Tensor]:
         generator = torch.Generator(self._device).manual_seed(torch_seed(self._seed, self._round, Purpose.COMMITTEE, image_id))
+        head = self._model.decode_head
         first: Tensor | None = None
         alive = False
         for start in range(0, n_passes, _MEMBERS_AT_ONCE):
-            members = min(_MEMBERS_AT_ONCE, n_passes - start)
-            state = HeadState(*(part.expand(members, -1, -1, -1) for part in seen.state))
-            logits = self._model.decode_head.committee(state, generator)
-            first = logits[:1] if first is None else first
-            alive = alive or not bool((logits == first).all())
-            for member in range(members):
-                yield Logits(logits[member], seen.size)
+            masks = head.masks(seen.state, min(_MEMBERS_AT_ONCE, n_passes - start), generator)
+            for logits in self._members(seen.state, masks):
+                first = logits if first is None else first
+                alive = alive or not bool((logits == first).all())
+                yield Logits(logits, seen.size)
         if not alive:
             raise RunError(
                 f"image {image_id}: all {n_passes} committee passes are identical; Monte-Carlo dropout does nothing in this network"
             )
+
+    def _members(self, state: HeadState, masks: Masks) -> Iterator[Tensor]:
+        """Run some members; where memory does not do for all at once, half of them at a time, with the masks already drawn."""
+        members = len(masks.fc6)
+        try:
+            yield from self._model.decode_head.committee(state, masks)
+        except torch.OutOfMemoryError:
+            if members == 1:
+                raise
+            half = members // 2
+            print(f"harness: out of memory with {members} committee members at once; going on with {half}", file=sys.stderr)
+            for part in (slice(None, half), slice(half, None)):
+                yield from self._members(state, Masks(masks.fc6[part], masks.fc7[part]))
 
     @torch.no_grad()
     def _cost(self, seen: _Seen) -> Tensor:

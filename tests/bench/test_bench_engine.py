@@ -193,13 +193,16 @@ def test_committee(benchmark, network, form):
     def ours() -> torch.Tensor:
         state = head.prefix(network.extract_feat(photo))
         generator.manual_seed(0)
-        return vote_entropy(Prediction(Logits(head.committee(state, generator)[0], (HEIGHT, WIDTH)) for _ in range(COMMITTEE)))
+        return vote_entropy(
+            Prediction(Logits(head.committee(state, head.masks(state, 1, generator))[0], (HEIGHT, WIDTH)) for _ in range(COMMITTEE))
+        )
 
     def full_forwards() -> torch.Tensor:
         generator.manual_seed(0)
         votes = torch.zeros((19, HEIGHT, WIDTH))
         for _ in range(COMMITTEE):
-            logits = head.committee(head.prefix(network.extract_feat(photo)), generator)
+            state = head.prefix(network.extract_feat(photo))
+            logits = head.committee(state, head.masks(state, 1, generator))
             winner = F.interpolate(logits, size=(HEIGHT, WIDTH), mode="bilinear", align_corners=False).softmax(1).argmax(1)
             votes += F.one_hot(winner[0], 19).permute(2, 0, 1)
         shares = votes / COMMITTEE

@@ -356,12 +356,31 @@ def test_a_committee_without_dropout_refuses_to_score(network, train_split, monk
         list(network.predict(image_id, 4).passes)
 
 
+def test_a_committee_that_finds_no_memory_is_halved_to_the_same_members(network, train_split, monkeypatch, capsys):
+    """The masks are drawn before, so the same members come out, one after the other."""
+    image_id = list(train_split.files)[4]
+    whole = list(network.predict(image_id, 5).passes)
+    network.predict(list(train_split.files)[5], 1)
+    real = type(network._model.decode_head).committee
+
+    def poor(self, state, masks):
+        if len(masks.fc6) > 1:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return real(self, state, masks)
+
+    monkeypatch.setattr(type(network._model.decode_head), "committee", poor)
+    halved = list(network.predict(image_id, 5).passes)
+    # a batch of one is another order of float32 sums than a batch of four
+    assert all(torch.allclose(a.values, b.values, atol=1e-5) for a, b in zip(whole, halved, strict=True))
+    assert "out of memory with 4 committee members at once; going on with 2" in capsys.readouterr().err
+
+
 def test_the_committee_equals_the_plain_pass_when_nothing_drops(network, train_split):
     seen = network.see(train_split.photo(next(iter(train_split.files))))
     decode_head = network._model.decode_head
     rates = decode_head.drop6.p, decode_head.drop7.p
     decode_head.drop6.p = decode_head.drop7.p = 0.0
-    logits = decode_head.committee(seen.state, torch.Generator().manual_seed(0))
+    logits = decode_head.committee(seen.state, decode_head.masks(seen.state, 1, torch.Generator().manual_seed(0)))
     decode_head.drop6.p, decode_head.drop7.p = rates
     assert torch.allclose(logits, seen.logits, atol=1e-5)
 
