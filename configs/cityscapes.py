@@ -19,6 +19,7 @@ training = dict(
     flip=True,
     jitter=True,
     class_weights=True,
+    sampler="cover",
 )
 
 cost_model = dict(sigma_px=8.0)

@@ -15,6 +15,7 @@ training = dict(
     flip=True,
     jitter=True,
     class_weights=True,
+    sampler="cover",
 )
 
 harness = dict(

@@ -14,6 +14,9 @@ training = dict(
     class_weights=True,
 )
 
+# As it was when the board was published; docs/cost-model.md and docs/training.md have found better since.
+cost_model = dict(hidden=64, weight_decay=1e-2)
+
 harness = dict(
     window=64,
     stride=1,
