@@ -102,10 +102,14 @@ def acquire(
     cache: MapCache,
     rng_for: RngFor,
     tally: Tally | None = None,
+    look: Callable[[Proposals, list[Candidate]], None] | None = None,
 ) -> list[Candidate]:
     """Choose the regions to ask for, within a budget of new pixels.
 
     Choice: scaling bounds are taken over the placements that may be asked for, not over those that touch labelled pixels.
+
+    Args:
+        look: called with what the query was made from, and the query.
 
     Returns:
         The query by falling score; ``information`` and ``cost`` of each candidate are its unscaled window sums.
@@ -120,7 +124,10 @@ def acquire(
     if tally is not None and strategy.needs_network:
         tally.images_asked += len(pool.open_ids)
         tally.images_predicted += predicted + proposals.predicted_again
-    return select_within_budget(candidates, budget_px)
+    query = select_within_budget(candidates, budget_px)
+    if look is not None:
+        look(proposals, query)
+    return query
 
 
 def prepare(

@@ -16,7 +16,7 @@ from harness.loop import FULL_DATA, Networks, Schedule, draw_seed_set, run_full_
 from harness.maps import QueryRules, requests_of
 from harness.pool import LabelledPool
 from harness.protocols import ImageSizes, Oracle, RunWriter, Strategy
-from harness.types import RoundRecord
+from harness.types import ImageSketch, RoundRecord
 
 _THE_MACHINES = {errno.ENOSPC, errno.EROFS, errno.EDQUOT, errno.ENOENT, errno.ENOTDIR, errno.EACCES, errno.EIO, errno.ESTALE}
 """A full, read-only, damaged or vanished disk: the run itself has not failed, and goes on when that is mended."""
@@ -247,6 +247,13 @@ class _Reporting:
 
     writer: RunWriter
     done: Callable[[int], None]
+
+    @property
+    def keeps_maps(self) -> bool:
+        return self.writer.keeps_maps
+
+    def keep_maps(self, round_number: int, maps: Sequence[ImageSketch]) -> None:
+        self.writer.keep_maps(round_number, maps)
 
     def append(self, record: RoundRecord) -> None:
         self.writer.append(record)

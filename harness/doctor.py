@@ -14,11 +14,11 @@ from pathlib import Path
 
 from harness.errors import InputError
 from harness.files import replacing
-from harness.results import parse_rounds, read_info
+from harness.results import parse_rounds, read_info, read_maps
 from harness.types import Clicks, RoundRecord
 
 _DRAFT = re.compile(
-    r"^\.(run\.json|rounds\.jsonl|timings\.jsonl|failure\.txt|index\.html|weights\.pt|validation\.json|[\w-]+\.map|"
+    r"^\.(run\.json|rounds\.jsonl|timings\.jsonl|maps-\d+\.json|failure\.txt|index\.html|weights\.pt|training\.ckpt|validation\.json|[\w-]+\.map|"
     r"(leaderboard|ranks|cost-model)\.[a-z]+)-[a-z0-9_]{8}$"
 )
 _DRAFT_AGE_S = 3600.0
@@ -64,6 +64,9 @@ def _examine_run(folder: Path) -> Iterator[Finding]:
         yield Finding(folder / "rounds.jsonl", problem, f"keep the {len(rounds)} rounds before it; the others run again")
     for complaint in _accounting(rounds):
         yield Finding(folder / "rounds.jsonl", complaint, None)
+    for maps in sorted(folder.glob("maps-*.json")):
+        if not read_maps(folder, int(maps.stem.removeprefix("maps-")) if maps.stem[5:].isdecimal() else -1):
+            yield Finding(maps, "cannot be read", "delete it; the page then goes without these maps")
     timings = folder / "timings.jsonl"
     if timings.exists() and _timing_lines(timings) != timings.read_text(encoding="utf-8", errors="replace").splitlines():
         yield Finding(timings, "holds lines that cannot be read", "keep the others; no result depends on them")

@@ -7,11 +7,12 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from harness.acquisition import Tally, acquire
+from harness.acquisition import Proposals, Tally, acquire
 from harness.maps import MemoryMaps, QueryRules
 from harness.pool import LabelledPool
 from harness.protocols import ImageSizes, MapCache, Network, Oracle, RunWriter, Strategy
 from harness.seeds import Purpose, generator
+from harness.sketches import sketches
 from harness.statistics import cost_quality
 from harness.types import Annotation, Candidate, Clicks, CostQuality, ImageAreas, Receipt, Region, RoundRecord
 
@@ -107,6 +108,7 @@ def run_strategy(
                     cache=trained.maps if trained else MemoryMaps(),
                     rng_for=lambda image_id, number=number: generator(seed, number, Purpose.SCORES, image_id),  # type: ignore[misc]
                     tally=tally,
+                    look=_sketcher(writer, number) if writer.keeps_maps and strategy.needs_network else None,
                 )
         annotations = oracle.annotate([candidate.region for candidate in query], pool)
         pool.add(annotations)
@@ -121,6 +123,10 @@ def run_strategy(
             networks.release(before)
     if trained is not None:
         networks.release(trained)
+
+
+def _sketcher(writer: RunWriter, number: int) -> Callable[[Proposals, list[Candidate]], None]:
+    return lambda proposals, query: writer.keep_maps(number, sketches(proposals, query))
 
 
 def run_full_data(seed: int, *, oracle: Oracle, sizes: ImageSizes, networks: Networks, writer: RunWriter) -> None:

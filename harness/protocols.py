@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal, Protocol
 
 import numpy as np
 
-from harness.types import Annotation, ClickTotals, CostQuality, ImageAreas, Prediction, Region, RoundRecord
+from harness.types import Annotation, ClickTotals, CostQuality, ImageAreas, ImageSketch, Prediction, Region, RoundRecord
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -133,6 +133,15 @@ class Trainer(Protocol):
 
 class RunWriter(Protocol):
     """Keeps the records of one run."""
+
+    @property
+    def keeps_maps(self) -> bool:
+        """Whether it has a use for small pictures of the maps."""
+        ...
+
+    def keep_maps(self, round_number: int, maps: Sequence[ImageSketch]) -> None:
+        """Keep what a round's query was made from; it comes before the round itself."""
+        ...
 
     def append(self, record: RoundRecord) -> None:
         """Add one finished round, durably."""

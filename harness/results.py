@@ -1,4 +1,4 @@
-"""Run folders: ``<out>/runs/<strategy>/seed-<k>/{run.json, rounds.jsonl, timings.jsonl}``; append, read, validate, lock."""
+"""Run folders: ``<out>/runs/<strategy>/seed-<k>/{run.json, rounds.jsonl, timings.jsonl, maps-<round>.json}``; append, read, validate."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -16,7 +17,7 @@ from harness.data.labels import CLASS_NAMES
 from harness.errors import InputError
 from harness.files import write_text
 from harness.provenance import Provenance
-from harness.types import ClickTotals, RoundRecord
+from harness.types import ClickTotals, ImageSketch, RoundRecord
 
 SCHEMA_VERSION = 1
 
@@ -24,6 +25,7 @@ TRAINER_VERSION = 1
 """Raise it when the same recipe would train other weights: runs of older code are then neither resumed nor compared."""
 
 _RECORD = TypeAdapter(RoundRecord)
+_MAPS = TypeAdapter(list[ImageSketch])
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,10 +76,11 @@ _INFO = TypeAdapter(RunInfo)
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One run as read back."""
+    """One run as read back, and the folder that it was read from."""
 
     info: RunInfo
     rounds: list[RoundRecord]
+    path: Path | None = None
 
 
 class RunFolder:
@@ -124,6 +127,10 @@ class RunFolder:
     def append_timings(self, round_number: int, seconds: dict[str, float]) -> None:
         """Add one round's seconds by stage. They live in a file of their own, so that records are the same on any machine."""
         _append_line(self._timings, json.dumps({"round": round_number, **{stage: round(value, 3) for stage, value in seconds.items()}}))
+
+    def keep_maps(self, round_number: int, maps: Sequence[ImageSketch]) -> None:
+        """Keep small pictures of a round's maps, for the published page; no result depends on them."""
+        write_text(self.path / f"maps-{round_number}.json", _MAPS.dump_json(list(maps)).decode() + "\n")
 
     def record_failure(self, text: str) -> None:
         """Keep the traceback of a failed run beside its rounds."""
@@ -209,7 +216,15 @@ def read_run(path: Path) -> Run:
     info = read_info(path)
     file = path / "rounds.jsonl"
     content = file.read_bytes() if file.exists() else b""
-    return Run(info, parse_rounds(file, content[: content.rfind(b"\n") + 1]))
+    return Run(info, parse_rounds(file, content[: content.rfind(b"\n") + 1]), path)
+
+
+def read_maps(path: Path, round_number: int) -> list[ImageSketch]:
+    """Read the small pictures of a round's maps; none where they were not kept, or cannot be read."""
+    try:
+        return _MAPS.validate_json((path / f"maps-{round_number}.json").read_bytes())
+    except (OSError, ValidationError):
+        return []
 
 
 def read_timings(path: Path) -> list[dict[str, float]]:

@@ -202,3 +202,26 @@ class RoundRecord:
     cost_quality: CostQuality | None
     network: str
     bought_quality: CostQuality | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Sketch:
+    """One map of all placements of a window in an image, made small.
+
+    png: base64 of a grey PNG; 0 where no window may be asked for, 1 to 255 from ``low`` to ``high``.
+    """
+
+    png: str
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True)
+class ImageSketch:
+    """The maps of one image. box: (top, left, height, width) in pixels of the image over which a map is spread: the middles of its windows."""
+
+    image: str
+    box: tuple[float, float, float, float]
+    information: Sketch | None
+    cost: Sketch | None
+    score: Sketch

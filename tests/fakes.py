@@ -112,6 +112,11 @@ class FakeNetworks:
 @dataclass
 class MemoryWriter:
     records: list[RoundRecord] = field(default_factory=list)
+    maps: dict[int, list] = field(default_factory=dict)
+    keeps_maps: bool = False
+
+    def keep_maps(self, round_number: int, maps) -> None:
+        self.maps[round_number] = list(maps)
 
     def append(self, record: RoundRecord) -> None:
         self.records.append(record)

@@ -30,6 +30,7 @@ LAYERS = {
     "harness.maps": 3,
     "harness.acquisition": 3,
     "harness.loop": 3,
+    "harness.sketches": 3,
     "harness.networks": 3,
     "harness.bench": 3,
     "harness.workers": 3,

@@ -26,7 +26,7 @@ from harness.results import Run, read_run, read_timings, run_path
 from harness.scoring import aubc, mean_iou, share_at
 from harness.tune.search import Objective, Report
 from harness.tune.space import Choice, Space, Value
-from harness.types import RoundRecord
+from harness.types import ImageSketch, RoundRecord
 
 SoFar = Callable[[Run], None]
 """Takes the run so far, after each round."""
@@ -213,6 +213,10 @@ class _Watched:
     workshop: BenchWorkshop
     records: list[RoundRecord]
     so_far: SoFar
+    keeps_maps: bool = False
+
+    def keep_maps(self, round_number: int, maps: Sequence[ImageSketch]) -> None:
+        """Keep none: nobody looks at the maps of a trial."""
 
     def append(self, record: RoundRecord) -> None:
         """Keep the record, then show it: whoever watches may end the run here."""

@@ -22,7 +22,7 @@ from harness.networks import NetworkStore
 from harness.protocols import ImageSizes, RunWriter, Strategy, Trainer
 from harness.provenance import Provenance
 from harness.results import SCHEMA_VERSION, TRAINER_VERSION, RunFolder, RunInfo, run_path
-from harness.types import RoundRecord
+from harness.types import ImageSketch, RoundRecord
 
 WORK_FOLDER = ".harness-work"
 """Below an output folder: networks and maps of a board that is not finished."""
@@ -80,6 +80,7 @@ class BenchWorkshop:
     clock: Clock
     tally: Tally
     info: RunInfo
+    first_seed: int | None = None
 
     def claim(self, job: Job) -> AbstractContextManager[bool]:
         """Keep a job to this process while it lasts."""
@@ -107,7 +108,7 @@ class BenchWorkshop:
         finished = folder.open(info)
         if (failure := folder.failure()) is not None:
             raise FailedBeforeError(f"{failure} (failed before; --retry-failed tries again)")
-        return finished, _TimedWriter(folder, self.clock)
+        return finished, _TimedWriter(folder, self.clock, keeps_maps=job.seed == self.first_seed)
 
     def keep_timings(self, job: Job, seconds: dict[str, float]) -> None:
         """Keep the seconds of work that no single run owns, in a folder of its own."""
@@ -125,6 +126,11 @@ class BenchWorkshop:
 class _TimedWriter:
     folder: RunFolder
     clock: Clock
+    keeps_maps: bool
+
+    def keep_maps(self, round_number: int, maps: Sequence[ImageSketch]) -> None:
+        """Keep the small pictures of the first seed's maps: the page shows that one."""
+        self.folder.keep_maps(round_number, maps)
 
     def append(self, record: RoundRecord) -> None:
         """Write the seconds first: a run whose last round is there is finished, and nobody opens its files again."""
@@ -223,4 +229,5 @@ def build_workshop(
         clock=clock,
         tally=tally,
         info=info,
+        first_seed=min(spec.harness.seeds),
     )

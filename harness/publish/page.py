@@ -12,7 +12,7 @@ from typing import Any
 from harness.files import write_text
 from harness.publish.board import Board
 from harness.publish.document import Document, rounded
-from harness.results import Run
+from harness.results import Run, read_maps
 
 _TEMPLATE = Path(__file__).with_name("page.html")
 _LARGEST_PHOTO_PX = 512
@@ -26,15 +26,17 @@ def to_page(board: Board, document: Document, path: Path, *, photos: dict[str, P
     Args:
         photos: image id -> file, for data sets whose terms allow that they are passed on; none without it.
     """
-    queries = {}
+    queries, maps = {}, {}
     for row in board.rows:
         run = min(board.groups[row.strategy], key=lambda run: run.info.seed)
         queries[row.strategy] = _queries(run, _MOST_RECEIPTS // len(board.rows))
+        maps[row.strategy] = [_maps(run, number) for number in range(len(run.rounds))]
     asked = {receipt["image"] for rounds in queries.values() for query in rounds for receipt in query}
     whole = board.any_run.rounds[0].query[0]
     data = {
         "document": rounded(asdict(document)),
         "queries": queries,
+        "maps": maps,
         "size": [whole.height, whole.width],
         "photos": {image_id: _small(photos[image_id]) for image_id in sorted(asked) if photos and image_id in photos},
     }
@@ -67,6 +69,12 @@ def _queries(run: Run, most: int) -> list[list[dict[str, Any]]]:
         )
         left -= len(record.query)
     return found
+
+
+def _maps(run: Run, number: int) -> dict[str, Any]:
+    """Return the small maps of a round by image."""
+    kept = read_maps(run.path, number) if run.path else []
+    return {entry.image: rounded({key: value for key, value in asdict(entry).items() if key != "image"}) for entry in kept}
 
 
 def _small(file: Path) -> str:

@@ -1,0 +1,51 @@
+"""Small pictures of the maps that a query was made from: for people who read the published page, never for a result."""
+
+from __future__ import annotations
+
+import base64
+import math
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from harness.acquisition import Proposals
+from harness.types import Candidate, ImageSketch, Sketch
+
+MOST_IMAGES = 12
+_WIDEST_PX = 64
+
+
+def sketches(proposals: Proposals, query: Sequence[Candidate], most: int = MOST_IMAGES) -> list[ImageSketch]:
+    """Return the maps of the images that a query asks for, best score first."""
+    best = dict.fromkeys(candidate.region.image_id for candidate in sorted(query, key=lambda candidate: candidate.rank_key))
+    return [_sketch_of(proposals, image_id) for image_id in list(best)[:most]]
+
+
+def _sketch_of(proposals: Proposals, image_id: str) -> ImageSketch:
+    information, cost = proposals.maps(image_id)
+    scores, _ = proposals.scores(image_id, information, cost)
+    size, rules = proposals.source.pool.sizes[image_id], proposals.source.rules
+    window = rules.window(proposals.strategy, size)
+    height, width = (window, window) if isinstance(window, int) else window
+    rows, cols = scores.shape
+    stride = rules.stride_px
+    box = (height - stride) / 2, (width - stride) / 2, float(rows * stride), float(cols * stride)
+    return ImageSketch(
+        image_id,
+        box,
+        None if information is None else _small(information.numpy()),
+        None if cost is None else _small(cost.numpy()),
+        _small(scores.numpy()),
+    )
+
+
+def _small(values: npt.NDArray[np.float64]) -> Sketch:
+    step = max(1, math.ceil(values.shape[1] / _WIDEST_PX))
+    picked = values[step // 2 :: step, step // 2 :: step] if min(values.shape) > step else values[:1, :1]
+    finite = np.isfinite(picked)
+    low, high = (float(picked[finite].min()), float(picked[finite].max())) if finite.any() else (0.0, 0.0)
+    grey = np.zeros(picked.shape, np.uint8)
+    grey[finite] = 1 + np.round(254 * (picked[finite] - low) / (high - low)).astype(np.uint8) if high > low else 128
+    return Sketch(base64.b64encode(cv2.imencode(".png", grey, [cv2.IMWRITE_PNG_COMPRESSION, 9])[1].tobytes()).decode(), low, high)
