@@ -6,8 +6,9 @@ compares the choices by their error on images that were held out.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, cast
 
 import cv2
 import numpy as np
@@ -75,9 +76,30 @@ class CostHead(nn.Module):
 
     def forward(self, cells: Tensor) -> Tensor:
         """Map (n, F) features to (n,) expected clicks per cell."""
+        return self._clicks(self.score(cells))
+
+    def of_image(self, levels: Sequence[Tensor], cells: tuple[int, int]) -> Tensor:
+        """Return the (h, w) expected clicks of one image's cells: what ``forward`` gives, to rounding, in a fraction of the time.
+
+        The first layer is linear and so is up-sampling, so the layer comes first: it leaves few channels to be made large. The
+        standardisation is folded into its weights.
+
+        Args:
+            levels: (1, c_i, h_i, w_i) maps whose channels add up to F. cells: (h, w).
+        """
+        first = cast("nn.Linear", self.layers[0])
+        mean, variance = self.standardise.get_buffer("running_mean"), self.standardise.get_buffer("running_var")
+        weight = first.weight * torch.rsqrt(variance + self.standardise.eps)
+        bias = first.bias - weight @ mean
+        parts = torch.split(weight, [level.shape[1] for level in levels], dim=1)
+        made = [upsample(F.conv2d(level, part[:, :, None, None]), cells) for level, part in zip(levels, parts, strict=True)]
+        hidden = (torch.stack(made).sum(0) + bias[:, None, None])[0].permute(1, 2, 0)
+        return self._clicks(self.layers[1:](hidden).squeeze(-1))
+
+    def _clicks(self, score: Tensor) -> Tensor:
         if self._is_density:
-            return F.softplus(self.score(cells)) + 1e-4
-        return torch.sigmoid(self.score(cells)) * self.get_buffer("clicks_per_share")
+            return F.softplus(score) + 1e-4
+        return torch.sigmoid(score) * self.get_buffer("clicks_per_share")
 
 
 class BorderHead(nn.Module):
@@ -91,14 +113,18 @@ class BorderHead(nn.Module):
         """Map (n, 1) border lengths to (n,) expected clicks per cell."""
         return cells[:, 0] * self.get_buffer("clicks_per_border") + 1e-4
 
+    def of_image(self, levels: Sequence[Tensor], cells: tuple[int, int]) -> Tensor:
+        """Return the (h, w) expected clicks of one image's cells."""
+        return self.forward(levels[0].flatten()[:, None]).reshape(cells)
+
 
 def build_head(channels: int, recipe: CostRecipe) -> CostHead | BorderHead:
     """Build a head that is not trained yet."""
     return BorderHead() if recipe.head == "borders" else CostHead(channels, recipe)
 
 
-def cell_features(features: tuple[Tensor, ...], logits: Tensor, size: tuple[int, int], head: str = "trunk") -> Tensor:
-    """Put together what the head sees of one image.
+def feature_levels(features: Sequence[Tensor], logits: Tensor, size: tuple[int, int], head: str = "trunk") -> list[Tensor]:
+    """List what the head sees of one image, each at its own resolution.
 
     Args:
         features: pool3, pool4, pool5 of one image, (1, c, h_i, w_i).
@@ -107,21 +133,37 @@ def cell_features(features: tuple[Tensor, ...], logits: Tensor, size: tuple[int,
         head: see ``CostRecipe``.
 
     Returns:
-        (h, w, F): trunk features, class probabilities, and how much each probability varies over the 3 x 3 neighbour cells,
-        which is high at predicted class borders; or the probabilities alone; or the length of predicted borders in pixels.
+        (1, c_i, h_i, w_i) maps: trunk features, class probabilities, and how much each probability varies over the 3 x 3 neighbour
+        cells, which is high at predicted class borders; or the probabilities alone; or the length of predicted borders in pixels.
     """
     if head == "borders":
         winners = Logits(logits[0], size).winners()
         borders = F.pad((winners[:, 1:] != winners[:, :-1]).float(), (0, 1)) + F.pad((winners[1:] != winners[:-1]).float(), (0, 0, 0, 1))
-        return per_cell_sum(borders)[..., None]
+        return [per_cell_sum(borders)[None, None]]
     probabilities = logits.softmax(1)
     if head == "probabilities":
-        return probabilities[0].permute(1, 2, 0)
-    highest = F.max_pool2d(probabilities, 3, stride=1, padding=1)
-    lowest = -F.max_pool2d(-probabilities, 3, stride=1, padding=1)
+        return [probabilities]
+    return [*features, probabilities, _highest_nearby(probabilities) + _highest_nearby(-probabilities)]
+
+
+def _highest_nearby(maps: Tensor) -> Tensor:
+    """Return the largest value of the 3 x 3 neighbourhood of each cell; beyond the rim there is nothing."""
+    for axis in (2, 3):
+        count = maps.shape[axis]
+        shifted = [maps.narrow(axis, max(by, 0), count - abs(by)) for by in (1, -1)]
+        widest = maps.clone()
+        for by, part in zip((1, -1), shifted, strict=True):
+            place = widest.narrow(axis, max(-by, 0), count - abs(by))
+            torch.maximum(place, part, out=place)
+        maps = widest
+    return maps
+
+
+def cell_features(features: Sequence[Tensor], logits: Tensor, size: tuple[int, int], head: str = "trunk") -> Tensor:
+    """Return ``feature_levels`` as (h, w, F), one row of features for each cell: what the head is trained on."""
     cells = logits.shape[-2], logits.shape[-1]
-    resized = [upsample(level, cells) for level in features]
-    return torch.cat([*resized, probabilities, highest - lowest], dim=1)[0].permute(1, 2, 0)
+    levels = feature_levels(features, logits, size, head)
+    return torch.cat([upsample(level, cells) for level in levels], dim=1)[0].permute(1, 2, 0)
 
 
 def per_cell_sum(pixels: Tensor) -> Tensor:

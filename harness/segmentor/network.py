@@ -24,7 +24,7 @@ from harness.logits import Logits
 from harness.regions import window_sum
 from harness.scoring import class_areas
 from harness.seeds import Purpose, torch_seed
-from harness.segmentor.cost_head import BorderHead, CostHead, cell_features, per_pixel
+from harness.segmentor.cost_head import BorderHead, CostHead, feature_levels, per_pixel
 from harness.segmentor.fcn8s import HeadState, Masks
 from harness.statistics import cost_quality
 from harness.types import CostQuality, ImageAreas, Prediction
@@ -144,8 +144,8 @@ class TrainedNetwork:
     def _cost(self, seen: _Seen) -> Tensor:
         if self._cost_head is None:
             raise RunError("these networks predict no cost")
-        cells = cell_features(seen.features, seen.logits, seen.size, self._cost_input)
-        clicks = self._cost_head(cells.flatten(0, 1)).reshape(cells.shape[:2])
+        cells = seen.logits.shape[-2], seen.logits.shape[-1]
+        clicks = self._cost_head.of_image(feature_levels(seen.features, seen.logits, seen.size, self._cost_input), cells)
         if not bool(torch.isfinite(clicks).all()):
             raise RunError("the cost network's clicks are NaN or infinite")
         return per_pixel(clicks, seen.size)

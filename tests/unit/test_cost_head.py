@@ -6,8 +6,10 @@ from harness.segmentor.cost_head import (
     BorderHead,
     Cells,
     CostRecipe,
+    _highest_nearby,
     cell_features,
     click_density,
+    feature_levels,
     near_vertices,
     per_cell,
     per_cell_sum,
@@ -68,6 +70,36 @@ def test_a_head_learns_a_planted_rate(kind, target):
     guess, rate = planted(CostRecipe(head=kind, target=target))
     assert float(torch.corrcoef(torch.stack([guess, rate]))[0, 1]) > 0.95
     assert float(guess.mean()) == pytest.approx(float(rate.mean()), rel=0.1)
+
+
+@pytest.mark.parametrize(
+    "recipe",
+    [
+        CostRecipe(),
+        CostRecipe(hidden=0),
+        CostRecipe(hidden=16, target="vertices"),
+        CostRecipe(head="probabilities"),
+        CostRecipe(head="borders"),
+    ],
+    ids=str,
+)
+def test_a_whole_image_is_predicted_as_its_cells_are(recipe):
+    """The quick form for images against the form that is trained: the same sums in another order."""
+    generator = torch.Generator().manual_seed(1)
+    features = [torch.rand(1, c, h, w, generator=generator) for c, h, w in ((5, 6, 9), (4, 3, 5), (3, 2, 3))]
+    logits = torch.randn(1, 7, 6, 9, generator=generator)
+    cells = cell_features(features, logits, (48, 72), recipe.head).flatten(0, 1)
+    rates = 0.1 + torch.rand(len(cells), generator=generator)
+    head = train_cost_head(Cells(cells, rates, rates / 2, torch.ones(len(cells))), recipe, seed=0)
+    with torch.no_grad():
+        found = head.of_image(feature_levels(features, logits, (48, 72), recipe.head), (6, 9))
+        assert torch.allclose(found.flatten(), head(cells), rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("shape", [(1, 3, 5, 7), (1, 2, 1, 4), (2, 1, 3, 1), (1, 1, 1, 1)])
+def test_the_highest_nearby_is_max_pooling(shape):
+    maps = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(_highest_nearby(maps), torch.nn.functional.max_pool2d(maps, 3, stride=1, padding=1))
 
 
 def test_the_border_head_learns_one_factor():
