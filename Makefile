@@ -22,14 +22,14 @@ bench: $(STAMP) ## Run the default board on the embedded pack, print the leaderb
 
 .PHONY: test
 test: $(STAMP) ## Run the whole test suite
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2
 
 .PHONY: check
 check: $(STAMP) ## Format, lint, types, fast tests: before each commit
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -n 2 -m "not slow"
 
 .PHONY: format
 format: $(STAMP) ## Format the code and mend what can be mended

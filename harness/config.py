@@ -254,7 +254,7 @@ def load_spec(
     document: dict[str, Any] = {key: raw[key] for key in raw if key in names}
     document["name"] = file.stem
     data = document.get("data")
-    if isinstance(data, dict) and data.get("type") in {"cityscapes", "masks"}:
+    if isinstance(data, dict) and data.get("type") in ("cityscapes", "masks"):
         root = data_root or os.environ.get(DATA_ROOT_VARIABLE) or data.get("root")
         if root is None:
             raise InputError(f"{file}: the data root is missing; allowed: --data-root DIR, or {DATA_ROOT_VARIABLE} in the environment")

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
 from harness.acquisition import Tally
 from harness.errors import RunError
@@ -24,6 +25,7 @@ class _Validation:
     areas: list[ImageAreas]
     cost_quality: CostQuality | None
     has_cost: bool
+    weights_sha256: str
 
 
 _VALIDATION = TypeAdapter(_Validation)
@@ -52,7 +54,7 @@ class NetworkStore:
         folder = self._place(key, round_number)
         self._tally.trainings_asked += 1
         weights, scores = folder / "weights.pt", folder / "validation.json"
-        found = _read_validation(scores) if weights.is_file() else None
+        found = _read_validation(scores, weights)
         if found is not None and (found.has_cost or not with_cost):
             network = self._trainer.load(weights, seed, round_number)
             return Trained(key, network, found.areas, found.cost_quality, self._maps(folder))
@@ -60,9 +62,11 @@ class NetworkStore:
         with self._stage(round_number, "training"):
             network = self._train(pool, seed, round_number, folder / "training", with_cost=with_cost)
         with self._stage(round_number, "evaluation"):
-            validation = _Validation(network.evaluate(), network.cost_quality(), network.has_cost)
+            areas, quality = network.evaluate(), network.cost_quality()
         network.save(weights)
-        write_text(scores, _VALIDATION.dump_json(validation).decode())
+        validation = _Validation(areas, quality, network.has_cost, _sha256(weights))
+        record = _VALIDATION.dump_json(validation).decode()
+        write_text(scores, f"{zlib.crc32(record.encode()):08x}\n{record}\n")
         shutil.rmtree(folder / "training", ignore_errors=True)
         return Trained(key, network, validation.areas, validation.cost_quality, self._maps(folder))
 
@@ -91,8 +95,17 @@ class NetworkStore:
         return (self._folder / "shared" if round_number == 0 else self.private) / key
 
 
-def _read_validation(path: Path) -> _Validation | None:
+def _read_validation(path: Path, weights: Path) -> _Validation | None:
+    """Read what was found out about networks; None where a file is missing or damaged: they are trained again, to the same bits."""
     try:
-        return _VALIDATION.validate_json(path.read_bytes())
-    except (OSError, ValidationError):
+        seal, _, record = path.read_text(encoding="utf-8").rstrip("\n").partition("\n")
+        found = _VALIDATION.validate_json(record)
+        intact = seal == f"{zlib.crc32(record.encode()):08x}" and found.weights_sha256 == _sha256(weights)
+    except (OSError, ValueError):
         return None
+    return found if intact else None
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

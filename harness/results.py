@@ -105,7 +105,8 @@ class RunFolder:
             return self._recover()
         for leftover in (self._rounds, self._timings):
             leftover.unlink(missing_ok=True)
-        write_text(self.path / "run.json", _INFO.dump_json(info, indent=1).decode() + "\n")
+        document = json.loads(_INFO.dump_json(info))
+        write_text(self.path / "run.json", json.dumps({**document, "crc32": _checksum(document)}, indent=1) + "\n")
         return []
 
     def _recover(self) -> list[RoundRecord]:
@@ -168,6 +169,10 @@ def _cut_torn_line(stream: BinaryIO) -> None:
     stream.truncate(stream.read().rfind(b"\n") + 1)
 
 
+def _checksum(document: dict[str, Any]) -> str:
+    return f"{zlib.crc32(json.dumps(document, sort_keys=True).encode()):08x}"
+
+
 def _sealed(record: str) -> str:
     return f'{{"crc32":"{zlib.crc32(record.encode()):08x}","record":{record}}}'
 
@@ -204,6 +209,9 @@ def read_info(path: Path) -> RunInfo:
         version = document["schema_version"]
         if version != SCHEMA_VERSION:
             raise InputError(f"{file}: schema version {version}; allowed: {SCHEMA_VERSION}")
+        seal = document.pop("crc32", None)  # files of older code have none
+        if seal is not None and seal != _checksum(document):
+            raise InputError(f"{file}: damaged (checksum); restore the file or delete the run")
         return _INFO.validate_python(document)
     except InputError:
         raise
@@ -231,11 +239,13 @@ def read_timings(path: Path) -> list[dict[str, float]]:
     """Read a run folder's seconds by stage; unreadable lines are passed over, since no result depends on them."""
     file = path / "timings.jsonl"
     rows = []
-    for line in file.read_text(encoding="utf-8").splitlines() if file.exists() else ():
+    for line in file.read_text(encoding="utf-8", errors="replace").splitlines() if file.exists() else ():
         try:
-            rows.append(json.loads(line))
+            row = json.loads(line)
         except ValueError:
             continue
+        if isinstance(row, dict) and all(isinstance(value, int | float) for value in row.values()):
+            rows.append(row)
     return rows
 
 

@@ -50,9 +50,12 @@ def _child(order: dict[str, Any]) -> None:
         publish = importlib.import_module("harness.cli.publish")
         publish.write_board = lambda *_, **__: None
     if order.get("point"):
-        _arm(POINTS[order["point"]], order["call"], after=order["after"])
+        _arm(POINTS[order["point"]], order["call"], after=order.get("after", False), error=order.get("error"))
     if order.get("torn"):
         _tear(order["torn"])
+    if order.get("clock"):
+        moments = iter(range(10**9, 0, -1000))
+        time.time = lambda: float(next(moments))
     if order.get("seconds"):
         timer = threading.Timer(order["seconds"], os.kill, (os.getpid(), signal.SIGKILL))
         timer.daemon = True
@@ -68,7 +71,7 @@ def _child(order: dict[str, Any]) -> None:
     os._exit(0)
 
 
-def _arm(place: str, call: int, *, after: bool) -> None:
+def _arm(place: str, call: int, *, after: bool, error: int | None = None) -> None:
     module, _, path = place.partition(":")
     owner: Any = importlib.import_module(module)
     *parents, name = path.split(".")
@@ -78,6 +81,8 @@ def _arm(place: str, call: int, *, after: bool) -> None:
 
     def counting(*arguments: Any, **named: Any) -> Any:
         calls[0] += 1
+        if calls[0] == call and error is not None:
+            raise OSError(error, os.strerror(error), "out/runs")
         if calls[0] == call and not after:
             os.kill(os.getpid(), signal.SIGKILL)
         result = real(*arguments, **named)
@@ -145,8 +150,8 @@ class Faults:
         """Run one command; return its exit code, -9 when it was killed.
 
         Args:
-            fault: point, call and after (see ``POINTS``), or torn (the line that is cut), or seconds (until it is killed); none of them
-                without it. ``tables=False`` leaves the leaderboard out.
+            fault: point, call and after (see ``POINTS``), or torn (the line that is cut), or seconds (until it is killed),
+                or point, call and error (an errno that is raised there), or clock=True (it runs backwards); none of them without it. ``tables=False`` leaves the leaderboard out.
         """
         assert self._process.stdin
         assert self._process.stdout

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections import Counter
@@ -11,6 +12,14 @@ from typing import Any
 
 from harness.bench import Event, Job, Outcome
 from harness.loop import FULL_DATA
+
+
+def _say(line: str) -> None:
+    """Print a line; where nobody listens any more, go on in silence: the work is worth more than the words."""
+    try:
+        print(line, flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 class Progress:
@@ -65,10 +74,7 @@ class Progress:
         self._credit(outcome.job, all_of_it=True)
         state = "failed" if outcome.error else "done"
         if self._bar is None:
-            print(
-                f"[{self._ended}/{len(self._weights)}] {outcome.job.title}: {state} in {outcome.seconds:.0f} s{self._time_left(', ')}",
-                flush=True,
-            )
+            _say(f"[{self._ended}/{len(self._weights)}] {outcome.job.title}: {state} in {outcome.seconds:.0f} s{self._time_left(', ')}")
 
     def _time_left(self, prefix: str = "") -> str:
         if self._done <= 0 or self._done >= self._total:
