@@ -1,0 +1,57 @@
+"""Names that come from elsewhere cannot leave the output folder, nor become code on the page. docs/security.md"""
+
+import json
+import shutil
+
+import pytest
+
+import strategies
+from harness.claims import claim
+from harness.errors import InputError
+from harness.maps import DiskMaps
+from harness.publish.board import build_board
+from harness.publish.document import build_document
+from harness.publish.page import to_page
+from harness.results import find_runs
+from tests.reliability.test_kills import faults, folder, undisturbed  # noqa: F401  (fixtures)
+
+EVIL = ["../evil", "/etc/evil", "a/../../evil", "..", "evil\x00", "a\\b", "<script>alert(1)</script>"]
+
+
+@pytest.mark.parametrize("name", EVIL)
+def test_no_strategy_has_such_a_name(name):
+    with pytest.raises(InputError):
+        strategies.make(name)
+
+
+@pytest.mark.parametrize("name", [name for name in EVIL if "\x00" not in name])
+def test_a_claim_stays_in_its_folder(tmp_path, name):
+    with claim(tmp_path / "claims", name):
+        assert [path.parent for path in tmp_path.rglob("*.claim")] == [tmp_path / "claims"]
+
+
+def test_image_ids_come_from_file_names_so_maps_stay_in_their_folder(tmp_path, train_split):
+    for image_id in train_split.files:
+        assert "/" not in image_id
+        file = DiskMaps(tmp_path)._file(f"key/{image_id}")
+        assert file.resolve().is_relative_to(tmp_path.resolve())
+
+
+def test_what_a_run_says_is_shown_as_text(folder, undisturbed, tmp_path):  # noqa: F811
+    """A remark, an equation and an image id that try to end the script block of the page."""
+    evil = "</script><script>alert(1)</script><img src=x onerror=alert(1)>"
+    source = folder / "undisturbed/out/runs"
+    shutil.copytree(source, tmp_path / "runs")
+    for path in find_runs(tmp_path):
+        document = json.loads((path / "run.json").read_text())
+        document.pop("crc32")
+        document["equation"] = evil
+        document["config"]["remark"] = evil
+        (path / "run.json").write_text(json.dumps(document))
+    board = build_board(tmp_path)
+    to_page(board, build_document(board, None, [evil]), tmp_path / "page.html")
+    page = (tmp_path / "page.html").read_text()
+    assert evil not in page
+    assert "alert(1)" in page  # it is there, as data
+    data = page.split('<script type="application/json" id="data">')[1].split("</script>")[0]
+    assert json.loads(data)["document"]["notes"] == [evil]
