@@ -8,19 +8,33 @@ import io
 import json
 import os
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, Field, ValidationError, model_validator
 
+from harness.blocks import (
+    Annotator,
+    Block,
+    CityscapesData,
+    CostModel,
+    MasksData,
+    Protocol,
+    SecondsPerClick,
+    StreetsData,
+    Training,
+    Tune,
+    Tuned,
+)
 from harness.errors import InputError
+from harness.shipped import config_path, shipped_configs, weights_path
 
-_PACKAGE = Path(__file__).resolve().parent
 DATA_ROOT_VARIABLE = "CITYSCAPES_DATASET"
 
 _NOT_IN_THE_DIGEST = ("device", "seconds_per_click", "remark", "tune", "tuned")
 _LATER_OPTIONS = (
     ("training", "sampler", "pixel"),
     ("training", "repeat", 0),
+    ("training", "frozen_trunk", False),
     ("cost_model", "head", "trunk"),
     ("cost_model", "target", "density"),
 )
@@ -29,151 +43,8 @@ _LATER_OPTIONS = (
 _HELPERS = {"width", "channels"}
 """Names that a config may use for its own arithmetic."""
 
-Count = Annotated[int, Field(ge=1, le=1_000_000)]
-Share = Annotated[float, Field(gt=0.0, le=1.0)]
 
-
-class _Block(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-
-
-class StreetsData(_Block):
-    """The embedded pack, made on first use."""
-
-    type: Literal["streets"]
-    height: Count
-    width: Count
-    train: Count
-    val: Count
-    seed: Annotated[int, Field(ge=0)]
-    redundancy: Count = 1
-    visible_only: bool = False
-
-
-class CityscapesData(_Block):
-    """A folder in Cityscapes' layout; ``root`` may come from the command line or from CITYSCAPES_DATASET."""
-
-    type: Literal["cityscapes"]
-    root: str | None = None
-    train_split: str = "train"
-    val_split: str = "val"
-    visible_only: bool = False
-
-
-class MasksData(_Block):
-    """A folder of images and label PNGs without polygons: clicks are simulated. See ``harness.data.masks.MaskLayout``."""
-
-    type: Literal["masks"]
-    root: str | None = None
-    images: str
-    labels: str
-    classes: Annotated[dict[Annotated[int, Field(ge=0, le=255, strict=False)], str], Field(strict=False, min_length=2)]
-    tolerance_px: Annotated[float, Field(gt=0, le=100)] = 1.0
-    train_split: str = "train"
-    val_split: str = "val"
-
-
-class Annotator(_Block):
-    """Annotators who err; see ``harness.data.annotators.Slips``. Off by default."""
-
-    seed: Annotated[int, Field(ge=0)] = 0
-    missed: Annotated[float, Field(ge=0, le=1)] = 0.0
-    wrong: Annotated[float, Field(ge=0, le=1)] = 0.0
-    small_px: Count = 64
-    jitter_px: Annotated[float, Field(ge=0, le=100)] = 0.0
-    click_noise: Annotated[float, Field(ge=0, le=10)] = 0.0
-
-
-class SecondsPerClick(_Block):
-    """The annotation-time model; see ``harness.types.ClickSeconds``."""
-
-    polygon: Annotated[float, Field(ge=0)] = 3.15
-    intersection: Annotated[float, Field(ge=0)] = 3.15
-    box: Annotated[float, Field(ge=0)] = 3.15
-    classes: Annotated[float, Field(ge=0)] = 3.15
-
-
-class Training(_Block):
-    """Length of a training and its crops; the same for every strategy and for the full-data reference.
-
-    repeat: another order of crops and other dropout from the same initial weights: what ``harness noise`` varies.
-    """
-
-    steps: Count
-    steps_per_image: Annotated[int, Field(ge=0)] = 0
-    max_steps: Count
-    batch_size: Count
-    crop: Annotated[tuple[Count, Count], Field(strict=False)]
-    flip: bool = True
-    jitter: bool = True
-    class_weights: bool = True
-    sampler: Literal["pixel", "cover"] = "pixel"
-    repeat: Annotated[int, Field(ge=0, le=1_000_000)] = 0
-
-
-class CostModel(_Block):
-    """The cost head; see ``harness.segmentor.cost_head.CostRecipe``."""
-
-    head: Literal["trunk", "probabilities", "borders"] = "trunk"
-    target: Literal["density", "vertices"] = "density"
-    hidden: Annotated[int, Field(ge=0, le=1_000_000)] = 64
-    steps: Count = 300
-    batch_cells: Count = 1024
-    lr: Annotated[float, Field(gt=0)] = 3e-3
-    weight_decay: Annotated[float, Field(ge=0)] = 1e-2
-    sigma_px: Annotated[float, Field(gt=0)] = 2.0
-    max_cells: Count = 400_000
-
-
-class Protocol(_Block):
-    """The ``harness`` block: how much is asked for when, the same for every strategy."""
-
-    window: Count
-    stride: Count = 1
-    overlap: Literal["forbid", "allow"] = "forbid"
-    seed_images: Count
-    images_per_round: Count
-    rounds: Annotated[int, Field(ge=0, le=1000)]
-    committee: Annotated[int, Field(ge=2, le=255)] = 20
-    seeds: Annotated[tuple[Annotated[int, Field(ge=0, lt=2**31)], ...], Field(strict=False, min_length=1)]
-
-    @model_validator(mode="after")
-    def _distinct_seeds(self) -> Protocol:
-        if len(set(self.seeds)) < len(self.seeds):
-            raise ValueError(f"seeds {list(self.seeds)} repeat one; allowed: each seed once")
-        return self
-
-
-class Tune(_Block):
-    """What ``harness tune`` may choose, and on what.
-
-    strategy: one name, or several to choose between. parameters: bounds of the strategies' own parameters, such as alpha.
-    window, stride: sides and steps in pixels to choose between; the config's own without them. seeds: of tuning alone.
-    city_share: the share of training images, whole cities of them, that tuning trials are scored on and never trained on.
-    """
-
-    strategy: Annotated[tuple[str, ...], Field(strict=False, min_length=1)]
-    parameters: dict[str, Annotated[tuple[float, float], Field(strict=False)]] = {}
-    window: Annotated[tuple[Count, ...], Field(strict=False)] = ()
-    stride: Annotated[tuple[Count, ...], Field(strict=False)] = ()
-    seeds: Annotated[tuple[Annotated[int, Field(ge=0, lt=2**31)], ...], Field(strict=False, min_length=1)]
-    trials: Count = 20
-    grid_points: Annotated[int, Field(ge=2, le=1000)] = 5
-    city_share: Share = 0.25
-
-
-class Tuned(_Block):
-    """How a config's strategy and window were found: it stands beside the tuned strategy on every leaderboard."""
-
-    strategy: str
-    trials: Count
-    objective: str
-    clicks: Annotated[int, Field(ge=0)]
-    hours: Annotated[float, Field(ge=0)]
-    seeds: Annotated[tuple[int, ...], Field(strict=False)] = ()
-
-
-class ExperimentSpec(_Block):
+class ExperimentSpec(Block):
     """One board, but for its strategies. ``model``, ``optim_wrapper`` and ``param_scheduler`` are mmseg's and mmengine's own."""
 
     name: str
@@ -189,6 +60,7 @@ class ExperimentSpec(_Block):
     seconds_per_click: SecondsPerClick = SecondsPerClick()
     tune: Tune | None = None
     tuned: Tuned | None = None
+    pretrained_sha256: str = ""
     device: str = "cpu"
 
     @model_validator(mode="after")
@@ -218,24 +90,12 @@ class ExperimentSpec(_Block):
             del document["annotator"]
         if not document["data"].get("visible_only", True):
             del document["data"]["visible_only"]
+        if not self.pretrained_sha256:
+            del document["pretrained_sha256"]
         for block, key, default in _LATER_OPTIONS:
             if document[block][key] == default:
                 del document[block][key]
         return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()
-
-
-def config_path(name: str) -> Path:
-    """Return the path of a configuration that ships with the product.
-
-    It lies in the package when that is installed, beside it in a checkout.
-    """
-    inside = _PACKAGE / "configs" / f"{name}.py"
-    return inside if inside.is_file() else _PACKAGE.parent / "configs" / f"{name}.py"
-
-
-def shipped_configs() -> list[str]:
-    """List the configurations that ship with the product."""
-    return sorted(file.stem for file in config_path("streets").parent.glob("*.py"))
 
 
 def load_spec(
@@ -248,7 +108,7 @@ def load_spec(
     """
     file = _config_file(path)
     raw = _read(file)
-    names = set(ExperimentSpec.model_fields) - {"name", "device"}
+    names = set(ExperimentSpec.model_fields) - {"name", "device", "pretrained_sha256"}
     for key in sorted(set(raw) - names - _HELPERS):
         raise InputError(f"{file}: unknown key {key!r}; allowed: {', '.join(sorted(names | _HELPERS))}")
     document: dict[str, Any] = {key: raw[key] for key in raw if key in names}
@@ -265,10 +125,29 @@ def load_spec(
         document["harness"]["seeds"] = list(seeds)
     if device is not None:
         document["device"] = device
+    document["pretrained_sha256"] = _pretrained(document, file)
     try:
         return ExperimentSpec.model_validate(document)
     except ValidationError as error:
         raise InputError(f"{file}: {_first_problem(error)}") from error
+
+
+def _pretrained(document: dict[str, Any], file: Path) -> str:
+    """Return the SHA-256 of the trunk's weights, if some are named: part of a board's identity.
+
+    Raises:
+        InputError: no such file.
+    """
+    backbone = document["model"].get("backbone") if isinstance(document.get("model"), dict) else None
+    name = backbone.get("pretrained") if isinstance(backbone, dict) else None
+    if not isinstance(name, str):
+        return ""
+    try:
+        return hashlib.sha256(weights_path(name).read_bytes()).hexdigest()
+    except OSError as error:
+        raise InputError(
+            f"{file}: model.backbone.pretrained is {name!r}: {error.strerror}; allowed: weights of harness pretext, or of torchvision"
+        ) from error
 
 
 def _config_file(path: Path | None) -> Path:

@@ -9,7 +9,7 @@ import sys
 import typer
 
 from harness import __version__
-from harness.cli import bench, data, doctor, explain, noise, publish, strategies, tune
+from harness.cli import bench, data, doctor, explain, noise, pretext, publish, strategies, tune
 from harness.errors import InputError, RunError
 
 app = typer.Typer(
@@ -24,6 +24,7 @@ app.command("publish")(publish.publish)
 app.command("explain")(explain.explain)
 app.command("doctor")(doctor.doctor)
 app.command("noise")(noise.noise)
+app.command("pretext")(pretext.pretext)
 app.command("tune")(tune.tune)
 app.command("strategies")(strategies.list_strategies)
 app.add_typer(data.app, name="data")

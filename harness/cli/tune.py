@@ -19,8 +19,9 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
     from harness.acquisition import Tally
+    from harness.blocks import Tuned
     from harness.cli.tuning import Tuner
-    from harness.config import ExperimentSpec, Tuned
+    from harness.config import ExperimentSpec
     from harness.tune.report import Findings
     from harness.tune.search import Objective
     from harness.tune.space import Choice, Space
@@ -189,7 +190,7 @@ class _Study:
         return tally, seconds / 3600
 
     def _tuned(self, chosen: Choice, findings: Findings) -> Tuned:
-        from harness.config import Tuned
+        from harness.blocks import Tuned
 
         clicks = self.tuner.train.index.totals.polygon + self.tuner.val.index.totals.polygon
         return Tuned(

@@ -179,6 +179,8 @@ def build_trainer(spec: ExperimentSpec, train: Split, val: Split) -> Trainer:
         steps_per_image=training.steps_per_image,
         max_steps=training.max_steps,
         repeat=training.repeat,
+        frozen_trunk=training.frozen_trunk,
+        pretrained_sha256=spec.pretrained_sha256,
         batch_size=training.batch_size,
         class_weights=training.class_weights,
     )

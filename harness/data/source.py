@@ -6,7 +6,7 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from harness.config import CityscapesData, MasksData, StreetsData
+from harness.blocks import CityscapesData, MasksData, StreetsData
 from harness.data.cityscapes import Split
 from harness.data.masks import MaskLayout, MaskSplit
 from harness.data.streets.pack import PackSpec, make_pack

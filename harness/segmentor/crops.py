@@ -57,17 +57,6 @@ class LabelledCrops(Dataset[dict[str, Any]]):
             raise IndexError(index)
         return self._draw(index, np.random.default_rng(np.random.SeedSequence(self._key.entropy, spawn_key=(index,))))
 
-    def class_weights(self) -> list[float]:
-        """Return 1 / sqrt(share) of each class among the labelled pixels, mean 1; 0 for a class not seen yet."""
-        n_classes = len(self._split.class_names)
-        counts = np.zeros(n_classes)
-        for labels in self._labels.values():
-            counts += np.bincount(labels.ravel(), minlength=256)[:n_classes]
-        seen = counts > 0
-        weights = np.zeros(n_classes)
-        weights[seen] = 1.0 / np.sqrt(np.maximum(counts[seen] / max(counts.sum(), 1.0), 1e-4))
-        return list((weights / max(weights[seen].mean(), 1e-12)).tolist()) if seen.any() else [1.0] * n_classes
-
     def _draw(self, index: int, rng: np.random.Generator) -> dict[str, Any]:
         recipe = self._recipe
         place, counts = self._places.at(index, rng)
@@ -80,7 +69,7 @@ class LabelledCrops(Dataset[dict[str, Any]]):
             photo, target = photo[:, ::-1], target[:, ::-1]
         if recipe.jitter:
             photo = _jitter(photo, rng)
-        return {"inputs": torch.from_numpy(np.ascontiguousarray(photo.transpose(2, 0, 1))), "data_samples": _sample(target)}
+        return {"inputs": torch.from_numpy(np.ascontiguousarray(photo.transpose(2, 0, 1))), "data_samples": sample_of(target)}
 
 
 class _AroundPixels:
@@ -125,12 +114,24 @@ class _Covering:
         return place, counts_in(place, pieces)
 
 
+def class_weights(pool: LabelledPool, n_classes: int) -> list[float]:
+    """Return 1 / sqrt(share) of each class among the labelled pixels, mean 1; 0 for a class not seen yet."""
+    counts = np.zeros(n_classes)
+    for image_id in pool.touched_ids:
+        counts += np.bincount(pool.labels(image_id, IGNORE).ravel(), minlength=256)[:n_classes]
+    seen = counts > 0
+    weights = np.zeros(n_classes)
+    weights[seen] = 1.0 / np.sqrt(np.maximum(counts[seen] / max(counts.sum(), 1.0), 1e-4))
+    return list((weights / max(weights[seen].mean(), 1e-12)).tolist()) if seen.any() else [1.0] * n_classes
+
+
 def blank_sample(size: tuple[int, int]) -> SegDataSample:
     """Return a sample whose every pixel has class 0: for timing."""
-    return _sample(np.zeros(size, dtype=np.uint8))
+    return sample_of(np.zeros(size, dtype=np.uint8))
 
 
-def _sample(target: npt.NDArray[np.uint8]) -> SegDataSample:
+def sample_of(target: npt.NDArray[np.uint8]) -> SegDataSample:
+    """Return an (H, W) label map as mmseg's heads take it."""
     sample = SegDataSample()
     sample.gt_sem_seg = PixelData(data=torch.from_numpy(np.ascontiguousarray(target, dtype=np.int64))[None])
     return sample

@@ -19,6 +19,8 @@ from torch import Tensor, nn
 
 from harness.errors import InputError
 from harness.logits import upsample
+from harness.segmentor.pretext import FORMAT, read_trunk
+from harness.shipped import weights_path
 
 STAGES: tuple[tuple[int, int], ...] = ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3))
 """VGG16 (configuration D): output channels and number of 3x3 convolutions of each of the five stages."""
@@ -38,16 +40,14 @@ class VGG16(BaseModule):  # type: ignore[misc]
     Args:
         width: multiplier on every channel count, 0 < width <= 1.
         norm_cfg: normalisation after each convolution. Choice: batch norm by default, since training is from scratch.
-        pretrained: a torchvision ``vgg16`` or ``vgg16_bn`` state dict on disk; full width only.
+        pretrained: weights on disk: those that ``harness pretext`` wrote, or a torchvision ``vgg16`` or ``vgg16_bn`` state dict at full width.
     """
 
     def __init__(self, *, width: float = 1.0, norm_cfg: dict[str, Any] | None = None, pretrained: str | None = None) -> None:
         super().__init__()
         if not 0 < width <= 1:
             raise InputError(f"backbone.width is {width}; allowed: more than 0, at most 1")
-        if pretrained is not None and width != 1.0:
-            raise InputError(f"backbone.pretrained needs full width, but backbone.width is {width}")
-        self.pretrained = pretrained
+        self.pretrained, self._width = pretrained, width
         self.out_channels = tuple(scaled(STAGES[i][0], width) for i in (2, 3, 4))
         channels = 3
         stages = []
@@ -69,13 +69,21 @@ class VGG16(BaseModule):  # type: ignore[misc]
 
     def load_pretrained(self) -> None:
         """Read the weights from ``pretrained``, if one is named."""
-        if self.pretrained is not None:
-            self._load_torchvision(Path(self.pretrained))
+        if self.pretrained is None:
+            return
+        path = weights_path(self.pretrained)
+        document = read_trunk(path)
+        if document.get("format") == FORMAT:
+            try:
+                self.load_state_dict(document["state"])
+            except (RuntimeError, KeyError) as error:
+                raise InputError(f"backbone.pretrained: {path} is of another trunk than this one, of width {self._width:g}") from error
+        else:
+            self._load_torchvision(path, document)
 
-    def _load_torchvision(self, path: Path) -> None:
-        if not path.is_file():
-            raise InputError(f"backbone.pretrained: no such file: {path}")
-        state = torch.load(path, map_location="cpu", weights_only=True)
+    def _load_torchvision(self, path: Path, state: dict[str, Any]) -> None:
+        if self._width != 1.0:
+            raise InputError(f"backbone.pretrained: weights of torchvision need full width, but backbone.width is {self._width}")
         source = [
             (name, value) for name, value in state.items() if name.startswith("features.") and not name.endswith("num_batches_tracked")
         ]

@@ -26,6 +26,7 @@ from harness.scoring import class_areas
 from harness.seeds import Purpose, torch_seed
 from harness.segmentor.cost_head import BorderHead, CostHead, feature_levels, per_pixel
 from harness.segmentor.fcn8s import HeadState, Masks
+from harness.segmentor.frozen import FeatureCache, trunk_features
 from harness.statistics import cost_quality
 from harness.types import CostQuality, ImageAreas, Prediction
 
@@ -57,8 +58,10 @@ class TrainedNetwork:
         window_px: int,
         device: torch.device,
         cost_input: str = "trunk",
+        features: FeatureCache | None = None,
     ) -> None:
         self._model = model.eval()
+        self._features = features
         self._cost_head, self._cost_input = cost_head, cost_input
         self._val = val
         self._seed, self._round = seed, round_number
@@ -66,6 +69,11 @@ class TrainedNetwork:
         self._photos = ReadAhead(train.photo)
         self._last: tuple[str, _Seen] | None = None
         self._validated: tuple[list[ImageAreas], CostQuality | None] | None = None
+
+    @property
+    def model(self) -> Any:
+        """The segmentor itself."""
+        return self._model
 
     @property
     def has_cost(self) -> bool:
@@ -93,17 +101,18 @@ class TrainedNetwork:
     def _see_last(self, image_id: str) -> _Seen:
         if self._last is None or self._last[0] != image_id:
             try:
-                self._last = image_id, self.see(self._photos.get(image_id))
+                self._last = image_id, self.see(self._photos.get(image_id), image_id)
             except RunError as error:
                 raise RunError(f"image {image_id}: {error}") from error
         return self._last[1]
 
     @torch.no_grad()
-    def see(self, photo: npt.NDArray[np.uint8]) -> _Seen:
-        """Run trunk and head once on an (H, W, 3) photograph."""
-        pixels = torch.from_numpy(np.ascontiguousarray(photo.transpose(2, 0, 1)))
-        batch = self._model.data_preprocessor({"inputs": [pixels]}, False)["inputs"].contiguous(memory_format=torch.channels_last)
-        features = self._model.extract_feat(batch)
+    def see(self, photo: npt.NDArray[np.uint8], image_id: str | None = None) -> _Seen:
+        """Run trunk and head once on an (H, W, 3) photograph; a frozen trunk only once for each ``image_id``."""
+        if self._features is None or image_id is None:
+            features = trunk_features(self._model, photo)
+        else:
+            features = self._features.get(image_id, lambda: trunk_features(self._model, photo))
         state = self._model.decode_head.prefix(features)
         logits = self._model.decode_head.suffix(state)
         if not bool(torch.isfinite(logits).all()):
@@ -164,7 +173,7 @@ class TrainedNetwork:
         if self._validated is None:
             areas, predicted, recorded = [], [], []
             for image_id in self._val.files:
-                seen = self.see(self._val.photo(image_id))
+                seen = self.see(self._val.photo(image_id), image_id)
                 winner = Logits(seen.logits[0], seen.size).winners()
                 areas.append(class_areas(image_id, winner.cpu().numpy(), self._val.train_ids(image_id), len(self._val.class_names), IGNORE))
                 if self._cost_head is not None:

@@ -39,7 +39,8 @@ from harness.segmentor.cost_head import (
     per_cell,
     train_cost_head,
 )
-from harness.segmentor.crops import CropRecipe, LabelledCrops, blank_sample
+from harness.segmentor.crops import CropRecipe, LabelledCrops, blank_sample, class_weights
+from harness.segmentor.frozen import FeatureCache, HeadTraining, LabelledFeatures, collate
 from harness.segmentor.network import TrainedNetwork
 from harness.segmentor.runner import train
 
@@ -50,6 +51,8 @@ class Recipe:
 
     steps: at the first labelled pixel; steps_per_image: more for each image's worth of labelled pixels; at most max_steps.
     class_weights: 1 / sqrt(share) of each class among the labelled pixels. repeat: which of many equally good random streams.
+    frozen_trunk: the trunk stays as ``pretrained`` has it and only the head is trained, on features of whole images.
+    pretrained_sha256: of the file of those weights.
     """
 
     model: dict[str, Any]
@@ -63,6 +66,8 @@ class Recipe:
     batch_size: int
     class_weights: bool = True
     repeat: int = 0
+    frozen_trunk: bool = False
+    pretrained_sha256: str = ""
 
     def steps_for(self, labelled_px: int, image_px: float) -> int:
         """Return the length of a training: it grows with the labels, equally for all strategies with equal pixels."""
@@ -74,8 +79,9 @@ class Recipe:
         for block, key, default in (("crop", "sampler", "pixel"), ("cost", "head", "trunk"), ("cost", "target", "density")):
             if document[block][key] == default:
                 del document[block][key]  # it came after the first published board
-        if not self.repeat:
-            del document["repeat"]
+        for key in ("repeat", "frozen_trunk", "pretrained_sha256"):
+            if not document[key]:
+                del document[key]
         return hashlib.sha256(json.dumps(document, sort_keys=True, default=str).encode()).hexdigest()
 
 
@@ -86,6 +92,11 @@ class SegmentorTrainer:
         self._recipe, self._train, self._val = recipe, train_split, val_split
         self._window_px, self._device = window_px, torch.device(device)
         self.recipe = recipe.digest()
+        self._features = FeatureCache()
+        if recipe.frozen_trunk and not recipe.pretrained_sha256:
+            raise InputError(
+                "training.frozen_trunk is True, but model.backbone.pretrained names no weights; allowed: weights of harness pretext"
+            )
         init_default_scope("mmseg")
         check_optimizer(self._build(None), recipe.optim_wrapper, recipe.param_scheduler)
 
@@ -112,24 +123,19 @@ class SegmentorTrainer:
         """
         steps = self._recipe.steps_for(pool.labelled_px, pool.total_px / len(pool.sizes))
         again = f"repeat {self._recipe.repeat}" if self._recipe.repeat else ""
-        crops = LabelledCrops(
-            self._train,
-            pool,
-            self._recipe.crop,
-            length=steps * self._recipe.batch_size,
-            key=sequence(seed, round_number, Purpose.CROPS, again),
-        )
-        model = self._build(crops.class_weights() if self._recipe.class_weights else None)
+        model = self._build(class_weights(pool, len(self._train.class_names)) if self._recipe.class_weights else None)
         fcn8s.draw_weights(model, torch_seed(seed, 0, Purpose.WEIGHTS))
         model.backbone.load_pretrained()
         model = model.to(self._device, memory_format=torch.channels_last)
         kept = Checkpoints(checkpoints) if checkpoints else None
         state = kept.latest() if kept else None
-        left = range((state["step"] if state else 0) * self._recipe.batch_size, len(crops))
-        loader: DataLoader[Any] = DataLoader(Subset(crops, left), batch_size=self._recipe.batch_size, collate_fn=pseudo_collate)
+        data = self._data(model, pool, steps * self._recipe.batch_size, sequence(seed, round_number, Purpose.CROPS, again))
+        left = range((state["step"] if state else 0) * self._recipe.batch_size, len(data))
         train(
-            model,
-            loader,
+            HeadTraining(model) if self._recipe.frozen_trunk else model,
+            DataLoader(
+                Subset(data, left), batch_size=self._recipe.batch_size, collate_fn=collate if self._recipe.frozen_trunk else pseudo_collate
+            ),
             steps=steps,
             optim_wrapper=copy.deepcopy(self._recipe.optim_wrapper),
             param_scheduler=copy.deepcopy(self._recipe.param_scheduler),
@@ -142,6 +148,14 @@ class SegmentorTrainer:
         model.requires_grad_(False)
         network = self._network(model, None, seed, round_number)
         return self._network(model, self._fit_cost(network, pool, seed, round_number), seed, round_number) if with_cost else network
+
+    def _data(self, model: Any, pool: LabelledPool, length: int, key: np.random.SeedSequence) -> LabelledCrops | LabelledFeatures:
+        """Return what a training is shown: crops, or whole images as features of a trunk that stays as it is."""
+        crop = self._recipe.crop
+        if not self._recipe.frozen_trunk:
+            return LabelledCrops(self._train, pool, crop, length=length, key=key)
+        model.backbone.eval()
+        return LabelledFeatures(model, self._train, pool, self._features, length=length, key=key, flip=crop.flip)
 
     def _fit_cost(self, network: TrainedNetwork, pool: LabelledPool, seed: int, round_number: int) -> CostHead | BorderHead:
         cells = self.labelled_cells(network, pool, seed, round_number)
@@ -190,6 +204,7 @@ class SegmentorTrainer:
             window_px=self._window_px,
             device=self._device,
             cost_input=self._recipe.cost.head,
+            features=self._features if self._recipe.frozen_trunk else None,
         )
 
     def load(self, path: Path, seed: int, round_number: int) -> TrainedNetwork:

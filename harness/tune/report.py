@@ -13,7 +13,8 @@ import optuna
 from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 from optuna.trial import FrozenTrial, TrialState
 
-from harness.config import ExperimentSpec, Tuned
+from harness.blocks import Tuned
+from harness.config import ExperimentSpec
 from harness.files import replacing, write_text
 from harness.tune.search import Objective
 from harness.tune.space import Space

@@ -9,7 +9,8 @@ from typing import Protocol
 
 import optuna
 
-from harness.config import ExperimentSpec, Tune
+from harness.blocks import Tune
+from harness.config import ExperimentSpec
 from harness.errors import InputError
 from harness.protocols import Strategy
 

@@ -14,7 +14,7 @@ from harness.pool import LabelledPool
 from harness.scoring import mean_iou
 from harness.seeds import Purpose, sequence
 from harness.segmentor.cost_head import CostRecipe, cell_features
-from harness.segmentor.crops import CropRecipe, LabelledCrops
+from harness.segmentor.crops import CropRecipe, LabelledCrops, class_weights
 from harness.segmentor.fcn8s import VGG16, FCN8sHead, draw_weights, scaled
 from harness.segmentor.trainer import Recipe, SegmentorTrainer
 from harness.types import Region
@@ -94,8 +94,12 @@ def test_a_width_out_of_range_is_refused():
 
 
 def test_pretrained_weights_need_full_width_and_a_file(tmp_path):
+    torch.save({"features.0.weight": torch.zeros(1)}, tmp_path / "vgg.pth")
     with pytest.raises(InputError, match="full width"):
-        VGG16(width=0.5, pretrained="x.pth")
+        VGG16(width=0.5, pretrained=str(tmp_path / "vgg.pth")).load_pretrained()
+    (tmp_path / "broken.pth").write_text("no weights")
+    with pytest.raises(InputError, match="cannot be read as weights"):
+        VGG16(pretrained=str(tmp_path / "broken.pth")).load_pretrained()
     with pytest.raises(InputError, match="no such file"):
         VGG16(pretrained=str(tmp_path / "x.pth")).load_pretrained()
 
@@ -155,7 +159,7 @@ def test_crops_repeat_with_their_index(train_split, pool):
 
 
 def test_class_weights_are_inverse_roots_with_mean_one(train_split, pool):
-    weights = np.array(crops_of(train_split, pool).class_weights())
+    weights = np.array(class_weights(pool, 19))
     counts = np.zeros(256)
     for image_id in pool.touched_ids:
         counts += np.bincount(pool.labels(image_id, IGNORE).ravel(), minlength=256)

@@ -1,0 +1,51 @@
+"""``harness pretext``: weights for the trunk, learned on other generated scenes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, cast
+
+import typer
+
+from harness.errors import InputError
+
+if TYPE_CHECKING:
+    from harness.segmentor.network import TrainedNetwork
+
+
+def pretext(
+    out: Annotated[Path, typer.Option(help="The file of weights to write.")],
+    config: Annotated[
+        Path | None, typer.Option(help="The config whose trunk and scene size to take; the embedded pack's without it.")
+    ] = None,
+    scenes: Annotated[int, typer.Option(help="How many scenes to make.")] = 400,
+    steps: Annotated[int, typer.Option(help="Length of the training.")] = 6000,
+    seed: Annotated[int, typer.Option(help="Seed of scenes and weights; no board may use it for its pack.")] = 90_000,
+) -> int:
+    """Train the config's network to tell seven coarse groups apart on scenes that no board uses, and keep its trunk."""
+    from harness.cli.bench import limit_threads
+
+    limit_threads()
+    from harness.cli.workshop import build_trainer, set_up_torch
+    from harness.config import load_spec
+    from harness.data.source import open_splits
+    from harness.segmentor.pretext import grouped_pool, save_trunk
+
+    spec = load_spec(config)
+    if spec.data.type != "streets":
+        raise InputError(f"config {spec.name} is not on generated scenes; allowed: data type 'streets'")
+    if spec.data.seed == seed:
+        raise InputError(f"--seed is {seed}, the board's own scenes; allowed: another")
+    if not 1 <= scenes <= 100_000 or steps < 1:
+        raise InputError(f"--scenes is {scenes} and --steps {steps}; allowed: 1 to 100000 scenes, 1 step or more")
+    set_up_torch("cpu")
+    model = {**spec.model, "backbone": {key: value for key, value in spec.model["backbone"].items() if key != "pretrained"}}
+    training = spec.training.model_copy(update={"steps": steps, "steps_per_image": 0, "max_steps": steps, "frozen_trunk": False})
+    data = spec.data.model_copy(update={"seed": seed, "train": scenes, "val": 40})
+    spec = spec.model_copy(update={"data": data, "training": training, "model": model, "pretrained_sha256": ""})
+    train, val = open_splits(spec.data)
+    typer.echo(f"training {steps} steps on {scenes} scenes of seed {seed}")
+    network = cast("TrainedNetwork", build_trainer(spec, train, val).fit(grouped_pool(train), seed, 0, with_cost=False))
+    save_trunk(network.model.backbone, out, f"{steps} steps on {scenes} scenes of {data.height} x {data.width}, seed {seed}: seven groups")
+    typer.echo(f"wrote {out}: {out.stat().st_size} bytes")
+    return 0

@@ -1,0 +1,106 @@
+"""Proxy boards: the trunk is given and stays as it is, so its features are made once per image and only the head is trained."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from mmengine.model import BaseDataPreprocessor, BaseModel
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from harness.data.cityscapes import Split
+from harness.data.labels import IGNORE
+from harness.errors import InputError
+from harness.pool import LabelledPool
+from harness.segmentor.crops import sample_of
+
+Features = tuple[Tensor, ...]
+
+_MOST_BYTES = 2 << 30
+
+
+class FeatureCache:
+    """What a frozen trunk makes of each image, shared by all trainings and passes of this process while there is room."""
+
+    def __init__(self, most_bytes: int = _MOST_BYTES) -> None:
+        self._features: dict[str, Features] = {}
+        self._left = most_bytes
+
+    def get(self, key: str, make: Callable[[], Features]) -> Features:
+        """Return an image's features, made now or before."""
+        if key not in self._features:
+            features = tuple(level.detach() for level in make())
+            size = sum(level.nbytes for level in features)
+            if size > self._left:
+                return features
+            self._left -= size
+            self._features[key] = features
+        return self._features[key]
+
+
+def trunk_features(model: Any, photo: npt.NDArray[np.uint8]) -> Features:
+    """Run a segmentor's trunk on an (H, W, 3) photograph."""
+    pixels = torch.from_numpy(np.ascontiguousarray(photo.transpose(2, 0, 1)))
+    batch = model.data_preprocessor({"inputs": [pixels]}, False)["inputs"].contiguous(memory_format=torch.channels_last)
+    features: Features = model.extract_feat(batch)
+    return features
+
+
+class LabelledFeatures(Dataset[dict[str, Any]]):
+    """Whole images as features with what is labelled of them: each epoch shows each touched image once, mirrored or not.
+
+    So every labelled pixel counts equally often here too.
+    """
+
+    def __init__(
+        self, model: Any, split: Split, pool: LabelledPool, cache: FeatureCache, *, length: int, key: np.random.SeedSequence, flip: bool
+    ) -> None:
+        self._model, self._split, self._cache, self._flip = model, split, cache, flip
+        self._ids = pool.touched_ids
+        if len({pool.sizes[image_id] for image_id in self._ids}) > 1:
+            raise InputError("training.frozen_trunk is True, but the images have several sizes; allowed: images of one size")
+        self._labels = {image_id: pool.labels(image_id, IGNORE) for image_id in self._ids}
+        rng = np.random.default_rng(key)
+        epochs = -(-length // len(self._ids))
+        self._order = np.concatenate([rng.permutation(len(self._ids)) for _ in range(epochs)])[:length]
+        self._mirrored = rng.random(length) < 0.5
+
+    def __len__(self) -> int:
+        return len(self._order)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        image_id, mirrored = self._ids[self._order[index]], bool(self._mirrored[index]) and self._flip
+        target = self._labels[image_id]
+        return {"features": self._features(image_id, mirrored=mirrored), "data_samples": sample_of(target[:, ::-1] if mirrored else target)}
+
+    @torch.no_grad()
+    def _features(self, image_id: str, *, mirrored: bool) -> Features:
+        photo = self._split.photo(image_id)
+        if not mirrored:
+            return self._cache.get(image_id, lambda: trunk_features(self._model, photo))
+        return self._cache.get(f"{image_id} mirrored", lambda: trunk_features(self._model, photo[:, ::-1]))
+
+
+def collate(batch: list[dict[str, Any]]) -> dict[str, Any]:
+    """Put images of one size together."""
+    levels = zip(*(item["features"] for item in batch), strict=True)
+    return {"features": [torch.cat(level) for level in levels], "data_samples": [item["data_samples"] for item in batch]}
+
+
+class HeadTraining(BaseModel):  # type: ignore[misc]
+    """A segmentor's head as a model of its own, for the Runner: features in, loss out."""
+
+    def __init__(self, segmentor: Any) -> None:
+        super().__init__(BaseDataPreprocessor())
+        self.decode_head = segmentor.decode_head
+
+    def forward(self, features: list[Tensor], data_samples: list[Any], mode: str = "loss") -> dict[str, Tensor]:
+        """Return the loss; there is nothing else to ask."""
+        if mode != "loss":
+            raise ValueError(f"mode is {mode!r}; allowed: loss")
+        losses: dict[str, Tensor] = self.decode_head.loss_by_feat(self.decode_head(features), data_samples)
+        return losses

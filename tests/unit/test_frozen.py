@@ -1,0 +1,174 @@
+"""Proxy boards: a given trunk that stays as it is, and features that are made once per image."""
+
+import numpy as np
+import pytest
+import torch
+
+from harness import segmentor  # noqa: F401  (imports mmseg quietly)
+from harness.config import load_spec
+from harness.data.cityscapes import ClickOracle
+from harness.data.labels import CLASS_NAMES, IGNORE
+from harness.errors import InputError
+from harness.loop import draw_seed_set
+from harness.pool import LabelledPool
+from harness.seeds import Purpose, sequence
+from harness.segmentor import frozen
+from harness.segmentor.cost_head import CostRecipe
+from harness.segmentor.crops import CropRecipe
+from harness.segmentor.fcn8s import VGG16, draw_weights
+from harness.segmentor.frozen import FeatureCache, LabelledFeatures, trunk_features
+from harness.segmentor.pretext import GROUPS, group_table, grouped_pool, save_trunk
+from harness.segmentor.trainer import Recipe, SegmentorTrainer
+
+
+def trunk(seed: int = 0) -> VGG16:
+    made = VGG16(width=1 / 16, norm_cfg={"type": "BN"})
+    draw_weights(made, seed)
+    return made
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
+    path = tmp_path_factory.mktemp("trunk") / "trunk.pth"
+    save_trunk(trunk(7), path, "a test")
+    return path
+
+
+@pytest.fixture(scope="module")
+def trainer(weights, train_split, val_split):
+    return SegmentorTrainer(recipe(weights), train_split=train_split, val_split=val_split, window_px=16, device="cpu")
+
+
+def recipe(weights, **changes) -> Recipe:
+    spec = load_spec(None)
+    model = {**spec.model, "backbone": {**spec.model["backbone"], "pretrained": str(weights)}}
+    values = {
+        "model": model,
+        "optim_wrapper": spec.optim_wrapper,
+        "param_scheduler": spec.param_scheduler,
+        "crop": CropRecipe(64, 64),
+        "cost": CostRecipe(steps=10),
+        "steps": 10,
+        "steps_per_image": 0,
+        "max_steps": 100,
+        "batch_size": 2,
+        "frozen_trunk": True,
+        "pretrained_sha256": "0" * 64,
+    }
+    return Recipe(**{**values, **changes})
+
+
+@pytest.fixture(scope="module")
+def pool(train_split):
+    pool = LabelledPool(train_split.index.sizes)
+    pool.add(ClickOracle(train_split).annotate([candidate.region for candidate in draw_seed_set(pool.sizes, 3, seed=0)], pool))
+    return pool
+
+
+def test_only_the_head_learns_and_it_repeats(trainer, pool, weights):
+    network = trainer.fit(pool, 0, 0, with_cost=True)
+    given = torch.load(weights, weights_only=True)["state"]
+    for name, value in network.model.backbone.state_dict().items():
+        assert torch.equal(value, given[name].to(value.dtype)), name
+    again = trainer.fit(pool, 0, 0, with_cost=True)
+    assert all(torch.equal(value, again.model.state_dict()[name]) for name, value in network.model.state_dict().items())
+    start = SegmentorTrainer(trainer._recipe, train_split=trainer._train, val_split=trainer._val, window_px=16, device="cpu")._build(None)
+    draw_weights(start, 0)
+    assert not torch.equal(start.decode_head.fc7.weight, network.model.decode_head.fc7.weight)
+
+
+def test_cached_features_change_no_prediction(trainer, pool, train_split, monkeypatch):
+    network = trainer.fit(pool, 0, 0, with_cost=True)
+    image_id = list(train_split.files)[2]
+    cached = next(iter(network.predict(image_id, 1).passes)).values
+    assert torch.equal(cached, network.see(train_split.photo(image_id)).logits[0])
+    network._last = None
+    monkeypatch.setattr("harness.segmentor.network.trunk_features", None)  # would fail if it were called
+    assert torch.equal(next(iter(network.predict(image_id, 1).passes)).values, cached)
+
+
+def test_every_touched_image_is_shown_once_an_epoch_with_its_labels(trainer, pool, train_split):
+    model = trainer._build(None)
+    model.eval()
+    data = LabelledFeatures(model, train_split, pool, FeatureCache(), length=9, key=sequence(0, 0, Purpose.CROPS), flip=True)
+    for epoch in range(3):
+        assert sorted(data._order[3 * epoch : 3 * epoch + 3]) == [0, 1, 2]
+    assert {bool(mirrored) for mirrored in data._mirrored} == {True, False}
+    for index in range(9):
+        image_id, mirrored = data._ids[data._order[index]], data._mirrored[index]
+        labels = pool.labels(image_id, IGNORE)
+        assert np.array_equal(data[index]["data_samples"].gt_sem_seg.data[0].numpy(), labels[:, ::-1] if mirrored else labels)
+        photo = train_split.photo(image_id)
+        expected = trunk_features(model, photo[:, ::-1] if mirrored else photo)
+        assert all(torch.equal(a, b) for a, b in zip(data[index]["features"], expected, strict=True))
+
+
+def test_a_cache_without_room_makes_features_again():
+    made = []
+
+    def make():
+        made.append(1)
+        return (torch.ones(10),)
+
+    small, large = FeatureCache(most_bytes=39), FeatureCache(most_bytes=40)
+    for cache in (small, large):
+        for _ in range(2):
+            cache.get("a", make)
+    assert len(made) == 3
+
+
+def test_images_of_several_sizes_are_refused(trainer, train_split):
+    ids = list(train_split.files)
+    pool = LabelledPool({ids[0]: (64, 128), ids[1]: (32, 128)})
+    pool._labelled = {ids[0]: 1, ids[1]: 1}
+    with pytest.raises(InputError, match="several sizes"):
+        LabelledFeatures(None, train_split, pool, FeatureCache(), length=2, key=sequence(0, 0, Purpose.CROPS), flip=True)
+
+
+def test_a_frozen_trunk_needs_weights(weights, train_split, val_split):
+    with pytest.raises(InputError, match="names no weights"):
+        SegmentorTrainer(recipe(weights, pretrained_sha256=""), train_split=train_split, val_split=val_split, window_px=16, device="cpu")
+
+
+def test_weights_of_another_trunk_are_one_line(weights):
+    with pytest.raises(InputError, match=r"of another trunk than this one, of width 0\.125"):
+        VGG16(width=1 / 8, norm_cfg={"type": "BN"}, pretrained=str(weights)).load_pretrained()
+
+
+def test_the_pretext_task_has_all_classes_in_seven_groups(train_split):
+    assert sorted(name for names in GROUPS.values() for name in names) == sorted(CLASS_NAMES)
+    table = group_table()
+    assert set(table[:19]) == set(range(7))
+    assert (table[19:] == IGNORE).all()
+    pool = grouped_pool(train_split)
+    image_id = next(iter(train_split.files))
+    assert np.array_equal(pool.labels(image_id, IGNORE), table[train_split.train_ids(image_id)])
+
+
+def test_the_file_of_weights_is_part_of_a_board_s_identity(tmp_path, weights):
+    from harness.config import config_path
+
+    first, second = tmp_path / "one.pth", tmp_path / "two.pth"
+    save_trunk(trunk(1), first, "one")
+    save_trunk(trunk(2), second, "two")
+    digests = set()
+    for path in (first, second):
+        file = tmp_path / f"{path.stem}.py"
+        file.write_text(f'_base_ = ["{config_path("streets")}"]\nmodel = dict(backbone=dict(pretrained="{path}"))\n')
+        digests.add(load_spec(file).digest())
+    second.write_bytes(first.read_bytes())
+    assert len(digests) == 2
+    file = tmp_path / "gone.py"
+    file.write_text(f'_base_ = ["{config_path("streets")}"]\nmodel = dict(backbone=dict(pretrained="nowhere.pth"))\n')
+    with pytest.raises(InputError, match=r"model\.backbone\.pretrained is 'nowhere\.pth'"):
+        load_spec(file)
+
+
+def test_the_heads_step_is_what_the_segmentor_would_do(trainer, pool, train_split):
+    model = trainer._build(None).eval()
+    image_id = pool.touched_ids[0]
+    features = trunk_features(model, train_split.photo(image_id))
+    sample = frozen.sample_of(pool.labels(image_id, IGNORE))
+    loss = frozen.HeadTraining(model).eval().forward(list(features), [sample])
+    whole = model.decode_head.loss_by_feat(model.decode_head(features), [sample])
+    assert all(torch.equal(loss[name], value) for name, value in whole.items())
