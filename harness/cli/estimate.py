@@ -16,8 +16,8 @@ from harness.errors import InputError
 from harness.maps import MapRequest, requests_of
 from harness.protocols import ImageSizes, Strategy
 
-_BESIDE_TRAINING = 1.35
-"""Choice: wall time over training time, for an estimate before anything has run."""
+_BESIDE_TRAINING, _BESIDE_HEADS = 1.35, 3.0
+"""Choice: wall time over the time of training steps, for an estimate before anything has run; of whole networks, and of heads alone."""
 _RESERVE_BYTES = 1 << 28
 """Choice: what must stay free for networks and results."""
 
@@ -131,17 +131,19 @@ class Estimate:
             else f"--disk-gb gives them {self.disk_gb:g} GB: some are made again when needed"
         )
         typer.echo(f"region maps: {self.wanted_bytes / 1e9:.2f} GB of disk while it runs; {again}")
-        seconds = sum(lengths) * _seconds_per_step(self.spec) * _BESIDE_TRAINING / self.workers
+        beside = _BESIDE_HEADS if self.spec.training.frozen_trunk else _BESIDE_TRAINING
+        seconds = sum(lengths) * _seconds_per_step(self.spec, next(iter(self.sizes.values()))) * beside / self.workers
         typer.echo(
-            f"about {max(1, round(seconds / 60))} minutes with {self.workers} worker(s): measured step time, and {_BESIDE_TRAINING - 1:.0%} more for the rest"
+            f"about {max(1, round(seconds / 60))} minutes with {self.workers} worker(s): measured step time, and {beside - 1:.0%} more for the rest"
         )
 
 
-def _seconds_per_step(spec: ExperimentSpec) -> float:
+def _seconds_per_step(spec: ExperimentSpec, size: tuple[int, int]) -> float:
     """Time a few training steps on this machine; one thread, as in a worker."""
     import torch
 
     torch.set_num_threads(1)
     from harness.segmentor.trainer import time_steps
 
-    return time_steps(spec.model, batch_size=spec.training.batch_size, crop=spec.training.crop)
+    training = spec.training
+    return time_steps(spec.model, batch_size=training.batch_size, crop=training.crop, frozen_image=size if training.frozen_trunk else None)

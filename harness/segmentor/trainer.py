@@ -256,21 +256,32 @@ def check_optimizer(model: Any, optim_wrapper: dict[str, Any], param_scheduler: 
             )
 
 
-def time_steps(model: dict[str, Any], *, batch_size: int, crop: tuple[int, int], steps: int = 8) -> float:
-    """Return the median seconds of a training step on this machine: forward, backward, no update."""
+def time_steps(
+    model: dict[str, Any], *, batch_size: int, crop: tuple[int, int], steps: int = 8, frozen_image: tuple[int, int] | None = None
+) -> float:
+    """Return the median seconds of a training step on this machine: forward, backward, no update.
+
+    Args:
+        frozen_image: the size of an image, where the trunk is frozen and only the head is trained on features of whole images.
+    """
     init_default_scope("mmseg")
     config = copy.deepcopy(model)
-    config["data_preprocessor"]["size"] = crop
+    size = frozen_image or crop
+    config["data_preprocessor"]["size"] = size
     network = MODELS.build(config).to(memory_format=torch.channels_last)
     batch = {
-        "inputs": [torch.randint(0, 255, (3, *crop), dtype=torch.uint8) for _ in range(batch_size)],
-        "data_samples": [blank_sample(crop) for _ in range(batch_size)],
+        "inputs": [torch.randint(0, 255, (3, *size), dtype=torch.uint8) for _ in range(batch_size)],
+        "data_samples": [blank_sample(size) for _ in range(batch_size)],
     }
+    data = network.data_preprocessor(batch, True)
+    with torch.no_grad():
+        features = list(network.extract_feat(data["inputs"])) if frozen_image else []
+    head = HeadTraining(network)
     seconds = []
     for _ in range(steps):
         start = time.monotonic()
-        data = network.data_preprocessor(batch, True)
-        sum(network(**data, mode="loss").values()).backward()
+        losses = head(features, data["data_samples"]) if frozen_image else network(**network.data_preprocessor(batch, True), mode="loss")
+        sum(losses.values()).backward()
         seconds.append(time.monotonic() - start)
         if sum(seconds) > _LONGEST_TIMING_S:
             break

@@ -190,6 +190,7 @@ WAYS: dict[str, Change] = {
     "crops around pixels": set_in("training", "sampler", value="pixel"),
     "crops that cover": COVER,
     "crops of 96 px that cover": both(set_in(*CROP, value=(96, 96)), COVER),
+    "crops of 192 px that cover": both(set_in(*CROP, value=(192, 192)), COVER),
 }
 
 
