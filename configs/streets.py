@@ -15,7 +15,6 @@ training = dict(
     flip=True,
     jitter=True,
     class_weights=True,
-    sampler="cover",
 )
 
 harness = dict(

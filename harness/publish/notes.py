@@ -21,6 +21,7 @@ USEFUL_SPEARMAN = 0.1
 def notes(board: Board, verdicts: Significance | None) -> list[str]:
     """Return one line for each thing to know: reference, noise, what is missing, how it was made."""
     lines = [
+        *_proxy(board),
         str(board.any_run.info.config.get("remark", "")),
         _reference(board),
         _noise(board),
@@ -32,6 +33,18 @@ def notes(board: Board, verdicts: Significance | None) -> list[str]:
         _ranks(verdicts),
     ]
     return [line for line in [*lines, _provenance(board)] if line]
+
+
+def _proxy(board: Board) -> list[str]:
+    """Say what was given before the first label: weights, and whether anything but heads was trained."""
+    config = board.any_run.info.config
+    weights = str(config.get("pretrained_sha256", ""))
+    if not weights:
+        return []
+    name = config["model"]["backbone"].get("pretrained")
+    frozen = config["training"].get("frozen_trunk", False)
+    kind = "PROXY BOARD: the trunk is frozen and only heads were trained" if frozen else "The trunk did not start from scratch"
+    return [f"{kind}; its weights are {name} (SHA-256 {weights[:12]})."]
 
 
 def _reference(board: Board) -> str:

@@ -20,13 +20,16 @@ from typing import Any
 import numpy as np
 import torch
 
+import strategies
 from harness import segmentor  # noqa: F401
+from harness.acquisition import acquire
 from harness.cli.workshop import build_trainer
 from harness.config import ExperimentSpec, load_spec
 from harness.data.cityscapes import ClickOracle, Split
 from harness.data.labels import IGNORE
 from harness.data.source import open_splits
 from harness.loop import draw_seed_set
+from harness.maps import MemoryMaps, QueryRules
 from harness.pool import LabelledPool
 from harness.scoring import mean_iou
 from harness.types import Region
@@ -56,6 +59,25 @@ def label(train: Split, share: float, window: int, seed: int) -> LabelledPool:
         region = Region(image_id, int(rng.integers(height - window + 1)), int(rng.integers(width - window + 1)), window, window)
         if not pool.is_labelled(image_id)[region.slices].any():
             pool.add(oracle.annotate([region], pool))
+    return pool
+
+
+def label_uncertain(spec: ExperimentSpec, train: Split, val: Split, share: float, seed: int) -> LabelledPool:
+    """Label two whole images, train on them, and label the most uncertain windows: what a training on a board is given."""
+    pool = label(train, 0.0, spec.harness.window, seed)
+    network = build_trainer(with_steps(spec, 400), train, val).fit(pool, seed, 0, with_cost=False)
+    oracle, rules = ClickOracle(train), QueryRules(spec.harness.window, spec.harness.stride)
+    query = acquire(
+        strategies.make("entropy-region"),
+        round(share * pool.total_px) - pool.labelled_px,
+        pool=pool,
+        predictor=network,
+        oracle=oracle,
+        rules=rules,
+        cache=MemoryMaps(),
+        rng_for=lambda _: np.random.default_rng(seed),
+    )
+    pool.add(oracle.annotate([candidate.region for candidate in query], pool))
     return pool
 
 
@@ -228,10 +250,22 @@ def _steps_for(spec: ExperimentSpec, train: Split, pool: LabelledPool, visits: f
     return round(visits * pool.labelled_px / shown / spec.training.batch_size)
 
 
-def recipes(notebook: Notebook, spec: ExperimentSpec, train: Split, val: Split, seeds: list[int], share: float, seconds: float) -> None:
+def recipes(
+    notebook: Notebook,
+    spec: ExperimentSpec,
+    train: Split,
+    val: Split,
+    seeds: list[int],
+    share: float,
+    seconds: float,
+    names: list[str],
+    *,
+    uncertain: bool,
+) -> None:
     """Variants of the recipe after equal time."""
-    pools = {seed: label(train, share, spec.harness.window, seed) for seed in seeds}
-    variants = {name: changed(spec, change) for name, change in RECIPES.items()}
+    window, what = spec.harness.window, "uncertain windows, " if uncertain else ""
+    pools = {seed: label_uncertain(spec, train, val, share, seed) if uncertain else label(train, share, window, seed) for seed in seeds}
+    variants = {name: changed(spec, RECIPES[name]) for name in names}
     for name, variant in variants.items():
         notebook.line(
             f"step {name}",
@@ -241,7 +275,7 @@ def recipes(notebook: Notebook, spec: ExperimentSpec, train: Split, val: Split, 
         for name, variant in variants.items():
             steps = round(seconds / notebook.line(f"step {name}", dict)["seconds_per_step"])
             notebook.line(
-                f"recipe {seconds:g} s {name} seed {seed}",
+                f"recipe {seconds:g} s {what}{name} seed {seed}",
                 lambda variant=variant, steps=steps, seed=seed: learn(variant, train, val, pools[seed], steps, seed),
             )
 
@@ -269,6 +303,8 @@ def main() -> None:
     parser.add_argument("--shares", type=float, nargs="+", default=[0.05, 0.1, 0.25])
     parser.add_argument("--visits", type=float, default=40.0, help="crops: how often each labelled pixel is shown")
     parser.add_argument("--ways", nargs="+", choices=list(WAYS), help="crops: which of them; all without it")
+    parser.add_argument("--recipes", nargs="+", choices=list(RECIPES), help="recipe: which of them; all without it")
+    parser.add_argument("--uncertain", action="store_true", help="recipe: label the most uncertain windows instead of random ones")
     parser.add_argument("--seconds", type=float, default=30.0)
     parser.add_argument("--out", type=Path, default=Path("out/training.jsonl"))
     arguments = parser.parse_args()
@@ -279,7 +315,15 @@ def main() -> None:
     if arguments.what == "crops":
         crops(notebook, *data, arguments.seeds, arguments.shares, arguments.visits, arguments.ways or list(WAYS))
     elif arguments.what == "recipe":
-        recipes(notebook, *data, arguments.seeds, arguments.shares[0], arguments.seconds)
+        recipes(
+            notebook,
+            *data,
+            arguments.seeds,
+            arguments.shares[0],
+            arguments.seconds,
+            arguments.recipes or list(RECIPES),
+            uncertain=arguments.uncertain,
+        )
     table(notebook)
 
 

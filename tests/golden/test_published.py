@@ -11,7 +11,8 @@ from harness.publish.board import build_board
 from harness.results import find_runs, read_info
 
 RESULTS = Path(__file__).parent.parent.parent / "results"
-BOARDS = {"streets": ("streets", 14), "streets-standard": ("streets_standard", 14)}
+BOARDS = {"streets": ("streets", 19, 5), "streets-standard": ("streets_standard", 14, 3), "streets-proxy": ("streets_proxy", 14, 3)}
+"""Folder -> config, strategies, seeds."""
 
 
 @pytest.mark.parametrize("folder", BOARDS)
@@ -23,9 +24,9 @@ def test_published_files_are_computed_from_their_runs(folder, tmp_path):
 
 @pytest.mark.parametrize("folder", BOARDS)
 def test_published_runs_are_of_the_committed_configuration(folder):
-    config, strategies = BOARDS[folder]
+    config, strategies, seeds = BOARDS[folder]
     paths = find_runs(RESULTS / folder)
-    assert len(paths) == (strategies + 1) * 3
+    assert len(paths) == (strategies + 1) * seeds
     for path in paths:
         info = read_info(path)
         assert info.config_sha256 == load_spec(config_path(config)).digest()
