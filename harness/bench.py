@@ -133,6 +133,10 @@ class Workshop(Protocol):
         """Open or resume the folder of a run: its finished rounds, and where the next ones go."""
         ...
 
+    def check_failure(self, job: Job) -> None:
+        """Raise FailedBeforeError where a job failed in an earlier invocation."""
+        ...
+
     def keep_timings(self, job: Job, seconds: dict[str, float]) -> None:
         """Keep the seconds of work that no single run owns."""
         ...
@@ -203,6 +207,7 @@ def _in_one_line(error: Exception) -> tuple[str, bool]:
 
 def _execute(workshop: Workshop, job: Job, report: Report) -> None:
     if job.kind == "shared":
+        workshop.check_failure(job)
         _share_round_zero(workshop, job.seed)
         return
     finished, writer = workshop.open_run(job)

@@ -98,6 +98,24 @@ class ExperimentSpec(Block):
         return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()
 
 
+def check_types(spec: ExperimentSpec, place: Path) -> None:
+    """Refuse, in a config that is data of somebody else, a ``type`` that mmengine would import and call: only registered names pass.
+
+    Raises:
+        InputError: one line that names the type.
+    """
+    waiting: list[Any] = [spec.model, spec.optim_wrapper, spec.param_scheduler]
+    while waiting:
+        item = waiting.pop()
+        if isinstance(item, list | tuple):
+            waiting += item
+        elif isinstance(item, dict):
+            waiting += item.values()
+            for key in ("type", "constructor", "_scope_"):
+                if key in item and not (isinstance(item[key], str) and item[key].isidentifier()):
+                    raise InputError(f"{place}: its config has the {key} {item[key]!r}; allowed: the plain name of something registered")
+
+
 def load_spec(
     path: Path | None, *, data_root: Path | None = None, seeds: tuple[int, ...] | None = None, device: str | None = None
 ) -> ExperimentSpec:

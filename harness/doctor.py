@@ -65,7 +65,7 @@ def _examine_run(folder: Path) -> Iterator[Finding]:
     for complaint in _accounting(rounds):
         yield Finding(folder / "rounds.jsonl", complaint, None)
     for maps in sorted(folder.glob("maps-*.json")):
-        if not read_maps(folder, int(maps.stem.removeprefix("maps-")) if maps.stem[5:].isdecimal() else -1):
+        if read_maps(folder, int(maps.stem.removeprefix("maps-")) if maps.stem[5:].isdecimal() else -1) is None:
             yield Finding(maps, "cannot be read", "delete it; the page then goes without these maps")
     timings = folder / "timings.jsonl"
     if timings.exists() and _timing_lines(timings) != timings.read_text(encoding="utf-8", errors="replace").splitlines():

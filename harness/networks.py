@@ -5,9 +5,11 @@ from __future__ import annotations
 import hashlib
 import shutil
 import zlib
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
+from filelock import FileLock
 from pydantic import TypeAdapter
 
 from harness.acquisition import Tally
@@ -53,6 +55,17 @@ class NetworkStore:
         key = hashlib.sha256(f"{self._trainer.recipe} {self._data} {seed} {round_number} {pool.digest()}".encode()).hexdigest()[:16]
         folder = self._place(key, round_number)
         self._tally.trainings_asked += 1
+        with self._alone_with(folder, round_number):
+            return self._obtain(key, folder, pool, seed, round_number, with_cost=with_cost)
+
+    def _alone_with(self, folder: Path, round_number: int) -> AbstractContextManager[object]:
+        """Keep others from training the same at the same time, where others may ask for it."""
+        if round_number:
+            return nullcontext()
+        folder.mkdir(parents=True, exist_ok=True)
+        return FileLock(folder / ".lock")
+
+    def _obtain(self, key: str, folder: Path, pool: LabelledPool, seed: int, round_number: int, *, with_cost: bool) -> Trained:
         weights, scores = folder / "weights.pt", folder / "validation.json"
         found = _read_validation(scores, weights)
         if found is not None and (found.has_cost or not with_cost):

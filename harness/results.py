@@ -227,12 +227,12 @@ def read_run(path: Path) -> Run:
     return Run(info, parse_rounds(file, content[: content.rfind(b"\n") + 1]), path)
 
 
-def read_maps(path: Path, round_number: int) -> list[ImageSketch]:
-    """Read the small pictures of a round's maps; none where they were not kept, or cannot be read."""
+def read_maps(path: Path, round_number: int) -> list[ImageSketch] | None:
+    """Read the small pictures of a round's maps; None where they were not kept, or cannot be read."""
     try:
         return _MAPS.validate_json((path / f"maps-{round_number}.json").read_bytes())
     except (OSError, ValidationError):
-        return []
+        return None
 
 
 def read_timings(path: Path) -> list[dict[str, float]]:

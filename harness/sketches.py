@@ -32,6 +32,8 @@ def _sketch_of(proposals: Proposals, image_id: str) -> ImageSketch:
     rows, cols = scores.shape
     stride = rules.stride_px
     box = (height - stride) / 2, (width - stride) / 2, float(rows * stride), float(cols * stride)
+    if proposals.strategy.whole_image:
+        box = 0.0, 0.0, float(size[0]), float(size[1])
     return ImageSketch(
         image_id,
         box,
@@ -42,8 +44,8 @@ def _sketch_of(proposals: Proposals, image_id: str) -> ImageSketch:
 
 
 def _small(values: npt.NDArray[np.float64]) -> Sketch:
-    step = max(1, math.ceil(values.shape[1] / _WIDEST_PX))
-    picked = values[step // 2 :: step, step // 2 :: step] if min(values.shape) > step else values[:1, :1]
+    steps = [min(math.ceil(values.shape[1] / _WIDEST_PX), side) for side in values.shape]
+    picked = values[steps[0] // 2 :: steps[0], steps[1] // 2 :: steps[1]]
     finite = np.isfinite(picked)
     low, high = (float(picked[finite].min()), float(picked[finite].max())) if finite.any() else (0.0, 0.0)
     grey = np.zeros(picked.shape, np.uint8)

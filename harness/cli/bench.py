@@ -157,8 +157,9 @@ class Bench:
                 self._check_existing()
                 self._check_model(train, val)
                 estimate = self._plan_ahead(train.index.sizes)
-                estimate.check_disk(self.out)
-                self._clear_away(estimate.stages, presence.others())
+                others = presence.others()
+                estimate.check_disk(self.out, shared=bool(others))
+                self._clear_away(estimate.stages, others)
             return self._conclude(self._run(estimate), presence)
 
     def _runs(self) -> list[tuple[str, int]]:

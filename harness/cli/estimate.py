@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -94,14 +96,14 @@ class Estimate:
         """What the maps of one pass may take; maps beyond it are made again when they are needed."""
         return int(self.disk_gb * 1e9) // self._passes()
 
-    def check_disk(self, out: Path) -> None:
+    def check_disk(self, out: Path, *, shared: bool = False) -> None:
         """Refuse to start where the maps would fill the disk.
 
         Raises:
             InputError: one line with what is needed and what is free.
         """
         needed = min(self.wanted_bytes, int(self.disk_gb * 1e9)) + _RESERVE_BYTES
-        there = sum(file.stat().st_size for file in (out / WORK_FOLDER).rglob("*.map"))
+        there = 0 if shared else _size_of_maps(out / WORK_FOLDER)
         free = shutil.disk_usage(out).free + there
         if self.jobs and needed > free:
             raise InputError(
@@ -136,6 +138,16 @@ class Estimate:
         typer.echo(
             f"about {max(1, round(seconds / 60))} minutes with {self.workers} worker(s): measured step time, and {beside - 1:.0%} more for the rest"
         )
+
+
+def _size_of_maps(folder: Path) -> int:
+    """Return the bytes of the maps that an interrupted invocation left."""
+    found = 0
+    for place, _, names in os.walk(folder):
+        for name in names:
+            with suppress(FileNotFoundError):
+                found += (Path(place) / name).stat().st_size * name.endswith(".map")
+    return found
 
 
 def _seconds_per_step(spec: ExperimentSpec, size: tuple[int, int]) -> float:

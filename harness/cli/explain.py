@@ -93,7 +93,7 @@ def _spec(run: Run, path: Path, data_root: Path | None) -> ExperimentSpec:
     """Return the config that a run was made with, from its run.json."""
     from pydantic import ValidationError
 
-    from harness.config import ExperimentSpec
+    from harness.config import ExperimentSpec, check_types
 
     document = {**run.info.config, "device": run.info.device}
     if data_root is not None and document["data"].get("type") == "streets":
@@ -104,6 +104,7 @@ def _spec(run: Run, path: Path, data_root: Path | None) -> ExperimentSpec:
         spec = ExperimentSpec.model_validate(document)
     except ValidationError as error:
         raise InputError(f"{path / 'run.json'}: its config cannot be read ({error.errors()[0]['msg']})") from error
+    check_types(spec, path / "run.json")
     if spec.data.type != "streets" and data_root is None:
         raise InputError(f"{path}: the run is on data of its own; allowed: --data-root DIR")
     return spec

@@ -38,6 +38,8 @@ def pretext(
         raise InputError(f"--seed is {seed}, the board's own scenes; allowed: another")
     if not 1 <= scenes <= 100_000 or steps < 1:
         raise InputError(f"--scenes is {scenes} and --steps {steps}; allowed: 1 to 100000 scenes, 1 step or more")
+    if not isinstance(spec.model.get("backbone"), dict):
+        raise InputError(f"config {spec.name} has no model.backbone; allowed: a config with a trunk")
     set_up_torch("cpu")
     model = {**spec.model, "backbone": {key: value for key, value in spec.model["backbone"].items() if key != "pretrained"}}
     training = spec.training.model_copy(update={"steps": steps, "steps_per_image": 0, "max_steps": steps, "frozen_trunk": False})

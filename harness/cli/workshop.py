@@ -106,9 +106,17 @@ class BenchWorkshop:
             cost=strategy.cost if strategy else "none",
         )
         finished = folder.open(info)
-        if (failure := folder.failure()) is not None:
-            raise FailedBeforeError(f"{failure} (failed before; --retry-failed tries again)")
+        self.check_failure(job)
         return finished, _TimedWriter(folder, self.clock, keeps_maps=job.seed == self.first_seed)
+
+    def check_failure(self, job: Job) -> None:
+        """Pass over a job that failed in an earlier invocation.
+
+        Raises:
+            FailedBeforeError: with the first line of its record.
+        """
+        if (failure := RunFolder(run_path(self.out, job.strategy, job.seed)).failure()) is not None:
+            raise FailedBeforeError(f"{failure} (failed before; --retry-failed tries again)")
 
     def keep_timings(self, job: Job, seconds: dict[str, float]) -> None:
         """Keep the seconds of work that no single run owns, in a folder of its own."""

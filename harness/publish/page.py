@@ -17,7 +17,7 @@ from harness.results import Run, read_maps
 _TEMPLATE = Path(__file__).with_name("page.html")
 _LARGEST_PHOTO_PX = 512
 _MOST_RECEIPTS = 20_000
-"""Choice: the page stays below a few megabytes; a larger board shows what was asked for first."""
+"""Choice: the page stays below a few megabytes; a larger board shows what was asked for first, and maps of its first and last query."""
 
 
 def to_page(board: Board, document: Document, path: Path, *, photos: dict[str, Path] | None = None) -> None:
@@ -30,7 +30,8 @@ def to_page(board: Board, document: Document, path: Path, *, photos: dict[str, P
     for row in board.rows:
         run = min(board.groups[row.strategy], key=lambda run: run.info.seed)
         queries[row.strategy] = _queries(run, _MOST_RECEIPTS // len(board.rows))
-        maps[row.strategy] = [_maps(run, number) for number in range(len(run.rounds))]
+        shown = {1, len(run.rounds) - 1}
+        maps[row.strategy] = [_maps(run, number) if number in shown else {} for number in range(len(run.rounds))]
     asked = {receipt["image"] for rounds in queries.values() for query in rounds for receipt in query}
     whole = board.any_run.rounds[0].query[0]
     data = {
@@ -73,7 +74,7 @@ def _queries(run: Run, most: int) -> list[list[dict[str, Any]]]:
 
 def _maps(run: Run, number: int) -> dict[str, Any]:
     """Return the small maps of a round by image."""
-    kept = read_maps(run.path, number) if run.path else []
+    kept = (read_maps(run.path, number) if run.path else None) or []
     return {entry.image: rounded({key: value for key, value in asdict(entry).items() if key != "image"}) for entry in kept}
 
 

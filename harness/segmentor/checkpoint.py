@@ -89,12 +89,12 @@ class CheckpointHook(Hook):  # type: ignore[misc]
         if self._state is None:
             return
         runner.model.load_state_dict(self._state["model"])
-        runner.optim_wrapper.optimizer.load_state_dict(self._state["optimizer"])
+        runner.optim_wrapper.load_state_dict(self._state["optimizer"])
         for scheduler, values in zip(runner.param_schedulers, self._state["schedules"], strict=True):
             scheduler.__dict__.update(values)
         torch.set_rng_state(self._state["random"])
-        if self._state["random_cuda"]:
-            torch.cuda.set_rng_state_all(self._state["random_cuda"])
+        if self._state["random_cuda"] is not None:
+            torch.cuda.set_rng_state(self._state["random_cuda"], _device_of(runner))
         self._state = None
 
     def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:  # noqa: ARG002
@@ -105,13 +105,18 @@ class CheckpointHook(Hook):  # type: ignore[misc]
             {
                 "step": self._start + batch_idx + 1,
                 "model": runner.model.state_dict(),
-                "optimizer": runner.optim_wrapper.optimizer.state_dict(),
+                "optimizer": runner.optim_wrapper.state_dict(),
                 "schedules": [
                     {key: value for key, value in scheduler.__dict__.items() if isinstance(value, _PLAIN)}
                     for scheduler in runner.param_schedulers
                 ],
                 "random": torch.get_rng_state(),
-                "random_cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+                "random_cuda": torch.cuda.get_rng_state(_device_of(runner)) if _device_of(runner).type == "cuda" else None,
             }
         )
         self._kept = time.monotonic()
+
+
+def _device_of(runner: Runner) -> torch.device:
+    device: torch.device = next(runner.model.parameters()).device
+    return device

@@ -81,8 +81,8 @@ class LabelledFeatures(Dataset[dict[str, Any]]):
     def _features(self, image_id: str, *, mirrored: bool) -> Features:
         photo = self._split.photo(image_id)
         if not mirrored:
-            return self._cache.get(image_id, lambda: trunk_features(self._model, photo))
-        return self._cache.get(f"{image_id} mirrored", lambda: trunk_features(self._model, photo[:, ::-1]))
+            return self._cache.get(f"train/{image_id}", lambda: trunk_features(self._model, photo))
+        return self._cache.get(f"train/{image_id} mirrored", lambda: trunk_features(self._model, photo[:, ::-1]))
 
 
 def collate(batch: list[dict[str, Any]]) -> dict[str, Any]:

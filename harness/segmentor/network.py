@@ -101,18 +101,18 @@ class TrainedNetwork:
     def _see_last(self, image_id: str) -> _Seen:
         if self._last is None or self._last[0] != image_id:
             try:
-                self._last = image_id, self.see(self._photos.get(image_id), image_id)
+                self._last = image_id, self.see(self._photos.get(image_id), f"train/{image_id}")
             except RunError as error:
                 raise RunError(f"image {image_id}: {error}") from error
         return self._last[1]
 
     @torch.no_grad()
-    def see(self, photo: npt.NDArray[np.uint8], image_id: str | None = None) -> _Seen:
-        """Run trunk and head once on an (H, W, 3) photograph; a frozen trunk only once for each ``image_id``."""
-        if self._features is None or image_id is None:
+    def see(self, photo: npt.NDArray[np.uint8], key: str | None = None) -> _Seen:
+        """Run trunk and head once on an (H, W, 3) photograph; a frozen trunk only once for each ``key``."""
+        if self._features is None or key is None:
             features = trunk_features(self._model, photo)
         else:
-            features = self._features.get(image_id, lambda: trunk_features(self._model, photo))
+            features = self._features.get(key, lambda: trunk_features(self._model, photo))
         state = self._model.decode_head.prefix(features)
         logits = self._model.decode_head.suffix(state)
         if not bool(torch.isfinite(logits).all()):
@@ -141,13 +141,16 @@ class TrainedNetwork:
         members = len(masks.fc6)
         try:
             yield from self._model.decode_head.committee(state, masks)
+            return
         except torch.OutOfMemoryError:
             if members == 1:
                 raise
-            half = members // 2
-            print(f"harness: out of memory with {members} committee members at once; going on with {half}", file=sys.stderr)
-            for part in (slice(None, half), slice(half, None)):
-                yield from self._members(state, Masks(masks.fc6[part], masks.fc7[part]))
+        half = members // 2  # outside of the handler: its traceback keeps the tensors alive that found no room
+        print(f"harness: out of memory with {members} committee members at once; going on with {half}", file=sys.stderr)
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        for part in (slice(None, half), slice(half, None)):
+            yield from self._members(state, Masks(masks.fc6[part], masks.fc7[part]))
 
     @torch.no_grad()
     def _cost(self, seen: _Seen) -> Tensor:
@@ -173,7 +176,7 @@ class TrainedNetwork:
         if self._validated is None:
             areas, predicted, recorded = [], [], []
             for image_id in self._val.files:
-                seen = self.see(self._val.photo(image_id), image_id)
+                seen = self.see(self._val.photo(image_id), f"val/{image_id}")
                 winner = Logits(seen.logits[0], seen.size).winners()
                 areas.append(class_areas(image_id, winner.cpu().numpy(), self._val.train_ids(image_id), len(self._val.class_names), IGNORE))
                 if self._cost_head is not None:

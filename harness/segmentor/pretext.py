@@ -11,7 +11,7 @@ import torch
 
 from harness.data.cityscapes import ClickOracle, Split
 from harness.data.labels import CLASS_NAMES, IGNORE
-from harness.errors import InputError
+from harness.errors import InputError, RunError
 from harness.files import replacing
 from harness.loop import draw_seed_set
 from harness.pool import LabelledPool
@@ -51,6 +51,8 @@ def grouped_pool(split: Split) -> LabelledPool:
 def save_trunk(backbone: Any, path: Path, about: str) -> None:
     """Write a trunk's weights in half precision, with a line that says where they come from."""
     state = {name: value.half() if value.is_floating_point() else value for name, value in backbone.state_dict().items()}
+    if not all(bool(torch.isfinite(value).all()) for value in state.values()):
+        raise RunError("a weight or running statistic of the trunk does not fit into half precision")
     with replacing(path) as draft, draft.open("wb") as stream:
         torch.save({"format": FORMAT, "about": about, "state": state}, stream)
 

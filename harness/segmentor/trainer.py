@@ -43,6 +43,7 @@ from harness.segmentor.crops import CropRecipe, LabelledCrops, blank_sample, cla
 from harness.segmentor.frozen import FeatureCache, HeadTraining, LabelledFeatures, collate
 from harness.segmentor.network import TrainedNetwork
 from harness.segmentor.runner import train
+from harness.shipped import weights_path
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +126,7 @@ class SegmentorTrainer:
         again = f"repeat {self._recipe.repeat}" if self._recipe.repeat else ""
         model = self._build(class_weights(pool, len(self._train.class_names)) if self._recipe.class_weights else None)
         fcn8s.draw_weights(model, torch_seed(seed, 0, Purpose.WEIGHTS))
+        self._check_given_weights()
         model.backbone.load_pretrained()
         model = model.to(self._device, memory_format=torch.channels_last)
         kept = Checkpoints(checkpoints) if checkpoints else None
@@ -132,7 +134,7 @@ class SegmentorTrainer:
         data = self._data(model, pool, steps * self._recipe.batch_size, sequence(seed, round_number, Purpose.CROPS, again))
         left = range((state["step"] if state else 0) * self._recipe.batch_size, len(data))
         train(
-            HeadTraining(model) if self._recipe.frozen_trunk else model,
+            HeadTraining(model).to(self._device) if self._recipe.frozen_trunk else model,
             DataLoader(
                 Subset(data, left), batch_size=self._recipe.batch_size, collate_fn=collate if self._recipe.frozen_trunk else pseudo_collate
             ),
@@ -143,11 +145,23 @@ class SegmentorTrainer:
             checkpoints=kept,
             state=state,
         )
-        if not all(bool(torch.isfinite(value).all()) for value in model.parameters()):
+        if not all(bool(torch.isfinite(value).all()) for value in model.state_dict().values()):
             raise RunError("a weight of the segmentation network is NaN or infinite after training")
         model.requires_grad_(False)
         network = self._network(model, None, seed, round_number)
         return self._network(model, self._fit_cost(network, pool, seed, round_number), seed, round_number) if with_cost else network
+
+    def _check_given_weights(self) -> None:
+        """Refuse weights that are not those that the board began with.
+
+        Raises:
+            InputError: the file has changed since.
+        """
+        name = self._recipe.model["backbone"].get("pretrained")
+        if name and hashlib.sha256(weights_path(name).read_bytes()).hexdigest() != self._recipe.pretrained_sha256:
+            raise InputError(
+                f"backbone.pretrained: {name} is not the file that this board began with; allowed: that file, or another --out"
+            )
 
     def _data(self, model: Any, pool: LabelledPool, length: int, key: np.random.SeedSequence) -> LabelledCrops | LabelledFeatures:
         """Return what a training is shown: crops, or whole images as features of a trunk that stays as it is."""
@@ -249,6 +263,8 @@ def check_optimizer(model: Any, optim_wrapper: dict[str, Any], param_scheduler: 
         build_optim_wrapper(model, copy.deepcopy(optim_wrapper))
     except (TypeError, KeyError, ValueError, AssertionError) as error:
         raise InputError(f"the config's optim_wrapper cannot be built: {' '.join(str(error).split())}") from error
+    if optim_wrapper.get("accumulative_counts", 1) != 1:
+        raise InputError("the config's optim_wrapper accumulates gradients; allowed: accumulative_counts = 1, and a batch_size that fits")
     for item in param_scheduler:
         if PARAM_SCHEDULERS.get(item.get("type", "")) is None:
             raise InputError(

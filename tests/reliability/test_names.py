@@ -55,3 +55,21 @@ def test_what_a_run_says_is_shown_as_text(folder, undisturbed, tmp_path):  # noq
     assert "alert(1)" in page  # it is there, as data
     data = page.split('<script type="application/json" id="data">')[1].split("</script>")[0]
     assert json.loads(data)["document"]["notes"] == [evil]
+
+
+@pytest.mark.parametrize("block", ["model", "optim_wrapper", "param_scheduler"])
+def test_a_foreign_run_names_nothing_that_is_imported_and_called(folder, faults, undisturbed, tmp_path, block):  # noqa: F811
+    """mmengine imports any dotted type that a config names; a run folder is data, and ``harness explain`` refuses it."""
+    shutil.copytree(folder / "undisturbed/out/runs", tmp_path / "runs")
+    run = next((tmp_path / "runs").glob("cereals-*/seed-0"))
+    marker, document = tmp_path / "marker", json.loads((run / "run.json").read_text())
+    document.pop("crc32")
+    evil = {"type": "subprocess.Popen", "args": ["touch", str(marker)]}
+    if block == "param_scheduler":
+        document["config"][block] = [evil]
+    else:
+        document["config"][block][{"model": "backbone", "optim_wrapper": "optimizer"}[block]] = evil
+    (run / "run.json").write_text(json.dumps(document))
+    assert faults.run(tmp_path, "explain", str(run)) == 2
+    assert "subprocess.Popen" in (tmp_path / "log.txt").read_text()
+    assert not marker.exists()

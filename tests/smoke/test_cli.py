@@ -399,3 +399,15 @@ def test_noise_repeats_a_run_and_prints_the_spread(harness, tiny_config):
     ]
     assert queries[0] == queries[1]
     assert harness("noise", "--repeats", "1").stderr == "harness: --repeats is 1; allowed: 2 or more\n"
+
+
+def test_two_processes_with_other_strategies_share_what_is_the_same(board, harness, tiny_config):
+    """One strategy each, one with a cost model: neither knows of the other, and both need the networks of the same seed sets."""
+    names = ("cereals-g2-vote-entropy", "entropy-image")
+    processes = [harness.start("bench", "--strategies", name, "--config", str(tiny_config), "--workers", "1") for name in names]
+    ended = [process.communicate(timeout=300) for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], ended
+    expected = rounds(board / "out")
+    found = rounds(harness.folder / "out")
+    assert len(found) == 6
+    assert all(content == expected[name] for name, content in found.items())

@@ -1,5 +1,8 @@
 """Proxy boards: a given trunk that stays as it is, and features that are made once per image."""
 
+import hashlib
+import shutil
+
 import numpy as np
 import pytest
 import torch
@@ -53,7 +56,7 @@ def recipe(weights, **changes) -> Recipe:
         "max_steps": 100,
         "batch_size": 2,
         "frozen_trunk": True,
-        "pretrained_sha256": "0" * 64,
+        "pretrained_sha256": hashlib.sha256(weights.read_bytes()).hexdigest(),
     }
     return Recipe(**{**values, **changes})
 
@@ -162,6 +165,38 @@ def test_the_file_of_weights_is_part_of_a_board_s_identity(tmp_path, weights):
     file.write_text(f'_base_ = ["{config_path("streets")}"]\nmodel = dict(backbone=dict(pretrained="nowhere.pth"))\n')
     with pytest.raises(InputError, match=r"model\.backbone\.pretrained is 'nowhere\.pth'"):
         load_spec(file)
+
+
+def test_weights_that_have_changed_since_the_board_began_are_refused(weights, pool, train_split, val_split, tmp_path):
+    shutil.copy(weights, tmp_path / "trunk.pth")
+    made = SegmentorTrainer(recipe(tmp_path / "trunk.pth"), train_split=train_split, val_split=val_split, window_px=16, device="cpu")
+    save_trunk(trunk(8), tmp_path / "trunk.pth", "others")
+    with pytest.raises(InputError, match="is not the file that this board began with"):
+        made.fit(pool, 0, 0, with_cost=False)
+
+
+def test_an_image_of_val_is_not_taken_for_one_of_train_with_the_same_id(trainer, pool, train_split, monkeypatch):
+    """As in data sets of masks, whose ids are file names."""
+    network = trainer.fit(pool, 0, 0, with_cost=False)
+    expected = network.evaluate()
+    train_ids, val_ids = list(train_split.files), list(trainer._val.files)
+    for image_id in train_ids:
+        network.predict(image_id, 1)
+    renamed = dict(zip(val_ids, train_ids, strict=False))
+    val = trainer._val.only(val_ids)
+    for name in ("photo", "train_ids", "vertices"):
+        real = getattr(trainer._val, name)
+        back = {new: old for old, new in renamed.items()}
+        monkeypatch.setattr(val, name, lambda image_id, real=real, back=back: real(back[image_id]))
+    val.files = {renamed[image_id]: files for image_id, files in val.files.items()}
+    network._val, network._validated = val, None
+    assert [areas[1:] for areas in network.evaluate()] == [areas[1:] for areas in expected]
+
+
+def test_the_heads_batches_go_where_the_head_is(trainer):
+    training = frozen.HeadTraining(trainer._build(None)).to(torch.device("meta"))
+    data = training.data_preprocessor({"features": [torch.ones(1, 2, 3, 4)], "data_samples": []}, training=True)
+    assert data["features"][0].device.type == "meta"
 
 
 def test_the_heads_step_is_what_the_segmentor_would_do(trainer, pool, train_split):

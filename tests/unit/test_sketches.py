@@ -60,6 +60,8 @@ def test_a_run_keeps_the_maps_of_the_images_that_it_asks_for(name, parts):
             found = "".join(letter for letter, part in zip("ics", (entry.information, entry.cost, entry.score), strict=True) if part)
             assert found == parts
             top, left, height, width = entry.box
+            if strategy.whole_image:
+                assert entry.box == (0, 0, 24, 32)
             assert 0 <= top < 24
             assert 0 <= left < 32
             assert top + height <= 24
