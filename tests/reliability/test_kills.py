@@ -94,7 +94,7 @@ def test_killed_in_the_middle_of_a_line(folder, faults, undisturbed, line):
 
 def chain(folder, faults, undisturbed, seed) -> int:
     """Kill one run five times; where it gets through in spite of a fault, go on with a new one."""
-    kills, log = 0, random_faults(seed, longest_s=2.0)
+    kills, log = 0, random_faults(seed, longest_s=1.0)
     place = folder / f"chain-{seed}"
     place.mkdir()
     for number, fault in enumerate(log):
