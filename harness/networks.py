@@ -30,6 +30,7 @@ class _Validation:
     weights_sha256: str
 
 
+_SHARED, _WEIGHTS, _SCORES = "shared", "weights.pt", "validation.json"
 _VALIDATION = TypeAdapter(_Validation)
 
 
@@ -66,7 +67,7 @@ class NetworkStore:
         return FileLock(folder / ".lock")
 
     def _obtain(self, key: str, folder: Path, pool: LabelledPool, seed: int, round_number: int, *, with_cost: bool) -> Trained:
-        weights, scores = folder / "weights.pt", folder / "validation.json"
+        weights, scores = folder / _WEIGHTS, folder / _SCORES
         found = _read_validation(scores, weights)
         if found is not None and (found.has_cost or not with_cost):
             network = self._trainer.load(weights, seed, round_number)
@@ -103,9 +104,21 @@ class NetworkStore:
         """Where the networks and maps lie that only the run at hand asks for."""
         return self._folder / f"{self.owner}-{self.rules}"
 
+    @staticmethod
+    def clear_up(folder: Path) -> None:
+        """Delete what a finished board leaves, but for the networks that a strategy added later would ask for again: those of round 0."""
+        for path in folder.iterdir() if folder.is_dir() else ():
+            if path.name != _SHARED:
+                shutil.rmtree(path, ignore_errors=True)
+        for path in (folder / _SHARED).glob("*/*"):
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            elif path.name not in {_WEIGHTS, _SCORES}:
+                path.unlink(missing_ok=True)
+
     def _place(self, key: str, round_number: int) -> Path:
         """Return where networks lie: round 0 belongs to all runs of a seed, later rounds to the run that asks."""
-        return (self._folder / "shared" if round_number == 0 else self.private) / key
+        return (self._folder / _SHARED if round_number == 0 else self.private) / key
 
 
 def _read_validation(path: Path, weights: Path) -> _Validation | None:

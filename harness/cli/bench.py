@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import os
-import shutil
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -270,9 +269,10 @@ class Bench:
     def _clear_up(self, failed: list[Outcome], presence: Presence) -> None:
         """Delete networks and maps that nobody will ask for again."""
         from harness.cli.workshop import WORK_FOLDER
+        from harness.networks import NetworkStore
 
         if not failed and not presence.others():
-            shutil.rmtree(self.out / WORK_FOLDER, ignore_errors=True)
+            NetworkStore.clear_up(self.out / WORK_FOLDER)
 
 
 def _work_done(tally: Tally) -> str:

@@ -36,7 +36,7 @@ def board(tmp_path_factory, tiny_config, cache) -> Path:
 def test_a_board_from_the_first_to_the_last_file(board):
     out = board / "out"
     figures = {f"{name}.{kind}" for name in ("leaderboard", "cost-model") for kind in ("png", "svg", "pdf")}
-    assert {file.name for file in out.iterdir()} - {".lock"} == {"runs", *TEXTS, *figures}
+    assert {file.name for file in out.iterdir()} - {".lock", ".harness-work"} == {"runs", *TEXTS, *figures}
     assert len(rounds(out)) == 3 * 2 + 2
     text = (board / "stdout.txt").read_text()
     assert "Signal-to-noise" in text
@@ -111,7 +111,7 @@ def test_overwrite_runs_again(board, harness, tiny_config):
     shutil.copytree(board / "out", harness.folder / "out")
     done = harness("bench", "--strategies", "entropy-image", "--config", str(tiny_config), "--overwrite", "--workers", "1")
     assert done.returncode == 0, done.stderr
-    assert "trainings: 6 asked for, 6 run" in done.stdout
+    assert "trainings: 6 asked for, 4 run" in done.stdout  # the networks of round 0 lie there
     assert rounds(harness.folder / "out") == rounds(board / "out")
 
 
@@ -368,7 +368,8 @@ def test_two_processes_share_one_output_folder(board, harness, tiny_config):
     assert len(found) == 6
     run = [int(out.partition("asked for, ")[2].partition(" run")[0]) for out, _ in ended]
     assert sum(run) == 12  # 2 references, 2 seed sets, 2 strategies x 2 seeds x 2 rounds
-    assert not (harness.folder / "out/.harness-work").exists()
+    left = [path.name for path in (harness.folder / "out/.harness-work").rglob("*") if path.is_file()]
+    assert sorted(left) == ["validation.json"] * 4 + ["weights.pt"] * 4  # two seed sets, two references
     assert not (harness.folder / "out/.harness-members").exists()
 
 
@@ -411,3 +412,13 @@ def test_two_processes_with_other_strategies_share_what_is_the_same(board, harne
     found = rounds(harness.folder / "out")
     assert len(found) == 6
     assert all(content == expected[name] for name, content in found.items())
+
+
+def test_a_strategy_that_is_added_later_finds_the_networks_of_the_seed_set(harness, tiny_config):
+    """Across invocations: only its own rounds are trained."""
+    arguments = ("--config", str(tiny_config), "--seeds", "0", "--workers", "1")
+    first = harness("bench", "--strategies", "entropy-region,entropy-image", *arguments)
+    assert "trainings: 7 asked for, 6 run" in first.stdout  # a reference and 2 x 3 rounds; round 0 is one training
+    later = harness("bench", "--strategies", "vote-entropy-image", *arguments)
+    assert later.returncode == 0, later.stderr
+    assert "trainings: 3 asked for, 2 run" in later.stdout
