@@ -177,6 +177,17 @@ def whole_images(document: dict[str, Any]) -> None:
     document["training"]["crop"] = (document["data"]["height"], document["data"]["width"])
 
 
+def width(share: float) -> Change:
+    """Return a change of the network's width."""
+
+    def change(document: dict[str, Any]) -> None:
+        document["model"]["backbone"]["width"] = share
+        document["model"]["decode_head"]["in_channels"] = [round(base * share) for base in (256, 512, 512)]
+        document["model"]["decode_head"]["channels"] = round(4096 * share)
+
+    return change
+
+
 COVER = set_in("training", "sampler", value="cover")
 CROP = ("training", "crop")
 RECIPES: dict[str, Change] = {
@@ -200,6 +211,8 @@ RECIPES: dict[str, Change] = {
     "cover, loss at stride 4": both(COVER, set_in("model", "decode_head", "loss_stride", value=4)),
     "cover, loss at stride 8": both(COVER, set_in("model", "decode_head", "loss_stride", value=8)),
     "cover, group norm": both(COVER, set_in("model", "backbone", "norm_cfg", value={"type": "GN", "num_groups": 4})),
+    "cover, width 1/32": both(COVER, width(1 / 32)),
+    "cover, width 1/8": both(COVER, width(1 / 8)),
     "cover, no jitter": both(COVER, set_in("training", "jitter", value=False)),
     "cover, no flip": both(COVER, set_in("training", "flip", value=False)),
     "cover, no dropout": both(COVER, set_in("model", "decode_head", "drop", value=0.0)),

@@ -46,6 +46,12 @@ axis.value = "cost_b"; axis.dispatchEvent(new Event("change")); found.axisChange
 const svg = document.getElementById("curves"), box = svg.getBoundingClientRect();
 svg.dispatchEvent(new PointerEvent("pointermove", {clientX: box.left + box.width / 2, clientY: box.top + box.height / 2}));
 found.readout = document.getElementById("readout").textContent;
+choose("cereals-g2-entropy");
+found.layers = [...document.getElementById("layer").options].map(option => option.value);
+const layer = document.getElementById("layer");
+layer.value = "cost"; layer.dispatchEvent(new Event("change"));
+const map = document.querySelector("#windows image");
+found.map = map && [map.dataset.layer, map.getAttribute("href").slice(0, 22), document.getElementById("photo").textContent.slice(0, 16)];
 found.errors = window.errors;
 const out = document.createElement("pre"); out.id = "found"; out.textContent = JSON.stringify(found); document.body.append(out);
 </script>
@@ -67,17 +73,20 @@ def test_a_reader_can_sort_filter_and_choose(tmp_path):
         check=True,
     )
     found = json.loads(html.unescape(re.search(r'<pre id="found">(.*?)</pre>', done.stdout, re.DOTALL)[1]))
-    everyone = {entry["strategy"] for entry in json.loads((PAGE.parent / "leaderboard.json").read_text())["entries"]}
+    entries = json.loads((PAGE.parent / "leaderboard.json").read_text())["entries"]
+    everyone = {entry["strategy"] for entry in entries}
     assert found["errors"] == []
     assert set(found["first"]) == everyone
     assert found["byName"] == sorted(everyone)
     assert found["byNameFalling"] == sorted(everyone, reverse=True)
     assert found["sorted"] == "descending"
     assert set(found["filtered"]) == {name for name in everyone if "image" in name}
-    assert set(found["withoutBounds"]) == {name for name in everyone if "oracle-cost" not in name}
+    assert set(found["withoutBounds"]) == {entry["strategy"] for entry in entries if not entry["bound"]}
     assert found["chosen"] == "random-region"
     assert found["windows"] == found["receipts"] > 0
     assert found["axisChanged"]
+    assert found["layers"] == ["information", "cost", "score"]
+    assert found["map"] == ["cost", "data:image/png;base64,", "predicted clicks"]
     assert "mIoU" in found["readout"]
 
 
