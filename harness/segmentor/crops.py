@@ -87,11 +87,10 @@ class _AroundPixels:
         image_id = self._ids[int(np.searchsorted(self._shares, rng.random(), side="right"))]
         size, labelled = self._sizes[image_id], self._masks[image_id]
         flat = int(rng.integers(size[0] * size[1])) if labelled is None else int(labelled[rng.integers(len(labelled))])
-        top, left = (
-            _around(at, min(side, extent), extent, rng)
-            for at, side, extent in zip(divmod(flat, size[1]), (self._recipe.height, self._recipe.width), size, strict=True)
-        )
-        return Place(image_id, top, left, min(self._recipe.height, size[0]), min(self._recipe.width, size[1]), ()), None
+        height, width = min(self._recipe.height, size[0]), min(self._recipe.width, size[1])
+        row, column = divmod(flat, size[1])
+        top, left = _around(row, height, size[0], rng), _around(column, width, size[1], rng)
+        return Place(image_id, top, left, height, width, ()), None
 
 
 class _Covering:
