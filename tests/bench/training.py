@@ -199,6 +199,8 @@ RECIPES: dict[str, Change] = {
     "cover, whole images, batch 1": both(COVER, whole_images, set_in("training", "batch_size", value=1)),
     "cover, whole images, batch 2": both(COVER, whole_images),
     "cover, crop 128 x 192, batch 2": both(COVER, set_in(*CROP, value=(128, 192))),
+    "cover, crop 192, batch 2": both(COVER, set_in(*CROP, value=(192, 192))),
+    "cover, crop 256, batch 1": both(COVER, set_in(*CROP, value=(256, 256)), set_in("training", "batch_size", value=1)),
     "cover, batch 1": both(COVER, set_in("training", "batch_size", value=1)),
     "cover, batch 4": both(COVER, set_in("training", "batch_size", value=4)),
     "cover, batch 4, lr 0.012": both(COVER, set_in("training", "batch_size", value=4), schedule_lr(0.012)),
