@@ -11,7 +11,7 @@ from PIL import Image
 
 from harness import segmentor  # noqa: F401
 from harness.cli.workshop import build_trainer
-from harness.config import load_spec
+from harness.config import config_path, load_spec
 from harness.data.cityscapes import ClickOracle, Split
 from harness.data.streets.pack import PackSpec, make_pack
 from harness.loop import draw_seed_set
@@ -48,7 +48,7 @@ def pool(splits):
 
 @pytest.fixture
 def model(splits):
-    made = build_trainer(load_spec(None), *splits)._build(None)
+    made = build_trainer(load_spec(config_path("streets_standard")), *splits)._build(None)
     fcn8s.draw_weights(made, 0)
     return made.to(memory_format=torch.channels_last).train()
 
@@ -77,7 +77,7 @@ class Stock(torch.utils.data.Dataset):
 
 
 def train_steps(model, batches, loss) -> None:
-    optimizer = build_optim_wrapper(model, copy.deepcopy(load_spec(None).optim_wrapper))
+    optimizer = build_optim_wrapper(model, copy.deepcopy(load_spec(config_path("streets_standard")).optim_wrapper))
     for batch in batches:
         data = model.data_preprocessor(batch, True)
         total = sum(value.mean() for name, value in loss(model, data).items() if "loss" in name)
@@ -126,7 +126,7 @@ def test_the_stock_pipeline_reads_what_we_read(splits, pool):
 @pytest.mark.benchmark(group="cost head: of a 300-step training, of a forward pass at 512 x 1024")
 @pytest.mark.parametrize("form", ["300 training steps", "cost head, trained", "forward pass", "cost map of it"])
 def test_cost_head(benchmark, splits, pool, form):
-    spec = load_spec(None)
+    spec = load_spec(config_path("streets_standard"))
     spec = spec.model_copy(update={"training": spec.training.model_copy(update={"steps": 300, "steps_per_image": 0})})
     trainer = build_trainer(spec, *splits)
     if form == "300 training steps":

@@ -312,7 +312,7 @@ def table(notebook: Notebook) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=["crops", "recipe", "table"])
-    parser.add_argument("--config", default="streets")
+    parser.add_argument("--config", default="tests/bench/short.py")
     parser.add_argument("--size", type=int, nargs=2, help="height and width of the embedded pack's images, where not the config's")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--shares", type=float, nargs="+", default=[0.05, 0.1, 0.25])

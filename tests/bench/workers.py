@@ -19,7 +19,7 @@ def work(threads: int, seeds: list[int], steps: int, ready: Any, answers: Any) -
     import torch
 
     from harness.cli.workshop import build_trainer, oracle_of
-    from harness.config import load_spec
+    from harness.config import config_path, load_spec
     from harness.data.source import open_splits
     from harness.loop import draw_seed_set
     from harness.pool import LabelledPool
@@ -27,7 +27,7 @@ def work(threads: int, seeds: list[int], steps: int, ready: Any, answers: Any) -
 
     torch.set_num_threads(threads)
     torch.use_deterministic_algorithms(True)
-    spec = with_steps(load_spec(None), steps)
+    spec = with_steps(load_spec(config_path("streets_standard")), steps)
     train, val = open_splits(spec.data)
     trainer, pool = build_trainer(spec, train, val), LabelledPool(train.index.sizes)
     pool.add(oracle_of(spec, train).annotate([candidate.region for candidate in draw_seed_set(pool.sizes, 4, 0)], pool))

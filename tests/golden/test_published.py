@@ -11,7 +11,7 @@ from harness.publish.board import build_board
 from harness.results import find_runs, read_info
 
 RESULTS = Path(__file__).parent.parent.parent / "results"
-BOARDS = {"streets": ("streets", 17, 5), "streets-standard": ("streets_standard", 14, 3), "streets-proxy": ("streets_proxy", 14, 3)}
+BOARDS = {"streets-standard": ("streets_standard", 14, 3), "streets-proxy": ("streets_proxy", 14, 3)}
 """Folder -> config, strategies, seeds."""
 
 
@@ -35,7 +35,7 @@ def test_published_runs_are_of_the_committed_configuration(folder):
 
 
 def test_the_tuning_report_is_what_its_runs_say():
-    folder = RESULTS / "streets" / "tuning"
+    folder = RESULTS / "tuning"
     document = json.loads((folder / "report.json").read_text())
     spec = load_spec(config_path("tuned/streets_tune"))
     assert spec.tuned.strategy == document["choice"]["strategy"]

@@ -161,7 +161,7 @@ KEYS = ["data", "training", "cost_model", "harness", "model", "optim_wrapper", "
 def test_any_value_in_a_config_is_taken_or_one_line(tmp_path_factory, block, key, value):
     file = tmp_path_factory.getbasetemp() / "fuzz.py"
     text = repr(value).replace("inf", "float('inf')").replace("nan", "float('nan')") if isinstance(value, float) else repr(value)
-    file.write_text(f'_base_ = ["{config_path("streets")}"]\n{block} = dict({key}={text})\n', encoding="utf-8")
+    file.write_text(f'_base_ = ["{config_path("streets_standard")}"]\n{block} = dict({key}={text})\n', encoding="utf-8")
     try:
         load_spec(file)
     except InputError as error:

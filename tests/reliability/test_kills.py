@@ -13,7 +13,7 @@ from tests.faults import POINTS, Faults, random_faults
 
 STRATEGY = "cereals-g2-vote-entropy"
 CONFIG = f"""
-_base_ = ["{config_path("streets")}"]
+_base_ = ["{config_path("streets_standard")}"]
 data = dict(type="streets", height=32, width=64, train=5, val=2, seed=3)
 training = dict(steps=4, steps_per_image=1, max_steps=8, crop=(32, 32))
 cost_model = dict(steps=4)

@@ -10,7 +10,7 @@ import pytest
 from harness.config import config_path
 
 TINY_CONFIG = f"""
-_base_ = ["{config_path("streets")}"]
+_base_ = ["{config_path("streets_standard")}"]
 data = dict(type="streets", height=64, width=128, train=8, val=4, seed=7)
 training = dict(steps=6, steps_per_image=1, max_steps=12, crop=(64, 64))
 cost_model = dict(steps=10)

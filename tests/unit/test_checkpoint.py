@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from harness import segmentor  # noqa: F401  (imports mmseg quietly)
-from harness.config import load_spec
+from harness.config import config_path, load_spec
 from harness.data.cityscapes import ClickOracle
 from harness.loop import draw_seed_set
 from harness.pool import LabelledPool
@@ -23,7 +23,7 @@ class Killed(BaseException):
 
 @pytest.fixture(scope="module", params=["pixel", "cover"])
 def trainer(request, train_split, val_split) -> SegmentorTrainer:
-    spec = load_spec(None)
+    spec = load_spec(config_path("streets_standard"))
     recipe = Recipe(
         model=spec.model,
         optim_wrapper=spec.optim_wrapper,

@@ -10,7 +10,7 @@ from harness.errors import InputError
 
 def write(folder: Path, text: str) -> Path:
     file = folder / "mine.py"
-    file.write_text(f'_base_ = ["{config_path("streets")}"]\n{text}')
+    file.write_text(f'_base_ = ["{config_path("streets_standard")}"]\n{text}')
     return file
 
 

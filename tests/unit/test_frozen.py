@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from harness import segmentor  # noqa: F401  (imports mmseg quietly)
-from harness.config import load_spec
+from harness.config import config_path, load_spec
 from harness.data.cityscapes import ClickOracle
 from harness.data.labels import CLASS_NAMES, IGNORE
 from harness.errors import InputError
@@ -43,7 +43,7 @@ def trainer(weights, train_split, val_split):
 
 
 def recipe(weights, **changes) -> Recipe:
-    spec = load_spec(None)
+    spec = load_spec(config_path("streets_standard"))
     model = {**spec.model, "backbone": {**spec.model["backbone"], "pretrained": str(weights)}}
     values = {
         "model": model,
@@ -149,20 +149,18 @@ def test_the_pretext_task_has_all_classes_in_seven_groups(train_split):
 
 
 def test_the_file_of_weights_is_part_of_a_board_s_identity(tmp_path, weights):
-    from harness.config import config_path
-
     first, second = tmp_path / "one.pth", tmp_path / "two.pth"
     save_trunk(trunk(1), first, "one")
     save_trunk(trunk(2), second, "two")
     digests = set()
     for path in (first, second):
         file = tmp_path / f"{path.stem}.py"
-        file.write_text(f'_base_ = ["{config_path("streets")}"]\nmodel = dict(backbone=dict(pretrained="{path}"))\n')
+        file.write_text(f'_base_ = ["{config_path("streets_standard")}"]\nmodel = dict(backbone=dict(pretrained="{path}"))\n')
         digests.add(load_spec(file).digest())
     second.write_bytes(first.read_bytes())
     assert len(digests) == 2
     file = tmp_path / "gone.py"
-    file.write_text(f'_base_ = ["{config_path("streets")}"]\nmodel = dict(backbone=dict(pretrained="nowhere.pth"))\n')
+    file.write_text(f'_base_ = ["{config_path("streets_standard")}"]\nmodel = dict(backbone=dict(pretrained="nowhere.pth"))\n')
     with pytest.raises(InputError, match=r"model\.backbone\.pretrained is 'nowhere\.pth'"):
         load_spec(file)
 

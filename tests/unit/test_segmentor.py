@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 
 from harness import segmentor  # noqa: F401  (imports mmseg quietly)
-from harness.config import load_spec
+from harness.config import config_path, load_spec
 from harness.data.cityscapes import ClickOracle
 from harness.data.labels import IGNORE
 from harness.errors import InputError, RunError
@@ -176,7 +176,7 @@ def test_class_weights_are_inverse_roots_with_mean_one(train_split, pool):
 
 
 def recipe(**changes) -> Recipe:
-    spec = load_spec(None)
+    spec = load_spec(config_path("streets_standard"))
     values = {
         "model": spec.model,
         "optim_wrapper": spec.optim_wrapper,
@@ -402,7 +402,7 @@ def test_a_nan_in_training_stops_the_run(train_split, val_split, seed_pool):
 
 
 def test_a_model_that_cannot_be_built_is_bad_input(train_split, val_split):
-    model = {**load_spec(None).model, "backbone": {"type": "VGG16", "widht": 1}}
+    model = {**load_spec(config_path("streets_standard")).model, "backbone": {"type": "VGG16", "widht": 1}}
     with pytest.raises(InputError, match="cannot be built"):
         SegmentorTrainer(recipe(model=model), train_split=train_split, val_split=val_split, window_px=16, device="cpu")
 
