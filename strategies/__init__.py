@@ -107,18 +107,15 @@ def _value(identity: str, key: str, value: str, *, like: Any) -> float | int | s
 
 
 def parse_list(text: str) -> list[Strategy]:
-    """Build the strategies of a command line: ``all``, or identities separated by commas (commas inside [] belong to one).
+    """Build the strategies of a command line: identities separated by commas (commas inside [] belong to one); ``all`` is every name.
 
     Raises:
         InputError: an empty list, an unknown name, the same strategy twice.
     """
-    identities = (
-        sorted(available(), key=list(available()).index)
-        if text == "all"
-        else [part.strip() for part in re.split(r",(?![^\[]*\])", text) if part.strip()]
-    )
+    parts = [part.strip() for part in re.split(r",(?![^\[]*\])", text) if part.strip()]
+    identities = [identity for part in parts for identity in (available() if part == "all" else [part])]
     if not identities:
-        raise InputError(f"no strategy in {text!r}; allowed: all, or names separated by commas: {', '.join(available())}")
+        raise InputError(f"no strategy in {text!r}; allowed: all, and names separated by commas: {', '.join(available())}")
     chosen = [make(identity) for identity in identities]
     names = [strategy.name for strategy in chosen]
     for name in names:

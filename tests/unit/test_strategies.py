@@ -130,6 +130,8 @@ def test_lists():
         "cereals-g3-vote-entropy[alpha=0.2,passes=3]",
     ]
     assert [item.name for item in strategies.parse_list("all")] == list(strategies.STRATEGIES)
+    more = "cereals-g2-entropy[cost=whole]"
+    assert [item.name for item in strategies.parse_list(f"all, {more}")] == [*strategies.STRATEGIES, more]
     with pytest.raises(InputError, match="named twice"):
         strategies.parse_list("random-region,random-region")
     with pytest.raises(InputError, match="no strategy"):
