@@ -149,20 +149,21 @@ class Workshop(Protocol):
 Report = Callable[[Event], None]
 
 
-def plan(
-    strategies: Sequence[Strategy], seeds: Sequence[int], finished: Callable[[str, int], int], schedule: Schedule
-) -> tuple[list[Job], list[Job]]:
-    """List what is left to do: first what is shared and the references, then the runs, seed by seed.
+def plan(strategies: Sequence[Strategy], seeds: Sequence[int], finished: Callable[[str, int], int], schedule: Schedule) -> list[Job]:
+    """List what is left to do, seed by seed: what the seed's runs share, its reference, its runs.
 
     Args:
         finished: (strategy, seed) -> number of finished rounds.
     """
-    runs = [
-        Job("run", strategy.name, seed) for seed in seeds for strategy in strategies if finished(strategy.name, seed) <= schedule.rounds
-    ]
-    first = [Job("full-data", FULL_DATA, seed) for seed in seeds if finished(FULL_DATA, seed) == 0]
-    starting = [seed for seed in seeds if sum(job.seed == seed and finished(job.strategy, seed) <= 1 for job in runs) > 1]
-    return [*first, *(Job("shared", "seed-set", seed) for seed in starting)], runs
+    jobs: list[Job] = []
+    for seed in seeds:
+        runs = [Job("run", strategy.name, seed) for strategy in strategies if finished(strategy.name, seed) <= schedule.rounds]
+        if sum(finished(job.strategy, seed) <= 1 for job in runs) > 1:
+            jobs.append(Job("shared", "seed-set", seed))
+        if finished(FULL_DATA, seed) == 0:
+            jobs.append(Job("full-data", FULL_DATA, seed))
+        jobs += runs
+    return jobs
 
 
 def execute(workshop: Workshop, job: Job, report: Report) -> Outcome:

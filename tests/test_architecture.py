@@ -17,6 +17,7 @@ LAYERS = {
     "harness.types": 0,
     "harness.seeds": 0,
     "harness.files": 0,
+    "harness.memory": 0,
     "harness.shipped": 0,
     "harness.cells": 0,
     "harness.logits": 0,

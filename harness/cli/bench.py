@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import functools
-import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from harness.cli.machine import THREADS, Machine, check_machine
 from harness.errors import InputError
 
 if TYPE_CHECKING:
@@ -21,10 +21,6 @@ if TYPE_CHECKING:
     from harness.data.cityscapes import Split
     from harness.protocols import ImageSizes
     from harness.results import RunInfo
-
-
-THREADS = 1
-"""Threads of a worker: more processes than cores slow each other down, and results must not depend on their number."""
 
 
 def parse_seeds(text: str | None) -> tuple[int, ...] | None:
@@ -42,11 +38,11 @@ def parse_seeds(text: str | None) -> tuple[int, ...] | None:
 
 
 def bench(
-    strategies: Annotated[str, typer.Option(help="all, or names separated by commas; see harness strategies.")],
+    strategies: Annotated[str, typer.Option(help="all, and names separated by commas; see harness strategies.")],
     config: Annotated[Path | None, typer.Option(help="A config file; the embedded pack without it.")] = None,
     seeds: Annotated[str | None, typer.Option(help="Seeds separated by commas; the config's without it.")] = None,
     out: Annotated[Path, typer.Option(help="Where runs and leaderboard go; finished work there is not done again.")] = Path("out"),
-    workers: Annotated[int | None, typer.Option(help="Processes, one thread each; without it one per core, or one on a GPU.")] = None,
+    workers: Annotated[int | None, typer.Option(help="Processes, one thread each; without it one for each core, or for each GPU.")] = None,
     data_root: Annotated[Path | None, typer.Option(help="Cityscapes' folder, for configs that read it.")] = None,
     device: Annotated[str | None, typer.Option(help="cpu or cuda.")] = None,
     deterministic: Annotated[
@@ -60,67 +56,28 @@ def bench(
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Try runs again that failed before.")] = False,
 ) -> int:
     """Run strategies x seeds under equal pixel budgets and print the leaderboard."""
-    workers = check_resources(workers, disk_gb, device)
-    limit_threads()
+    machine = check_machine(workers, disk_gb, device)
     from harness.config import load_spec
     from strategies import parse_list
 
     chosen = parse_list(strategies)
-    spec = load_spec(config, data_root=data_root, seeds=parse_seeds(seeds), device=check_device(device))
+    spec = load_spec(config, data_root=data_root, seeds=parse_seeds(seeds), device=device)
     names = [strategy.name for strategy in chosen]
-    if spec.tuned is not None and strategies == "all" and spec.tuned.strategy not in names:
+    if spec.tuned is not None and "all" in map(str.strip, strategies.split(",")) and spec.tuned.strategy not in names:
         names.append(spec.tuned.strategy)
-    return Bench(spec, names, out, workers, disk_gb, overwrite=overwrite, retry_failed=retry_failed, deterministic=deterministic).start(
-        dry_run=dry_run
-    )
-
-
-def check_resources(workers: int | None, disk_gb: float, device: str | None) -> int:
-    """Return the number of worker processes: one per core, or one on a GPU, where none is given.
-
-    Raises:
-        InputError: no worker, or an amount of disk that is none.
-    """
-    if workers is not None and workers < 1:
-        raise InputError(f"--workers is {workers}; allowed: 1 or more")
-    if not 0 <= disk_gb <= 1e6:
-        raise InputError(f"--disk-gb is {disk_gb}; allowed: 0 or more gigabytes")
-    return workers or (1 if device == "cuda" else os.cpu_count() or 1)
-
-
-def limit_threads() -> None:
-    """Give every process one thread, so that results do not depend on the number of workers. Works only before torch is imported."""
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it cuBLAS may add in any order
-    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
-        os.environ[name] = str(THREADS)
-
-
-def check_device(name: str | None) -> str | None:
-    """Return a device's name if it is there.
-
-    Raises:
-        InputError: another name, or cuda without a GPU.
-    """
-    if name not in {None, "cpu", "cuda"}:
-        raise InputError(f"--device is {name!r}; allowed: cpu, cuda")
-    if name == "cuda":
-        import torch
-
-        if not torch.cuda.is_available():
-            raise InputError("--device is 'cuda', but torch sees no GPU; allowed: cpu")
-    return name
+    board = Bench(spec, names, out, machine, overwrite=overwrite, retry_failed=retry_failed, deterministic=deterministic)
+    return board.start(dry_run=dry_run)
 
 
 class Bench:
-    """One invocation: what is asked for, where, with how many workers."""
+    """One invocation: what is asked for, where, with what of the machine."""
 
     def __init__(
         self,
         spec: ExperimentSpec,
         identities: list[str],
         out: Path,
-        workers: int,
-        disk_gb: float,
+        machine: Machine,
         *,
         overwrite: bool = False,
         retry_failed: bool = False,
@@ -128,9 +85,8 @@ class Bench:
     ) -> None:
         from harness.cli.workshop import schedule_of
 
-        self.spec, self.identities, self.out, self.workers = spec, identities, out, workers
+        self.spec, self.identities, self.out, self.machine = spec, identities, out, machine
         self.overwrite, self.retry_failed, self.deterministic = overwrite, retry_failed, deterministic
-        self.disk_gb = disk_gb
         self.schedule = schedule_of(spec)
         self.template: RunInfo
 
@@ -149,7 +105,7 @@ class Bench:
         self.template = info_template(self.spec, train, val, collect(THREADS, self.spec.device, deterministic=self.deterministic))
         if dry_run:
             self._check_existing()
-            self._plan_ahead(train.index.sizes).describe()
+            self._describe(train, val)
             return 0
         with Presence(self.out) as presence:
             with presence.guard():
@@ -158,8 +114,14 @@ class Bench:
                 estimate = self._plan_ahead(train.index.sizes)
                 others = presence.others()
                 estimate.check_disk(self.out, shared=bool(others))
-                self._clear_away(estimate.stages, others)
+                self._clear_away(estimate.jobs, others)
             return self._conclude(self._run(estimate), presence)
+
+    def _describe(self, train: Split, val: Split) -> None:
+        from harness.cli.pace import measure
+
+        estimate = self._plan_ahead(train.index.sizes)
+        estimate.describe(measure(self.spec, estimate.strategies, train, val), len(val.files))
 
     def _runs(self) -> list[tuple[str, int]]:
         return [(name, seed) for name in self.identities for seed in self.spec.harness.seeds]
@@ -196,7 +158,7 @@ class Bench:
         run = read_run(path)
         return len(run.rounds) if run.info.board == self.template.board else 0
 
-    def _plan(self) -> tuple[list[Job], list[Job]]:
+    def _plan(self) -> list[Job]:
         from harness.bench import plan
         from strategies import make
 
@@ -206,11 +168,11 @@ class Bench:
         from harness.cli.estimate import Estimate
         from strategies import make
 
-        stages = self._plan()
-        done = {job: self._finished(job.strategy, job.seed) for stage in stages for job in stage}
-        return Estimate(self.spec, [make(name) for name in self.identities], sizes, stages, done, self.workers, self.disk_gb)
+        jobs = self._plan()
+        done = {job: self._finished(job.strategy, job.seed) for job in jobs}
+        return Estimate(self.spec, [make(name) for name in self.identities], sizes, jobs, done, self.machine.workers, self.machine.disk_gb)
 
-    def _clear_away(self, stages: tuple[list[Job], list[Job]], others: list[str]) -> None:
+    def _clear_away(self, jobs: list[Job], others: list[str]) -> None:
         """Delete what is to be overwritten, and the records of failures that are to be tried again."""
         from harness.results import RunFolder, run_path
 
@@ -219,10 +181,10 @@ class Bench:
                 f"{self.out}: another harness process works there ({', '.join(others)}); allowed: --overwrite when it has ended"
             )
         if self.overwrite:
-            for name, seed in [*self._runs(), *((job.strategy, job.seed) for job in stages[0] if job.kind == "full-data")]:
+            for name, seed in [*self._runs(), *((job.strategy, job.seed) for job in jobs if job.kind == "full-data")]:
                 RunFolder(run_path(self.out, name, seed)).discard()
         if self.retry_failed:
-            for job in (job for stage in stages for job in stage):
+            for job in jobs:
                 RunFolder(run_path(self.out, job.strategy, job.seed)).clear_failure()
 
     def _run(self, estimate: Estimate) -> list[Outcome]:
@@ -230,20 +192,20 @@ class Bench:
         from harness.cli.progress import Progress
         from harness.cli.workshop import build_workshop
 
-        stages = estimate.stages
+        jobs = estimate.in_order
         factory = functools.partial(
             build_workshop, self.spec, self.identities, self.out, self.template.provenance, map_bytes=estimate.bytes_per_pass
         )
         outcomes: list[Outcome] = []
-        weights = {job: [float(steps) for steps in estimate.lengths(job)] for stage in stages for job in stage}
+        weights = {job: [float(steps) for steps in estimate.lengths(job)] for job in jobs}
         with Progress(weights) as progress:
 
             def ended(outcome: Outcome) -> None:
                 outcomes.append(outcome)
                 progress.ended(outcome)
 
-            if any(stages):
-                engine.run_jobs(factory, stages, workers=self.workers, report=progress.report, ended=ended)
+            if jobs:
+                engine.run_jobs(factory, jobs, workers=self.machine.workers, report=progress.report, ended=ended, gpus=self.machine.gpus)
         return outcomes
 
     def _conclude(self, outcomes: list[Outcome], presence: Presence) -> int:

@@ -1,4 +1,4 @@
-"""What a board will take, before it starts: trainings, time from a few measured steps, disk for region maps."""
+"""What a board will take, before it starts: trainings, disk for region maps, time and memory from a short measurement."""
 
 from __future__ import annotations
 
@@ -12,14 +12,15 @@ from pathlib import Path
 import typer
 
 from harness.bench import Job
+from harness.cli.pace import Pace, kind_of
 from harness.cli.workshop import WORK_FOLDER, rules_of, schedule_of
 from harness.config import ExperimentSpec
 from harness.errors import InputError
-from harness.maps import MapRequest, requests_of
+from harness.maps import MapRequest, QueryRules, requests_of
 from harness.protocols import ImageSizes, Strategy
 
-_BESIDE_TRAINING, _BESIDE_HEADS = 1.35, 3.0
-"""Choice: wall time over the time of training steps, for an estimate before anything has run; of whole networks, and of heads alone."""
+_STEP, _COMMITTEE = 3.0, 2.3
+"""Choice: a training step and a committee's prediction, in predictions of as many pixels (docs/performance.md): for the order of jobs."""
 _RESERVE_BYTES = 1 << 28
 """Choice: what must stay free for networks and results."""
 
@@ -28,21 +29,38 @@ _RESERVE_BYTES = 1 << 28
 class Estimate:
     """One invocation's work that is left, and what it needs.
 
-    stages: jobs in their order. done: finished rounds of each job. disk_gb: what the region maps of all workers may take together.
+    jobs: all that are left. done: finished rounds of each job. disk_gb: what the region maps of all workers may take together.
     """
 
     spec: ExperimentSpec
     strategies: Sequence[Strategy]
     sizes: ImageSizes
-    stages: tuple[list[Job], list[Job]]
+    jobs: list[Job]
     done: dict[Job, int]
     workers: int
     disk_gb: float
 
     @property
-    def jobs(self) -> list[Job]:
-        """All jobs that are left."""
-        return [job for stage in self.stages for job in stage]
+    def in_order(self) -> list[Job]:
+        """The jobs as they are handed out: seed by seed, what is shared first, then the longest, so that none comes late and alone."""
+        seeds = list(dict.fromkeys(job.seed for job in self.jobs))
+        return sorted(self.jobs, key=lambda job: (seeds.index(job.seed), job.kind != "shared", -self._work(job)))
+
+    def _work(self, job: Job) -> float:
+        """Return pixels through the network: a training step counts thrice, for its backward pass."""
+        training, lengths = self.spec.training, self.lengths(job)
+        steps_px = _STEP * sum(lengths) * training.batch_size * training.crop[0] * training.crop[1]
+        asked = {request for strategy in self.strategies if strategy.name == job.strategy for request in requests_of(strategy, self._rules)}
+        passes = max((_COMMITTEE if request.n_passes > 1 else 1.0 for request in asked if request.needs_network), default=0.0)
+        return steps_px + passes * (len(lengths) - 1) * sum(height * width for height, width in self.sizes.values())
+
+    @property
+    def _rules(self) -> QueryRules:
+        return rules_of(self.spec)
+
+    @property
+    def _runs(self) -> list[Job]:
+        return [job for job in self.jobs if job.kind == "run"]
 
     def lengths(self, job: Job) -> list[int]:
         """Return the steps of each training of a job."""
@@ -55,7 +73,7 @@ class Estimate:
             return [length(len(self.sizes))]
         if job.kind == "shared":
             return [length(schedule.seed_images)]
-        shared = any(other.kind == "shared" and other.seed == job.seed for other in self.stages[0])
+        shared = Job("shared", "seed-set", job.seed) in self.jobs
         first = max(1 if shared else 0, self.done[job])
         return [length(schedule.seed_images + number * schedule.images_per_round) for number in range(first, schedule.rounds + 1)]
 
@@ -63,23 +81,22 @@ class Estimate:
 
     def _passes(self) -> int:
         """Return how many passes' maps lie on disk at once: each seed's first one, and one for each worker."""
-        return len({job.seed for job in self.stages[1]}) + min(self.workers, max(1, len(self.stages[1])))
+        return len({job.seed for job in self._runs}) + min(self.workers, max(1, len(self._runs)))
 
     @property
     def wanted_bytes(self) -> int:
         """Disk that all maps would take if each found room."""
-        rules, seeds = rules_of(self.spec), len({job.seed for job in self.stages[1]})
-        largest = max((self._map_bytes(requests_of(strategy, rules)) for strategy in self.strategies), default=0)
+        seeds = len({job.seed for job in self._runs})
+        largest = max((self._map_bytes(requests_of(strategy, self._rules)) for strategy in self.strategies), default=0)
         return seeds * self._shared_bytes + (self._passes() - seeds) * largest
 
     @property
     def _shared_bytes(self) -> int:
         """Disk of the largest pass: the first one of a seed, which all strategies share."""
-        rules = rules_of(self.spec)
-        return self._map_bytes({request for strategy in self.strategies for request in requests_of(strategy, rules)})
+        return self._map_bytes({request for strategy in self.strategies for request in requests_of(strategy, self._rules)})
 
     def _map_bytes(self, requests: Iterable[MapRequest]) -> int:
-        rules = rules_of(self.spec)
+        rules = self._rules
 
         def placements(request: MapRequest) -> int:
             if request.whole_image:
@@ -113,13 +130,13 @@ class Estimate:
 
     # ---------------------------------------------------------------------------------------------------------- words
 
-    def describe(self) -> None:
-        """Print runs, rounds, budgets, disk, and an estimate of time from a few measured steps."""
-        first, runs = self.stages
+    def describe(self, pace: Pace, val_images: int) -> None:
+        """Print runs, rounds, budgets, disk, and time and memory as a short measurement foretells them."""
+        references = sum(job.kind == "full-data" for job in self.jobs)
         seeds, schedule = self.spec.harness.seeds, schedule_of(self.spec)
         typer.echo(
             f"{len(self.strategies)} strategies x {len(seeds)} seeds = {len(self.strategies) * len(seeds)} runs of {schedule.rounds + 1} rounds, "
-            f"and {len(seeds)} full-data references; left to do: {len(runs)} runs, {sum(job.kind == 'full-data' for job in first)} references"
+            f"and {len(seeds)} full-data references; left to do: {len(self._runs)} runs, {references} references"
         )
         total_px = sum(height * width for height, width in self.sizes.values())
         for number in range(schedule.rounds + 1):
@@ -133,11 +150,36 @@ class Estimate:
             else f"--disk-gb gives them {self.disk_gb:g} GB: some are made again when needed"
         )
         typer.echo(f"region maps: {self.wanted_bytes / 1e9:.2f} GB of disk while it runs; {again}")
-        beside = _BESIDE_HEADS if self.spec.training.frozen_trunk else _BESIDE_TRAINING
-        seconds = sum(lengths) * _seconds_per_step(self.spec, next(iter(self.sizes.values()))) * beside / self.workers
         typer.echo(
-            f"about {max(1, round(seconds / 60))} minutes with {self.workers} worker(s): measured step time, and {beside - 1:.0%} more for the rest"
+            f"about {_duration(self.seconds(pace, val_images))} with {self.workers} worker(s), and {self.memory_bytes(pace) / 1e9:.1f} GB of memory: "
+            f"measured here, {1000 * pace.step:.0f} ms a training step"
         )
+
+    # ---------------------------------------------------------------------------------------------- time and memory
+
+    def seconds(self, pace: Pace, val_images: int) -> float:
+        """Return the time of all that is left: shared out, but never less than the longest job takes alone."""
+        each = [self._seconds_of(job, pace, val_images) for job in self.jobs]
+        return max(sum(each) / self.workers, max(each, default=0.0))
+
+    def _seconds_of(self, job: Job, pace: Pace, val_images: int) -> float:
+        """Return the seconds of a job: its trainings with their validation, and a pass over the pool after each but the last."""
+        lengths, asking = (
+            self.lengths(job),
+            [strategy for strategy in self.strategies if job.kind == "shared" or strategy.name == job.strategy],
+        )
+        each = pace.beside_steps + val_images * pace.validated + (pace.cost if any(strategy.learns_cost for strategy in asking) else 0.0)
+        passes = {"shared": 1, "run": len(lengths) - 1, "full-data": 0}[job.kind]
+        slowest = max((pace.acquired[kind_of(strategy)] for strategy in asking), default=0.0)
+        return sum(lengths) * pace.step + len(lengths) * each + passes * len(self.sizes) * slowest
+
+    def memory_bytes(self, pace: Pace) -> int:
+        """Return the memory of all processes: the workers, and, where there are several, the one that hands out work."""
+        return pace.memory_bytes * (self.workers + (self.workers > 1))
+
+
+def _duration(seconds: float) -> str:
+    return f"{max(1, round(seconds / 60))} minutes" if seconds < 2 * 3600 else f"{seconds / 3600:.1f} hours"
 
 
 def _size_of_maps(folder: Path) -> int:
@@ -148,14 +190,3 @@ def _size_of_maps(folder: Path) -> int:
             with suppress(FileNotFoundError):
                 found += (Path(place) / name).stat().st_size * name.endswith(".map")
     return found
-
-
-def _seconds_per_step(spec: ExperimentSpec, size: tuple[int, int]) -> float:
-    """Time a few training steps on this machine; one thread, as in a worker."""
-    import torch
-
-    torch.set_num_threads(1)
-    from harness.segmentor.trainer import time_steps
-
-    training = spec.training
-    return time_steps(spec.model, batch_size=training.batch_size, crop=training.crop, frozen_image=size if training.frozen_trunk else None)

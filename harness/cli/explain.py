@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from harness.cli.machine import check_device, limit_threads
 from harness.errors import InputError
 
 if TYPE_CHECKING:
@@ -34,7 +35,6 @@ def explain(
     """Train a round's networks again, make its query again, and say for each window why it was asked for."""
     from rich.console import Console
 
-    from harness.cli.bench import check_device, limit_threads
     from harness.results import read_run
 
     limit_threads()

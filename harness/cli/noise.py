@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from harness.cli.bench import Bench
+from harness.cli.machine import Machine, check_device, limit_threads
 from harness.errors import InputError
 
 if TYPE_CHECKING:
@@ -30,8 +31,6 @@ def noise(
     deterministic: Annotated[bool, typer.Option(help="Only algorithms that give the same bits each time.")] = True,
 ) -> int:
     """Repeat one strategy with one seed and print the spread: the noise floor below which a difference means nothing."""
-    from harness.cli.bench import check_device, limit_threads
-
     if repeats < 2:
         raise InputError(f"--repeats is {repeats}; allowed: 2 or more")
     if seed < 0:
@@ -46,7 +45,7 @@ def noise(
     for number, folder in enumerate(folders):
         training = spec.training.model_copy(update={"repeat": number if vary else spec.training.repeat})
         repeated = spec.model_copy(update={"training": training})
-        if code := _Repetition(repeated, [name], folder, 1, 20.0, deterministic=deterministic).start():
+        if code := _Repetition(repeated, [name], folder, Machine(), deterministic=deterministic).start():
             return code
     return _report(folders, name, seed, out, vary=vary)
 
@@ -54,9 +53,8 @@ def noise(
 class _Repetition(Bench):
     """One run without reference and without tables."""
 
-    def _plan(self) -> tuple[list[Job], list[Job]]:
-        _, runs = super()._plan()
-        return [], runs
+    def _plan(self) -> list[Job]:
+        return [job for job in super()._plan() if job.kind == "run"]
 
     def _conclude(self, outcomes: list[Outcome], presence: Presence) -> int:
         failed = self._say_failures(outcomes)

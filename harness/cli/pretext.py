@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
+from harness.cli.machine import limit_threads
 from harness.errors import InputError
 
 if TYPE_CHECKING:
@@ -23,8 +24,6 @@ def pretext(
     seed: Annotated[int, typer.Option(help="Seed of scenes and weights; no board may use it for its pack.")] = 90_000,
 ) -> int:
     """Train the config's network to tell seven coarse groups apart on scenes that no board uses, and keep its trunk."""
-    from harness.cli.bench import limit_threads
-
     limit_threads()
     from harness.cli.workshop import build_trainer, set_up_torch
     from harness.config import load_spec

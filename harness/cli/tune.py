@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 from filelock import FileLock, Timeout
 
+from harness.cli.machine import Machine, check_machine
 from harness.errors import InputError
 
 if TYPE_CHECKING:
@@ -47,25 +48,22 @@ def tune(
     device: Annotated[str | None, typer.Option(help="cpu or cuda.")] = None,
 ) -> int:
     """Tune a strategy on training images and seeds of its own; several processes may work on one study."""
-    from harness.cli.bench import check_device, check_resources, limit_threads
-
     _one_of("--sampler", sampler, ("tpe", "grid"))
     _one_of("--pruner", pruner, ("median", "hyperband", "none"))
     _one_of("--objective", objective, ("aubc-clicks", "c95", "aubc-clicks,time"))
-    workers = check_resources(workers, disk_gb, device)
     if trials is not None and trials < 1:
         raise InputError(f"--trials is {trials}; allowed: 1 or more")
-    limit_threads()
+    machine = check_machine(workers, disk_gb, device)
     from harness.config import load_spec
     from harness.tune.search import SHORTEST_GRACE_S
 
     if grace < SHORTEST_GRACE_S:
         raise InputError(f"--grace is {grace}; allowed: {SHORTEST_GRACE_S:g} seconds or more")
 
-    spec = load_spec(config, data_root=data_root, device=check_device(device))
-    study = _Study(spec, cast("Objective", objective), out, disk_gb)
+    spec = load_spec(config, data_root=data_root, device=device)
+    study = _Study(spec, cast("Objective", objective), out, machine)
     study.search(storage or str(out / "study.journal"), trials, cast("Any", sampler), cast("Any", pruner), grace)
-    return study.conclude(write or Path("configs/tuned") / f"{spec.name}.py", workers, report=report)
+    return study.conclude(write or Path("configs/tuned") / f"{spec.name}.py", report=report)
 
 
 def _one_of(option: str, value: str, allowed: tuple[str, ...]) -> None:
@@ -76,7 +74,7 @@ def _one_of(option: str, value: str, allowed: tuple[str, ...]) -> None:
 class _Study:
     """One invocation: a share of the search, then the report, which the first process to get there writes."""
 
-    def __init__(self, spec: ExperimentSpec, objective: Objective, out: Path, disk_gb: float) -> None:
+    def __init__(self, spec: ExperimentSpec, objective: Objective, out: Path, machine: Machine) -> None:
         import strategies
         from harness.cli.tuning import Tuner, tuning_splits
         from harness.cli.workshop import check_sizes
@@ -84,7 +82,7 @@ class _Study:
         from harness.provenance import collect
         from harness.tune.space import Space
 
-        self.spec, self.objective, self.out, self.disk_gb = spec, objective, out, disk_gb
+        self.spec, self.objective, self.out, self.machine = spec, objective, out, machine
         self.space: Space = Space.of(spec, strategies)
         self.tune = self.space.tune
         train, _ = open_splits(spec.data)
@@ -96,7 +94,7 @@ class _Study:
                 len(train.class_names),
                 scored.index.sizes,
             )
-        self.tuner: Tuner = Tuner(spec, out, objective, bought, scored, collect(1, spec.device), int(disk_gb * 1e9 / 4))
+        self.tuner: Tuner = Tuner(spec, out, objective, bought, scored, collect(1, spec.device), int(machine.disk_gb * 1e9 / 4))
         self.study: optuna.Study
         self._me = f"{_WORK}{uuid.uuid4().hex[:12]}"
 
@@ -150,7 +148,7 @@ class _Study:
 
     # ----------------------------------------------------------------------------------------------------- conclusion
 
-    def conclude(self, write: Path, workers: int, *, report: bool) -> int:
+    def conclude(self, write: Path, *, report: bool) -> int:
         """Write tables, figures and the tuned config; then report on other seeds. One process does it, the others leave."""
         from harness.tune.report import draw, find, importances, to_csv, to_markdown, tuned_config
 
@@ -166,7 +164,7 @@ class _Study:
                 tuned_config(at(self.spec, chosen), tuned, write)
                 lines = [*self._lines(findings, chosen), f"The tuned config: {write}"]
                 if report:
-                    lines += self._report(findings, chosen, tuned, workers)
+                    lines += self._report(findings, chosen, tuned)
                 draw(self.study, findings, self.out)
                 to_csv(self.study, self.out / "trials.csv")
                 to_markdown(self.spec.name, findings, importances(self.study, findings), lines, self.out / "tuning.md")
@@ -219,7 +217,7 @@ class _Study:
         )
         return lines
 
-    def _report(self, findings: Findings, chosen: Choice, tuned: Tuned, workers: int) -> list[str]:
+    def _report(self, findings: Findings, chosen: Choice, tuned: Tuned) -> list[str]:
         """Run default and tuned parameters with the reporting seeds on all of TRAIN, scored on val."""
         from harness.cli.bench import Bench
         from harness.cli.tuning import at
@@ -230,7 +228,7 @@ class _Study:
         for name, choice in (("default", default), ("tuned", chosen)):
             spec = at(self.spec, choice).model_copy(update={"tuned": tuned})
             folder = self.out / "report" / f"window-{choice.window}-stride-{choice.stride}"
-            if code := Bench(spec, [choice.strategy], folder, workers, self.disk_gb).start():
+            if code := Bench(spec, [choice.strategy], folder, self.machine).start():
                 raise InputError(f"the report could not be finished (exit code {code}); the same command goes on there")
             row = next(row for row in build_board(folder).rows if row.strategy == choice.strategy)
             if self.objective != "c95":

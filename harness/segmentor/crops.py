@@ -124,11 +124,6 @@ def class_weights(pool: LabelledPool, n_classes: int) -> list[float]:
     return list((weights / max(weights[seen].mean(), 1e-12)).tolist()) if seen.any() else [1.0] * n_classes
 
 
-def blank_sample(size: tuple[int, int]) -> SegDataSample:
-    """Return a sample whose every pixel has class 0: for timing."""
-    return sample_of(np.zeros(size, dtype=np.uint8))
-
-
 def sample_of(target: npt.NDArray[np.uint8]) -> SegDataSample:
     """Return an (H, W) label map as mmseg's heads take it."""
     sample = SegDataSample()

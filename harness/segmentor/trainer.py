@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
-import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -39,7 +38,7 @@ from harness.segmentor.cost_head import (
     per_cell,
     train_cost_head,
 )
-from harness.segmentor.crops import CropRecipe, LabelledCrops, blank_sample, class_weights
+from harness.segmentor.crops import CropRecipe, LabelledCrops, class_weights
 from harness.segmentor.frozen import FeatureCache, HeadTraining, LabelledFeatures, collate
 from harness.segmentor.network import TrainedNetwork
 from harness.segmentor.runner import train
@@ -250,8 +249,6 @@ _ALIGNED_PX = 32
 _FIELD_PX = 224
 """More than half of the receptive field of 404 px: what lies further away cannot change a labelled cell's features."""
 
-_LONGEST_TIMING_S = 20.0
-
 
 def check_optimizer(model: Any, optim_wrapper: dict[str, Any], param_scheduler: list[dict[str, Any]]) -> None:
     """Refuse, before anything is trained, an optimizer that cannot be built or a schedule that is not known.
@@ -270,35 +267,3 @@ def check_optimizer(model: Any, optim_wrapper: dict[str, Any], param_scheduler: 
             raise InputError(
                 f"the config's param_scheduler has the type {item.get('type')!r}; allowed: a schedule of mmengine, such as OneCycleLR"
             )
-
-
-def time_steps(
-    model: dict[str, Any], *, batch_size: int, crop: tuple[int, int], steps: int = 8, frozen_image: tuple[int, int] | None = None
-) -> float:
-    """Return the median seconds of a training step on this machine: forward, backward, no update.
-
-    Args:
-        frozen_image: the size of an image, where the trunk is frozen and only the head is trained on features of whole images.
-    """
-    init_default_scope("mmseg")
-    config = copy.deepcopy(model)
-    size = frozen_image or crop
-    config["data_preprocessor"]["size"] = size
-    network = MODELS.build(config).to(memory_format=torch.channels_last)
-    batch = {
-        "inputs": [torch.randint(0, 255, (3, *size), dtype=torch.uint8) for _ in range(batch_size)],
-        "data_samples": [blank_sample(size) for _ in range(batch_size)],
-    }
-    data = network.data_preprocessor(batch, True)
-    with torch.no_grad():
-        features = list(network.extract_feat(data["inputs"])) if frozen_image else []
-    head = HeadTraining(network)
-    seconds = []
-    for _ in range(steps):
-        start = time.monotonic()
-        losses = head(features, data["data_samples"]) if frozen_image else network(**network.data_preprocessor(batch, True), mode="loss")
-        sum(losses.values()).backward()
-        seconds.append(time.monotonic() - start)
-        if sum(seconds) > _LONGEST_TIMING_S:
-            break
-    return float(np.median(seconds[len(seconds) // 4 :]))

@@ -141,9 +141,10 @@ def test_no_run_opens_a_connection(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "tiny.py").write_text(__import__("tests.reliability.test_kills", fromlist=["CONFIG"]).CONFIG)
     from harness.cli.bench import Bench
+    from harness.cli.machine import Machine
     from harness.config import load_spec
 
-    assert Bench(load_spec(tmp_path / "tiny.py"), ["cereals-g1-entropy"], tmp_path / "out", 1, 1.0).start() == 0
+    assert Bench(load_spec(tmp_path / "tiny.py"), ["cereals-g1-entropy"], tmp_path / "out", Machine()).start() == 0
 
 
 def test_every_named_point_is_still_there():

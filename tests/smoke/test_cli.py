@@ -186,7 +186,7 @@ def test_a_failing_run_is_recorded_and_the_others_go_on(harness, tiny_config):
     )
     done = harness("bench", "--strategies", "random-region", "--config", str(config), "--seeds", "0", "--workers", "1")
     assert done.returncode == 1
-    line = done.stderr.splitlines()[-1]
+    line = next(line for line in done.stderr.splitlines() if line.startswith("harness: random-region"))
     assert line.startswith("harness: random-region seed 0: round 0, training: RunError: the segmentation loss is NaN or infinite at step ")
     record = (harness.folder / "out/runs/random-region/seed-0/failure.txt").read_text()
     assert line.endswith(record.splitlines()[0])

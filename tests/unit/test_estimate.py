@@ -1,11 +1,13 @@
 import shutil
 from collections import namedtuple
+from dataclasses import replace
 
 import pytest
 
 import strategies
 from harness.bench import Job
 from harness.cli.estimate import Estimate
+from harness.cli.pace import Pace, kind_of, measure
 from harness.config import config_path, load_spec
 from harness.errors import InputError
 
@@ -15,11 +17,9 @@ PLACEMENTS = 65 * 193
 
 def estimate(names: list[str], *, seeds=(0, 1), workers=2, disk_gb=20.0) -> Estimate:
     runs = [Job("run", name, seed) for seed in seeds for name in names]
-    first = [Job("full-data", "full-data", seed) for seed in seeds] + [Job("shared", "seed-set", seed) for seed in seeds]
+    jobs = [Job("full-data", "full-data", seed) for seed in seeds] + [Job("shared", "seed-set", seed) for seed in seeds] + runs
     chosen = [strategies.make(name) for name in names]
-    return Estimate(
-        load_spec(config_path("streets_standard")), chosen, SIZES, (first, runs), dict.fromkeys([*first, *runs], 0), workers, disk_gb
-    )
+    return Estimate(load_spec(config_path("streets_standard")), chosen, SIZES, jobs, dict.fromkeys(jobs, 0), workers, disk_gb)
 
 
 def test_disk_counts_the_maps_that_lie_there_at_once():
@@ -52,3 +52,77 @@ def test_lengths_are_those_of_the_rounds_that_are_left():
     assert plan.lengths(job) == [2560, 2820]
     assert plan.lengths(Job("full-data", "full-data", 0)) == [2300]
     assert plan.lengths(Job("shared", "seed-set", 0)) == [1520]
+
+
+def test_the_longest_jobs_of_a_seed_come_first_and_seeds_one_after_the_other():
+    plan = estimate(["random-region", "entropy-region", "vote-entropy-region"])
+    one = ["seed-set", "vote-entropy-region", "entropy-region", "random-region", "full-data"]
+    assert [(job.seed, job.strategy) for job in plan.in_order] == [(seed, name) for seed in (0, 1) for name in one]
+    plan.done[Job("run", "vote-entropy-region", 0)] = 5  # only its last round is left
+    assert [job.strategy for job in plan.in_order[:5]] == [
+        "seed-set",
+        "entropy-region",
+        "random-region",
+        "vote-entropy-region",
+        "full-data",
+    ]
+
+
+PACE = Pace(
+    step=0.01,
+    beside_steps=1.0,
+    cost=2.0,
+    validated=0.1,
+    acquired={"nothing": 0.001, "one pass": 0.02, "committee": 0.05},
+    memory_bytes=10**9,
+)
+
+
+def test_the_time_of_a_job_is_that_of_its_trainings_validations_and_passes():
+    plan = estimate(["cereals-g1-vote-entropy", "random-region"], seeds=(0,), workers=1)
+    alone = replace(plan, jobs=[Job("run", "cereals-g1-vote-entropy", 0)])
+    trainings, passes = 6, 5
+    steps = sum(alone.lengths(alone.jobs[0]))
+    assert alone.seconds(PACE, 60) == pytest.approx(0.01 * steps + trainings * (1 + 2 + 60 * 0.1) + passes * 10 * 0.05)
+    alone = replace(plan, jobs=[Job("run", "random-region", 0)])
+    assert alone.seconds(PACE, 60) == pytest.approx(0.01 * steps + trainings * (1 + 60 * 0.1) + passes * 10 * 0.001)
+
+
+def test_workers_share_the_time_but_not_a_job():
+    plan = estimate(["random-region"])
+    assert replace(plan, workers=1).seconds(PACE, 1) == pytest.approx(2 * plan.seconds(PACE, 1))
+    longest = max(replace(plan, jobs=[job], workers=1).seconds(PACE, 1) for job in plan.jobs if job.kind == "run")
+    assert replace(plan, workers=1000).seconds(PACE, 1) >= longest - 30
+    assert replace(plan, workers=1).memory_bytes(PACE) == 10**9
+    assert plan.memory_bytes(PACE) == 3 * 10**9
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("random-region", "nothing"),
+        ("cheapest-region", "one pass"),
+        ("entropy-image", "one pass"),
+        ("cereals-g2-vote-entropy", "committee"),
+    ],
+)
+def test_what_a_strategy_asks_of_an_image(name, kind):
+    assert kind_of(strategies.make(name)) == kind
+
+
+def test_a_short_measurement_finds_the_pace_of_everything(train_split, val_split):
+    spec = load_spec(config_path("streets_standard"))
+    small = {"crop": (32, 32), "batch_size": 1}
+    spec = spec.model_copy(
+        update={
+            "training": spec.training.model_copy(update=small),
+            "harness": spec.harness.model_copy(update={"window": 16, "committee": 2}),
+        }
+    )
+    chosen = [strategies.make(name) for name in ("random-region", "cereals-g1-vote-entropy")]
+    pace = measure(spec, chosen, train_split, val_split)
+    assert set(pace.acquired) == {"nothing", "committee"}
+    assert 0 < pace.acquired["nothing"] < pace.acquired["committee"]
+    assert min(pace.step, pace.cost, pace.validated) > 0
+    assert pace.beside_steps >= 0
+    assert pace.memory_bytes > 10**8

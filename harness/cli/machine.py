@@ -1,0 +1,77 @@
+"""What a command may use of the machine: cores, threads, GPUs, disk."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from harness.errors import InputError
+
+THREADS = 1
+"""Threads of a worker: more processes than cores slow each other down, and results must not depend on their number."""
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """What one invocation uses.
+
+    workers: processes of one thread each. gpus: their names in ``CUDA_VISIBLE_DEVICES``, one for each worker in turn; none on a CPU.
+    disk_gb: for region maps.
+    """
+
+    workers: int = 1
+    disk_gb: float = 20.0
+    gpus: Sequence[str] = ()
+
+
+def limit_threads() -> None:
+    """Give every process one thread, so that results do not depend on the number of workers. Works only before torch is imported."""
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it cuBLAS may add in any order
+    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        os.environ[name] = str(THREADS)
+
+
+def check_device(name: str | None) -> str | None:
+    """Return a device's name if it is there.
+
+    Raises:
+        InputError: another name, or cuda without a GPU.
+    """
+    if name not in {None, "cpu", "cuda"}:
+        raise InputError(f"--device is {name!r}; allowed: cpu, cuda")
+    if name == "cuda":
+        import torch
+
+        if not torch.cuda.is_available():
+            raise InputError("--device is 'cuda', but torch sees no GPU; allowed: cpu")
+    return name
+
+
+def check_machine(workers: int | None, disk_gb: float, device: str | None) -> Machine:
+    """Return what may be used; without a number of workers one for each core that this process may run on, or one for each visible GPU.
+
+    Raises:
+        InputError: no worker, an amount of disk that is none, or another device than there is.
+    """
+    if workers is not None and workers < 1:
+        raise InputError(f"--workers is {workers}; allowed: 1 or more")
+    if not 0 <= disk_gb <= 1e6:
+        raise InputError(f"--disk-gb is {disk_gb}; allowed: 0 or more gigabytes")
+    limit_threads()
+    gpus = visible_gpus() if check_device(device) == "cuda" else ()
+    return Machine(workers or len(gpus) or _cores(), disk_gb, gpus)
+
+
+def visible_gpus() -> tuple[str, ...]:
+    """Return the names of all GPUs that this process sees."""
+    import torch
+
+    count = torch.cuda.device_count()
+    named = [name.strip() for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name.strip()]
+    return tuple(named[:count]) if named else tuple(map(str, range(count)))
+
+
+def _cores() -> int:
+    """Return the cores that this process may run on: a cluster may give fewer than there are."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
