@@ -9,6 +9,9 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 Count = Annotated[int, Field(ge=1, le=1_000_000)]
 Share = Annotated[float, Field(gt=0.0, le=1.0)]
 
+LATER = {"later": True}
+"""Marks an option that came after the first published board: at its default it does not count for a board's identity."""
+
 
 class Block(BaseModel):
     """Frozen, strict, and without a key that it does not know."""
@@ -76,6 +79,7 @@ class Training(Block):
     """Length of a training and its crops; the same for every strategy and for the full-data reference.
 
     frozen_trunk: only the head is trained, on a trunk with given weights: a proxy of the full board.
+    precision: of convolutions and products in training, on CPU and GPU; weights, loss and all predictions are float32.
     repeat: another order of crops and other dropout from the same initial weights: what ``harness noise`` varies.
     """
 
@@ -87,16 +91,17 @@ class Training(Block):
     flip: bool = True
     jitter: bool = True
     class_weights: bool = True
-    sampler: Literal["pixel", "cover"] = "pixel"
-    repeat: Annotated[int, Field(ge=0, le=1_000_000)] = 0
-    frozen_trunk: bool = False
+    sampler: Annotated[Literal["pixel", "cover"], Field(json_schema_extra=LATER)] = "pixel"
+    repeat: Annotated[int, Field(ge=0, le=1_000_000, json_schema_extra=LATER)] = 0
+    frozen_trunk: Annotated[bool, Field(json_schema_extra=LATER)] = False
+    precision: Annotated[Literal["float32", "bfloat16"], Field(json_schema_extra=LATER)] = "float32"
 
 
 class CostModel(Block):
     """The cost head; see ``harness.segmentor.cost_head.CostRecipe``."""
 
-    head: Literal["trunk", "probabilities", "borders"] = "trunk"
-    target: Literal["density", "vertices"] = "density"
+    head: Annotated[Literal["trunk", "probabilities", "borders"], Field(json_schema_extra=LATER)] = "trunk"
+    target: Annotated[Literal["density", "vertices"], Field(json_schema_extra=LATER)] = "density"
     hidden: Annotated[int, Field(ge=0, le=1_000_000)] = 64
     steps: Count = 300
     batch_cells: Count = 1024

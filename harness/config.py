@@ -13,6 +13,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from harness.blocks import (
+    LATER,
     Annotator,
     Block,
     CityscapesData,
@@ -31,15 +32,6 @@ from harness.shipped import config_path, shipped_configs, weights_path
 DATA_ROOT_VARIABLE = "CITYSCAPES_DATASET"
 
 _NOT_IN_THE_DIGEST = ("device", "seconds_per_click", "remark", "tune", "tuned")
-_LATER_OPTIONS = (
-    ("training", "sampler", "pixel"),
-    ("training", "repeat", 0),
-    ("training", "frozen_trunk", False),
-    ("cost_model", "head", "trunk"),
-    ("cost_model", "target", "density"),
-)
-"""Block, key and default of options that came after the first published board."""
-
 _HELPERS = {"width", "channels"}
 """Names that a config may use for its own arithmetic."""
 
@@ -92,9 +84,10 @@ class ExperimentSpec(Block):
             del document["data"]["visible_only"]
         if not self.pretrained_sha256:
             del document["pretrained_sha256"]
-        for block, key, default in _LATER_OPTIONS:
-            if document[block][key] == default:
-                del document[block][key]
+        for block in ("training", "cost_model"):
+            for key, option in type(getattr(self, block)).model_fields.items():
+                if option.json_schema_extra == LATER and document[block][key] == option.default:
+                    del document[block][key]
         return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()
 
 

@@ -7,7 +7,7 @@ compares the choices by their error on images that were held out.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, NamedTuple, cast
 
 import cv2
@@ -17,6 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from harness.blocks import LATER
 from harness.clicks import vertex_map
 from harness.errors import RunError
 from harness.logits import Logits, upsample
@@ -38,8 +39,8 @@ class CostRecipe:
     class-balanced cross entropy, scaled afterwards to the number of clicks. hidden: units of two hidden layers; 0 is linear.
     """
 
-    head: Literal["trunk", "probabilities", "borders"] = "trunk"
-    target: Literal["density", "vertices"] = "density"
+    head: Literal["trunk", "probabilities", "borders"] = field(default="trunk", metadata=LATER)
+    target: Literal["density", "vertices"] = field(default="density", metadata=LATER)
     hidden: int = 64
     steps: int = 300
     batch_cells: int = 1024

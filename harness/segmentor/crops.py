@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
@@ -13,6 +13,7 @@ from mmengine.structures import PixelData
 from mmseg.structures import SegDataSample
 from torch.utils.data import Dataset
 
+from harness.blocks import LATER
 from harness.data.cityscapes import Split
 from harness.data.labels import IGNORE
 from harness.errors import RunError
@@ -37,7 +38,7 @@ class CropRecipe:
     width: int
     flip: bool = True
     jitter: bool = True
-    sampler: Literal["pixel", "cover"] = "pixel"
+    sampler: Literal["pixel", "cover"] = field(default="pixel", metadata=LATER)
 
 
 class LabelledCrops(Dataset[dict[str, Any]]):

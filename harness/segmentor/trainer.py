@@ -5,9 +5,9 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +19,7 @@ from mmseg.registry import MODELS
 from torch import Tensor
 from torch.utils.data import DataLoader, Subset
 
+from harness.blocks import LATER
 from harness.data.cityscapes import Split
 from harness.errors import InputError, RunError
 from harness.pool import LabelledPool
@@ -52,7 +53,7 @@ class Recipe:
     steps: at the first labelled pixel; steps_per_image: more for each image's worth of labelled pixels; at most max_steps.
     class_weights: 1 / sqrt(share) of each class among the labelled pixels. repeat: which of many equally good random streams.
     frozen_trunk: the trunk stays as ``pretrained`` has it and only the head is trained, on features of whole images.
-    pretrained_sha256: of the file of those weights.
+    pretrained_sha256: of the file of those weights. precision: of convolutions and products in training.
     """
 
     model: dict[str, Any]
@@ -65,9 +66,10 @@ class Recipe:
     max_steps: int
     batch_size: int
     class_weights: bool = True
-    repeat: int = 0
-    frozen_trunk: bool = False
-    pretrained_sha256: str = ""
+    repeat: int = field(default=0, metadata=LATER)
+    frozen_trunk: bool = field(default=False, metadata=LATER)
+    pretrained_sha256: str = field(default="", metadata=LATER)
+    precision: Literal["float32", "bfloat16"] = field(default="float32", metadata=LATER)
 
     def steps_for(self, labelled_px: int, image_px: float) -> int:
         """Return the length of a training: it grows with the labels, equally for all strategies with equal pixels."""
@@ -75,14 +77,18 @@ class Recipe:
 
     def digest(self) -> str:
         """Identify the recipe."""
-        document = {"code": TRAINER_VERSION, **asdict(self)}
-        for block, key, default in (("crop", "sampler", "pixel"), ("cost", "head", "trunk"), ("cost", "target", "density")):
-            if document[block][key] == default:
-                del document[block][key]  # it came after the first published board
-        for key in ("repeat", "frozen_trunk", "pretrained_sha256"):
-            if not document[key]:
-                del document[key]
+        document = {"code": TRAINER_VERSION, **_identity(self)}
         return hashlib.sha256(json.dumps(document, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def _identity(recipe: Any) -> dict[str, Any]:
+    """Return all fields but those that came later (``LATER``) and have their default."""
+    values = {item.name: (getattr(recipe, item.name), item) for item in fields(recipe)}
+    return {
+        name: _identity(value) if is_dataclass(value) else value
+        for name, (value, item) in values.items()
+        if not (item.metadata == LATER and value == item.default)
+    }
 
 
 class SegmentorTrainer:
