@@ -191,6 +191,7 @@ def build_trainer(spec: ExperimentSpec, train: Split, val: Split) -> Trainer:
         pretrained_sha256=spec.pretrained_sha256,
         batch_size=training.batch_size,
         class_weights=training.class_weights,
+        precision=training.precision,
     )
     return SegmentorTrainer(recipe, train_split=train, val_split=val, window_px=spec.harness.window, device=spec.device)
 

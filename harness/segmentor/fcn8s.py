@@ -177,12 +177,13 @@ class FCN8sHead(BaseDecodeHead):  # type: ignore[misc]
         return upsample(score, _size(state.pool3_score)) + state.pool3_score
 
     def loss_by_feat(self, seg_logits: Tensor, batch_data_samples: list[Any]) -> dict[str, Tensor]:
-        """Cross entropy at ``loss_stride``; mmseg's per-step accuracy is left out, since it took a third of a small step."""
+        """Cross entropy at ``loss_stride``, in float32; mmseg's per-step accuracy is left out, since it took a third of a small step."""
         labels = self._stack_batch_gt(batch_data_samples).squeeze(1)
         offset = self.loss_stride // 2
         labels = labels[:, offset :: self.loss_stride, offset :: self.loss_stride]
-        logits = upsample(seg_logits, _size(labels))
-        return {self.loss_decode.loss_name: self.loss_decode(logits, labels, ignore_index=self.ignore_index)}
+        with torch.autocast(seg_logits.device.type, enabled=False):
+            logits = upsample(seg_logits.float(), _size(labels))
+            return {self.loss_decode.loss_name: self.loss_decode(logits, labels, ignore_index=self.ignore_index)}
 
 
 def _size(maps: Tensor) -> tuple[int, int]:

@@ -8,12 +8,15 @@ import logging
 import multiprocessing
 import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from mmengine.hooks import Hook
 from mmengine.logging import MessageHub, MMLogger
-from mmengine.registry import DefaultScope
+from mmengine.optim import OptimWrapper
+from mmengine.registry import OPTIM_WRAPPERS, DefaultScope
 from mmengine.runner import Runner
 from torch import nn
 from torch.utils.data import DataLoader
@@ -48,6 +51,21 @@ class _FiniteLoss(Hook):  # type: ignore[misc]
         last = batch_idx + 1 == runner.max_iters
         if outputs is not None and (last or batch_idx % _CHECK_EVERY == 0) and not bool(torch.isfinite(outputs["loss"]).all()):
             raise RunError(f"the segmentation loss is NaN or infinite at step {self._done + batch_idx}")
+
+
+@OPTIM_WRAPPERS.register_module()
+class Bfloat16OptimWrapper(OptimWrapper):  # type: ignore[misc]
+    """Convolutions and products of a step in bfloat16, weights and update in float32.
+
+    mmengine's ``AmpOptimWrapper`` needs a GPU and scales gradients, for float16; bfloat16 has the exponents of float32 and needs neither.
+    """
+
+    @contextmanager
+    def optim_context(self, model: nn.Module) -> Iterator[None]:
+        """Run the forward pass of a step."""
+        device = next(model.parameters()).device
+        with super().optim_context(model), torch.autocast(device.type, dtype=torch.bfloat16):
+            yield
 
 
 class QuietRunner(Runner):  # type: ignore[misc]

@@ -17,7 +17,7 @@ from mmengine.optim import build_optim_wrapper
 from mmengine.registry import PARAM_SCHEDULERS, init_default_scope
 from mmseg.registry import MODELS
 from torch import Tensor
-from torch.utils.data import DataLoader, Subset
+from torch.utils.data import Subset
 
 from harness.blocks import LATER
 from harness.data.cityscapes import Split
@@ -26,6 +26,7 @@ from harness.pool import LabelledPool
 from harness.results import TRAINER_VERSION
 from harness.seeds import Purpose, generator, sequence, torch_seed
 from harness.segmentor import fcn8s
+from harness.segmentor.batches import AHEAD, Batches
 from harness.segmentor.checkpoint import Checkpoints
 from harness.segmentor.cost_head import (
     BorderHead,
@@ -104,7 +105,11 @@ class SegmentorTrainer:
                 "training.frozen_trunk is True, but model.backbone.pretrained names no weights; allowed: weights of harness pretext"
             )
         init_default_scope("mmseg")
-        check_optimizer(self._build(None), recipe.optim_wrapper, recipe.param_scheduler)
+        if recipe.precision != "float32" and recipe.optim_wrapper.get("type", "OptimWrapper") != "OptimWrapper":
+            raise InputError(
+                f"training.precision is {recipe.precision!r}, but optim_wrapper.type is {recipe.optim_wrapper['type']!r}; allowed with it: OptimWrapper"
+            )
+        check_optimizer(self._build(None), self._optim_wrapper(), recipe.param_scheduler)
 
     def _build(self, class_weight: list[float] | None) -> Any:
         config = copy.deepcopy(self._recipe.model)
@@ -134,17 +139,16 @@ class SegmentorTrainer:
         self._check_given_weights()
         model.backbone.load_pretrained()
         model = model.to(self._device, memory_format=torch.channels_last)
+        model.data_preprocessor._non_blocking = True  # noqa: SLF001  matters for pinned batches alone
         kept = Checkpoints(checkpoints) if checkpoints else None
         state = kept.latest() if kept else None
         data = self._data(model, pool, steps * self._recipe.batch_size, sequence(seed, round_number, Purpose.CROPS, again))
         left = range((state["step"] if state else 0) * self._recipe.batch_size, len(data))
         train(
             HeadTraining(model).to(self._device) if self._recipe.frozen_trunk else model,
-            DataLoader(
-                Subset(data, left), batch_size=self._recipe.batch_size, collate_fn=collate if self._recipe.frozen_trunk else pseudo_collate
-            ),
+            self._batches(Subset(data, left)),
             steps=steps,
-            optim_wrapper=copy.deepcopy(self._recipe.optim_wrapper),
+            optim_wrapper=self._optim_wrapper(),
             param_scheduler=copy.deepcopy(self._recipe.param_scheduler),
             seed=torch_seed(seed, round_number, Purpose.CROPS, again),
             checkpoints=kept,
@@ -155,6 +159,18 @@ class SegmentorTrainer:
         model.requires_grad_(False)
         network = self._network(model, None, seed, round_number)
         return self._network(model, self._fit_cost(network, pool, seed, round_number), seed, round_number) if with_cost else network
+
+    def _batches(self, data: Subset[dict[str, Any]]) -> Batches:
+        """Return the batches of a training; on a GPU crops are drawn and pinned ahead of it, and their copies wait for nobody."""
+        frozen, size = self._recipe.frozen_trunk, self._recipe.batch_size
+        ahead = self._device.type == "cuda" and not frozen
+        return Batches(
+            data, batch_size=size, collate_fn=collate if frozen else pseudo_collate, ahead=AHEAD if ahead else 0, pin_memory=ahead
+        )
+
+    def _optim_wrapper(self) -> dict[str, Any]:
+        config = copy.deepcopy(self._recipe.optim_wrapper)
+        return config if self._recipe.precision == "float32" else {**config, "type": "Bfloat16OptimWrapper"}
 
     def _check_given_weights(self) -> None:
         """Refuse weights that are not those that the board began with.

@@ -19,6 +19,7 @@ from harness.pool import LabelledPool
 from harness.seeds import Purpose, sequence
 from harness.segmentor import fcn8s
 from harness.segmentor.crops import CropRecipe, LabelledCrops
+from tests.bench.training import width as resized
 
 STEPS = 20
 HEIGHT, WIDTH = 128, 256
@@ -76,11 +77,12 @@ class Stock(torch.utils.data.Dataset):
         return self._pipeline({"img_path": str(photo), "seg_map_path": str(labels), "reduce_zero_label": False, "seg_fields": []})
 
 
-def train_steps(model, batches, loss) -> None:
+def train_steps(model, batches, loss, *, bfloat16: bool = False) -> None:
     optimizer = build_optim_wrapper(model, copy.deepcopy(load_spec(config_path("streets_standard")).optim_wrapper))
     for batch in batches:
         data = model.data_preprocessor(batch, True)
-        total = sum(value.mean() for name, value in loss(model, data).items() if "loss" in name)
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=bfloat16):
+            total = sum(value.mean() for name, value in loss(model, data).items() if "loss" in name)
         total.backward()
         optimizer.step()
         optimizer.zero_grad()
@@ -102,7 +104,7 @@ def stock(model, data):
 
 
 @pytest.mark.benchmark(group=f"{STEPS} training steps, FCN8s x 1/16, 2 crops of 128 px")
-@pytest.mark.parametrize("form", ["ours", "ours, network alone", "mmseg's stock pipeline"])
+@pytest.mark.parametrize("form", ["ours", "ours, bfloat16", "ours, network alone", "mmseg's stock pipeline"])
 def test_training_steps(benchmark, model, splits, pool, form):
     crops = LabelledCrops(splits[0], pool, CropRecipe(128, 128, sampler="cover"), length=2 * STEPS, key=sequence(0, 0, Purpose.CROPS))
     dataset = Stock(splits[0], pool) if form.startswith("mmseg") else crops
@@ -113,7 +115,32 @@ def test_training_steps(benchmark, model, splits, pool, form):
         for first, second in order:
             yield held if form.endswith("alone") else pseudo_collate([dataset[int(first)], dataset[int(second)]])
 
-    benchmark.pedantic(lambda: train_steps(model, batches(), stock if form.startswith("mmseg") else ours), rounds=3, warmup_rounds=1)
+    loss = stock if form.startswith("mmseg") else ours
+    benchmark.pedantic(lambda: train_steps(model, batches(), loss, bfloat16=form.endswith("bfloat16")), rounds=5, warmup_rounds=1)
+
+
+@pytest.mark.benchmark(group="forms of a step: forward and backward, 2 crops of 128 px")
+@pytest.mark.parametrize("width", ["1/16", "1/4"])
+@pytest.mark.parametrize("form", ["channels last", "contiguous", "channels last, bfloat16", "channels last, compiled"])
+def test_forms_of_a_step(benchmark, splits, pool, width, form):
+    """What torch offers to make a step faster; compiling itself is not timed."""
+    spec = load_spec(config_path("streets_standard"))
+    share = int(width[0]) / int(width[2:])
+    document = spec.model_dump()
+    resized(share)(document)
+    model = build_trainer(type(spec).model_validate(document), *splits)._build(None)
+    fcn8s.draw_weights(model, 0)
+    model = model.to(memory_format=torch.contiguous_format if form == "contiguous" else torch.channels_last).train()
+    step = torch.compile(model) if form.endswith("compiled") else model
+    crops = LabelledCrops(splits[0], pool, CropRecipe(128, 128), length=2, key=sequence(0, 0, Purpose.CROPS))
+    batch = pseudo_collate([crops[0], crops[1]])
+
+    def once() -> None:
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=form.endswith("bfloat16")):
+            losses = step(**model.data_preprocessor(batch, True), mode="loss")
+        sum(losses.values()).backward()
+
+    benchmark.pedantic(once, rounds=12, warmup_rounds=4)
 
 
 def test_the_stock_pipeline_reads_what_we_read(splits, pool):

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from mmengine.dataset import pseudo_collate
 
 from harness import segmentor  # noqa: F401  (imports mmseg quietly)
 from harness.config import config_path, load_spec
@@ -15,8 +16,9 @@ from harness.loop import draw_seed_set
 from harness.pool import LabelledPool
 from harness.scoring import mean_iou
 from harness.seeds import Purpose, sequence
+from harness.segmentor.batches import Batches
 from harness.segmentor.cost_head import CostRecipe, cell_features
-from harness.segmentor.crops import CropRecipe, LabelledCrops, class_weights
+from harness.segmentor.crops import CropRecipe, LabelledCrops, class_weights, sample_of
 from harness.segmentor.fcn8s import VGG16, FCN8sHead, draw_weights, scaled
 from harness.segmentor.trainer import Recipe, SegmentorTrainer
 from harness.types import Region
@@ -239,6 +241,68 @@ def test_longer_training_learns(train_split, val_split, seed_pool, network):
     assert mean_iou(longer.fit(seed_pool, 0, 0, with_cost=False).evaluate()) > mean_iou(network.evaluate()) + 0.02
 
 
+def test_bfloat16_steps_learn_too_and_leave_float32_weights(train_split, val_split, seed_pool, network):
+    def trained(steps: int):
+        made = SegmentorTrainer(
+            recipe(steps=steps, precision="bfloat16"), train_split=train_split, val_split=val_split, window_px=16, device="cpu"
+        )
+        return made.fit(seed_pool, 0, 0, with_cost=True)
+
+    short, again = trained(12), trained(12)
+    weights = weights_of(short)
+    assert all(torch.equal(value, weights_of(again)[name]) for name, value in weights.items())
+    assert {value.dtype for value in weights.values()} <= {torch.float32, torch.int64}
+    assert not all(torch.equal(value, weights_of(network)[name]) for name, value in weights.items())
+    prediction = short.predict(next(iter(train_split.files)), 1)
+    assert next(iter(prediction.passes)).values.dtype == torch.float32
+    assert prediction.cost_map.dtype == torch.float32
+    assert mean_iou(trained(150).evaluate()) > mean_iou(network.evaluate()) + 0.02
+
+
+def test_bfloat16_takes_the_loss_in_float32():
+    made = head()
+    inputs = [torch.rand(1, channels, 8 >> level, 8 >> level) for level, channels in enumerate((16, 32, 32))]
+    sample = sample_of(np.arange(64 * 64, dtype=np.uint8).reshape(64, 64) % 19)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        logits = made(inputs)
+        loss = made.loss_by_feat(logits, [sample])["loss_ce"]
+    assert logits.dtype == torch.bfloat16
+    assert loss.dtype == torch.float32
+    assert torch.equal(loss, made.loss_by_feat(logits.float(), [sample])["loss_ce"])
+
+
+def test_another_precision_needs_the_plain_optimizer_wrapper(train_split, val_split):
+    given = recipe(precision="bfloat16", optim_wrapper={"type": "AmpOptimWrapper", "optimizer": {"type": "AdamW"}})
+    with pytest.raises(InputError, match=r"training\.precision is 'bfloat16', but optim_wrapper\.type is 'AmpOptimWrapper'"):
+        SegmentorTrainer(given, train_split=train_split, val_split=val_split, window_px=16, device="cpu")
+
+
+def test_batches_drawn_ahead_are_those_that_are_drawn_when_asked_for(train_split, seed_pool):
+    def drawn(ahead: int) -> list[torch.Tensor]:
+        crops = LabelledCrops(train_split, seed_pool, CropRecipe(32, 32), length=10, key=sequence(0, 0, Purpose.CROPS))
+        return [torch.stack(batch["inputs"]) for batch in Batches(crops, batch_size=4, collate_fn=pseudo_collate, ahead=ahead)]
+
+    assert [len(batch) for batch in drawn(2)] == [4, 4, 2]
+    assert all(torch.equal(*pair) for pair in zip(drawn(0), drawn(2), strict=True))
+    assert all(torch.equal(*pair) for pair in zip(drawn(0), drawn(7), strict=True))
+
+
+def test_what_goes_wrong_while_a_batch_is_drawn_ahead_is_raised_where_it_is_used():
+    class Damaged(torch.utils.data.Dataset):
+        def __len__(self):
+            return 3
+
+        def __getitem__(self, index):
+            if index == 1:
+                raise RunError("image 1 cannot be read")
+            return index
+
+    batches = iter(Batches(Damaged(), batch_size=1, ahead=2))
+    assert next(batches) == 0
+    with pytest.raises(RunError, match="image 1"):
+        next(batches)
+
+
 def test_the_length_grows_with_the_labels():
     grown = recipe(steps=10, steps_per_image=5, max_steps=40)
     assert [grown.steps_for(px, 100.0) for px in (0, 200, 10_000)] == [10, 20, 40]
@@ -429,7 +493,14 @@ def test_the_recipe_digest_sees_every_part():
     assert recipe().digest() == recipe().digest()
     assert (
         len(
-            {recipe().digest(), recipe(steps=13).digest(), recipe(cost=CostRecipe(steps=21)).digest(), recipe(class_weights=False).digest()}
+            {
+                recipe().digest(),
+                recipe(steps=13).digest(),
+                recipe(cost=CostRecipe(steps=21)).digest(),
+                recipe(class_weights=False).digest(),
+                recipe(precision="bfloat16").digest(),
+                recipe(crop=CropRecipe(64, 64, sampler="cover")).digest(),
+            }
         )
-        == 4
+        == 6
     )
