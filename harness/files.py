@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -37,6 +38,11 @@ def write_text(path: Path, text: str) -> None:
     """Write a text file under a temporary name, then rename it."""
     with replacing(path) as draft:
         draft.write_text(text, encoding="utf-8")
+
+
+def seal(text: str) -> str:
+    """Return eight hexadecimal digits that tell whether a text is still what was written: a CRC-32, against accidents alone."""
+    return f"{zlib.crc32(text.encode()):08x}"
 
 
 def cache_folder() -> Path:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-import zlib
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +13,7 @@ from pydantic import TypeAdapter
 
 from harness.acquisition import Tally
 from harness.errors import RunError
-from harness.files import write_text
+from harness.files import seal, write_text
 from harness.loop import StageTimer, Trained
 from harness.maps import DiskMaps
 from harness.pool import LabelledPool
@@ -80,7 +79,7 @@ class NetworkStore:
         network.save(weights)
         validation = _Validation(areas, quality, network.has_cost, _sha256(weights))
         record = _VALIDATION.dump_json(validation).decode()
-        write_text(scores, f"{zlib.crc32(record.encode()):08x}\n{record}\n")
+        write_text(scores, f"{seal(record)}\n{record}\n")
         shutil.rmtree(folder / "training", ignore_errors=True)
         return Trained(key, network, validation.areas, validation.cost_quality, self._maps(folder))
 
@@ -124,9 +123,9 @@ class NetworkStore:
 def _read_validation(path: Path, weights: Path) -> _Validation | None:
     """Read what was found out about networks; None where a file is missing or damaged: they are trained again, to the same bits."""
     try:
-        seal, _, record = path.read_text(encoding="utf-8").rstrip("\n").partition("\n")
+        sealed, _, record = path.read_text(encoding="utf-8").rstrip("\n").partition("\n")
         found = _VALIDATION.validate_json(record)
-        intact = seal == f"{zlib.crc32(record.encode()):08x}" and found.weights_sha256 == _sha256(weights)
+        intact = sealed == seal(record) and found.weights_sha256 == _sha256(weights)
     except (OSError, ValueError):
         return None
     return found if intact else None

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +14,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from harness.data.labels import CLASS_NAMES
 from harness.errors import InputError
-from harness.files import write_text
+from harness.files import seal, write_text
 from harness.provenance import Provenance
 from harness.types import ClickTotals, ImageSketch, RoundRecord
 
@@ -170,11 +169,11 @@ def _cut_torn_line(stream: BinaryIO) -> None:
 
 
 def _checksum(document: dict[str, Any]) -> str:
-    return f"{zlib.crc32(json.dumps(document, sort_keys=True).encode()):08x}"
+    return seal(json.dumps(document, sort_keys=True))
 
 
 def _sealed(record: str) -> str:
-    return f'{{"crc32":"{zlib.crc32(record.encode()):08x}","record":{record}}}'
+    return f'{{"crc32":"{seal(record)}","record":{record}}}'
 
 
 def parse_rounds(path: Path, content: bytes) -> list[RoundRecord]:
@@ -209,8 +208,8 @@ def read_info(path: Path) -> RunInfo:
         version = document["schema_version"]
         if version != SCHEMA_VERSION:
             raise InputError(f"{file}: schema version {version}; allowed: {SCHEMA_VERSION}")
-        seal = document.pop("crc32", None)  # files of older code have none
-        if seal is not None and seal != _checksum(document):
+        sealed = document.pop("crc32", None)  # files of older code have none
+        if sealed is not None and sealed != _checksum(document):
             raise InputError(f"{file}: damaged (checksum); restore the file or delete the run")
         return _INFO.validate_python(document)
     except InputError:
