@@ -35,10 +35,13 @@ def _used(group: Path) -> int:
     return int((group / "memory.current").read_text()) - int(statistics.get("inactive_file", 0))
 
 
-def resident_bytes(processes: Iterable[int | None]) -> list[int]:
-    """Return the resident memory of each process that is still there."""
+def private_bytes(processes: Iterable[int | None]) -> list[int]:
+    """Return the memory that each process holds for itself, without pages of files; 0 for one that is gone."""
     found = []
     for pid in processes:
+        held = 0
         with suppress(psutil.Error):
-            found.append(int(psutil.Process(pid).memory_info().rss))
+            memory = psutil.Process(pid).memory_info()
+            held = int(memory.rss - getattr(memory, "shared", 0))
+        found.append(held)
     return found

@@ -9,59 +9,21 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
 from dataclasses import dataclass, field
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
 from types import TracebackType
-from typing import Any
 
-from harness.bench import Job, Outcome, Report, Workshop, execute
+from harness.bench import Event, Job, Outcome, Report, Workshop, execute
 from harness.errors import InputError, RunError
-from harness.memory import available_bytes, resident_bytes
+from harness.memory import available_bytes, private_bytes
 
 _ASK_AGAIN_S = 2.0
 _LISTEN_S = 0.5
+_FAREWELL_S = 10.0
 _LEAST_WORKER_BYTES = 1 << 30
 """Choice: what a worker takes before one has been seen, and never less: torch alone is a good part of it."""
-
-
-@dataclass(slots=True)
-class _Worker:
-    """The state of a worker process: one workshop, or why there is none."""
-
-    workshop: Workshop | None = None
-    refused: InputError | None = None
-    events: Any = None
-
-
-_worker = _Worker()
-
-
-def _start_worker(make_workshop: Callable[[], Workshop], events: Any, gpus: Any) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends its workers itself
-    threading.Thread(target=_die_with, args=(os.getppid(),), daemon=True).start()
-    _worker.events = events
-    if (gpu := gpus.get()) is not None:
-        os.environ["CUDA_VISIBLE_DEVICES"] = gpu  # before torch looks for any: this process knows one GPU
-    try:
-        _worker.workshop = make_workshop()
-    except InputError as error:
-        _worker.refused = error
-
-
-def _die_with(parent: int) -> None:
-    """End this worker when its parent is gone: a killed command must leave nothing behind that goes on writing."""
-    while os.getppid() == parent:
-        time.sleep(0.5)
-    os._exit(1)
-
-
-def _work(job: Job) -> Outcome:
-    if _worker.refused is not None:
-        raise InputError(str(_worker.refused))
-    if _worker.workshop is None:
-        raise RunError("this worker has no workshop")
-    return execute(_worker.workshop, job, _worker.events.put)
 
 
 @dataclass(slots=True)
@@ -72,30 +34,33 @@ class Queue:
     running: set[Job] = field(default_factory=set)
     _not_before: dict[Job, float] = field(default_factory=dict)
 
-    def take(self) -> Job | None:
-        """Hand out the next job; None where none may start now."""
+    def next(self) -> Job | None:
+        """Return the job that may start now, if there is one."""
         starting = {job.seed for job in (*self.waiting, *self.running) if job.kind == "shared"}
         now = time.monotonic()
         for job in self.waiting:
-            if (job.kind == "run" and job.seed in starting) or now < self._not_before.get(job, now):
-                continue
-            self.waiting.remove(job)
-            self.running.add(job)
-            return job
+            if not ((job.kind == "run" and job.seed in starting) or now < self._not_before.get(job, now)):
+                return job
         return None
+
+    def start(self, job: Job) -> None:
+        """Take note that a waiting job has begun."""
+        self.waiting.remove(job)
+        self.running.add(job)
 
     def settle(self, outcome: Outcome) -> bool:
         """Take note of how a job ended; False where another process has it, so that it comes again later."""
-        self.running.remove(outcome.job)
         if outcome.taken:
             self._not_before[outcome.job] = time.monotonic() + _ASK_AGAIN_S
-            self.waiting.append(outcome.job)
+            self.put_back(outcome.job)
+        else:
+            self.running.remove(outcome.job)
         return not outcome.taken
 
-    def put_back(self) -> None:
-        """Let all running jobs wait again, in front: their workers are gone."""
-        self.waiting = [*self.running, *self.waiting]
-        self.running.clear()
+    def put_back(self, job: Job) -> None:
+        """Let a running job wait again, behind all others."""
+        self.running.remove(job)
+        self.waiting.append(job)
 
 
 def run_jobs(
@@ -109,8 +74,8 @@ def run_jobs(
 ) -> None:
     """Do all jobs in worker processes, in their order; one worker works in this process.
 
-    A run waits for the shared work of its seed. A job is handed out only while memory does for one more worker, and where a worker
-    process dies (killed for memory, perhaps) the others go on with one less, and with its job.
+    A run waits for the shared work of its seed. A job is handed out only while memory does for one more worker at work, and where
+    a worker process dies (killed for memory, perhaps) the others go on with one less; its job comes last.
 
     Args:
         make_workshop: picklable; called once in each worker.
@@ -126,88 +91,168 @@ def run_jobs(
     if workers == 1:
         _one_by_one(make_workshop(), queue, report, ended)
         return
-    for left in range(workers, 0, -1):
-        try:
-            with _Crew(make_workshop, left, gpus) as crew:
-                crew.work_off(queue, report, ended)
-            return
-        except BrokenProcessPool as error:
-            queue.put_back()
-            if left == 1:
-                raise RunError(
-                    "the last worker process died, perhaps for want of memory; the same command goes on where it stopped"
-                ) from error
-            print(f"harness: a worker process died, perhaps for want of memory; going on with {left - 1}", file=sys.stderr)
+    with _Crew(make_workshop, workers, gpus) as crew:
+        crew.work_off(queue, report, ended)
 
 
 def _one_by_one(workshop: Workshop, queue: Queue, report: Report, ended: Callable[[Outcome], None]) -> None:
     """Do the jobs in this process."""
     while queue.waiting:
-        job = queue.take()
+        job = queue.next()
         if job is None:
             time.sleep(_LISTEN_S)
             continue
+        queue.start(job)
         outcome = execute(workshop, job, report)
         if queue.settle(outcome):
             ended(outcome)
 
 
+# ------------------------------------------------------------------------------------------------- in a worker process
+
+
+def _work(mine: Connection, make_workshop: Callable[[], Workshop], gpu: str | None) -> None:
+    """Do what comes through the pipe until nothing comes; send events, outcomes, or the error that kept this worker from starting."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends its workers itself
+    threading.Thread(target=_die_with, args=(os.getppid(),), daemon=True).start()
+    if gpu is not None:
+        os.environ["CUDA_VISIBLE_DEVICES"] = gpu  # before torch looks for any: this process knows one GPU
+    try:
+        workshop = make_workshop()
+    except (InputError, OSError) as error:
+        mine.send(error)
+        return
+    except Exception as error:  # noqa: BLE001  whatever it is, the parent says it in one line
+        mine.send(RunError(f"a worker cannot start: {type(error).__name__}: {' '.join(str(error).split())}"))
+        return
+    while (job := mine.recv()) is not None:
+        mine.send(execute(workshop, job, mine.send))
+
+
+def _die_with(parent: int) -> None:
+    """End this worker when its parent is gone: a killed command must leave nothing behind that goes on writing."""
+    while os.getppid() == parent:
+        time.sleep(0.5)
+    os._exit(1)
+
+
+# -------------------------------------------------------------------------------------------------- in the parent process
+
+
+@dataclass(slots=True)
+class _Hand:
+    """A worker process, the pipe to it, and what it is at."""
+
+    process: BaseProcess
+    pipe: Connection
+    job: Job | None = None
+
+    def heard(self) -> list[Event | Outcome | Exception]:
+        """Return all that it has said by now."""
+        said: list[Event | Outcome | Exception] = []
+        with suppress(EOFError, ConnectionError):
+            while self.pipe.poll():
+                said.append(self.pipe.recv())
+        return said
+
+
 class _Crew:
-    """Worker processes, and what they say meanwhile."""
+    """Worker processes, started as there is work for them."""
 
     def __init__(self, make_workshop: Callable[[], Workshop], workers: int, gpus: Sequence[str]) -> None:
-        context = multiprocessing.get_context("spawn")
-        self._workers, self._events, places = workers, context.Queue(), context.Queue()
-        for number in range(workers):
-            places.put(gpus[number % len(gpus)] if gpus else None)
-        self._pool = ProcessPoolExecutor(
-            workers, mp_context=context, initializer=_start_worker, initargs=(make_workshop, self._events, places)
-        )
-        self._largest, self._is_short = _LEAST_WORKER_BYTES, False
+        self._make_workshop, self._size = make_workshop, workers
+        self._places = [gpus[number % len(gpus)] if gpus else None for number in range(workers)]
+        self._hands: list[_Hand] = []
+        self._largest, self._has_warned = _LEAST_WORKER_BYTES, False
 
     def __enter__(self) -> _Crew:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None) -> None:
         """Let the workers go; after an error in the middle of their work."""
-        self._pool.shutdown(wait=kind is None, cancel_futures=True)
-        if kind is not None:
-            for process in multiprocessing.active_children():
-                process.terminate()
+        for hand in self._hands:
+            if kind is None:
+                hand.pipe.send(None)
+            else:
+                hand.process.terminate()
+        for hand in self._hands:
+            hand.process.join(_FAREWELL_S)
+            hand.process.kill()
 
     def work_off(self, queue: Queue, report: Report, ended: Callable[[Outcome], None]) -> None:
         """Hand out jobs until none is left.
 
         Raises:
-            BrokenProcessPool: a worker process died.
+            InputError: what a workshop refuses.
+            RunError: the last worker process died.
         """
-        futures: set[Future[Outcome]] = set()
         while queue.waiting or queue.running:
-            while self._has_room(queue) and (job := queue.take()):
-                futures.add(self._pool.submit(_work, job))
-            if not futures:  # all that is left is with other processes
-                time.sleep(_LISTEN_S)
-            finished, futures = wait(futures, timeout=_LISTEN_S, return_when=FIRST_COMPLETED)
-            while not self._events.empty():
-                report(self._events.get())
-            for future in finished:
-                outcome = future.result()
-                if queue.settle(outcome):
-                    ended(outcome)
+            self._hand_out(queue)
+            wait([*(hand.pipe for hand in self._hands), *(hand.process.sentinel for hand in self._hands)], _LISTEN_S)
+            for hand in list(self._hands):
+                is_alive = hand.process.is_alive()  # asked first: what a dying worker said is heard out
+                for said in hand.heard():
+                    if isinstance(said, Exception):
+                        raise said
+                    if isinstance(said, Event):
+                        report(said)
+                        continue
+                    hand.job = None
+                    if queue.settle(said):
+                        ended(said)
+                if not is_alive:
+                    self._lose(hand, queue)
 
-    def _has_room(self, queue: Queue) -> bool:
-        """Say whether one more worker may be at work: there is a job, and memory; for one alone memory has to do."""
-        self._largest = max([self._largest, *resident_bytes(process.pid for process in multiprocessing.active_children())])
-        running = len(queue.running)
-        if not queue.waiting or running == self._workers:
-            return False
-        free = available_bytes()
-        is_short = running > 0 and free < self._largest
-        if is_short and not self._is_short:
+    def _hand_out(self, queue: Queue) -> None:
+        """Give the next jobs to workers that are free, or new ones, while memory does."""
+        while (job := queue.next()) is not None:
+            free = next((hand for hand in self._hands if hand.job is None), None)
+            if (free is None and not self._places) or not self._has_room():
+                return
+            hand = free or self._hire()
+            queue.start(job)
+            hand.job = job
+            with suppress(ConnectionError):  # it has died just now, and will be missed in a moment
+                hand.pipe.send(job)
+
+    def _hire(self) -> _Hand:
+        context = multiprocessing.get_context("spawn")
+        ours, theirs = context.Pipe()
+        process = context.Process(target=_work, args=(theirs, self._make_workshop, self._places.pop(0)), daemon=True)
+        process.start()
+        theirs.close()
+        self._hands.append(_Hand(process, ours))
+        return self._hands[-1]
+
+    def _lose(self, hand: _Hand, queue: Queue) -> None:
+        """Go on without a worker that died; a new one in its place might die of the same."""
+        self._hands.remove(hand)
+        if hand.job is not None:
+            queue.put_back(hand.job)
+        left = len(self._hands) + len(self._places)
+        why = f"a worker process died ({_signal_of(hand.process)}), perhaps for want of memory"
+        if not left:
+            raise RunError(f"{why}, and it was the last one; the same command goes on where it stopped")
+        print(f"harness: {why}; going on with {left}", file=sys.stderr)
+
+    def _has_room(self) -> bool:
+        """Say whether memory does for one more worker at work, each as large as the largest so far; for one alone it has to."""
+        running = sum(hand.job is not None for hand in self._hands)
+        if not running:
+            return True
+        held = private_bytes(hand.process.pid for hand in self._hands)
+        self._largest = max([self._largest, *held])
+        left = available_bytes() + sum(held) - running * self._largest
+        if left < self._largest and not self._has_warned:
+            self._has_warned = True
             print(
-                f"harness: memory is short: {free / 1e9:.1f} GB are free, a worker takes {self._largest / 1e9:.1f} GB; "
-                f"{running} of {self._workers} workers at work",
+                f"harness: memory is short: {max(left, 0) / 1e9:.1f} GB are left beside {running} worker(s), one takes {self._largest / 1e9:.1f} GB; "
+                f"fewer than {self._size} will be at work at times",
                 file=sys.stderr,
             )
-        self._is_short = is_short
-        return not is_short
+        return left >= self._largest
+
+
+def _signal_of(process: BaseProcess) -> str:
+    code = process.exitcode or 0
+    return signal.Signals(-code).name if code < 0 else f"exit code {code}"

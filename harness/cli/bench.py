@@ -121,7 +121,9 @@ class Bench:
         from harness.cli.pace import measure
 
         estimate = self._plan_ahead(train.index.sizes)
-        estimate.describe(measure(self.spec, estimate.strategies, train, val), len(val.files))
+        estimate.describe()
+        if estimate.jobs:
+            estimate.foretell(measure(self.spec, estimate.strategies, train, val, deterministic=self.deterministic), len(val.files))
 
     def _runs(self) -> list[tuple[str, int]]:
         return [(name, seed) for name in self.identities for seed in self.spec.harness.seeds]

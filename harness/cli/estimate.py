@@ -18,6 +18,7 @@ from harness.config import ExperimentSpec
 from harness.errors import InputError
 from harness.maps import MapRequest, QueryRules, requests_of
 from harness.protocols import ImageSizes, Strategy
+from harness.segmentor.frozen import MOST_FEATURE_BYTES
 
 _STEP, _COMMITTEE = 3.0, 2.3
 """Choice: a training step and a committee's prediction, in predictions of as many pixels (docs/performance.md): for the order of jobs."""
@@ -52,7 +53,16 @@ class Estimate:
         steps_px = _STEP * sum(lengths) * training.batch_size * training.crop[0] * training.crop[1]
         asked = {request for strategy in self.strategies if strategy.name == job.strategy for request in requests_of(strategy, self._rules)}
         passes = max((_COMMITTEE if request.n_passes > 1 else 1.0 for request in asked if request.needs_network), default=0.0)
-        return steps_px + passes * (len(lengths) - 1) * sum(height * width for height, width in self.sizes.values())
+        return steps_px + passes * self._passes_of(job) * sum(height * width for height, width in self.sizes.values())
+
+    def _passes_of(self, job: Job) -> int:
+        """Return how often a job predicts the pool: before each round but the first, and not where the shared work does it."""
+        if job.kind != "run":
+            return int(job.kind == "shared")
+        return len(self.lengths(job)) - (self._is_shared(job.seed) or not self.done[job])
+
+    def _is_shared(self, seed: int) -> bool:
+        return Job("shared", "seed-set", seed) in self.jobs
 
     @property
     def _rules(self) -> QueryRules:
@@ -73,8 +83,7 @@ class Estimate:
             return [length(len(self.sizes))]
         if job.kind == "shared":
             return [length(schedule.seed_images)]
-        shared = Job("shared", "seed-set", job.seed) in self.jobs
-        first = max(1 if shared else 0, self.done[job])
+        first = max(1 if self._is_shared(job.seed) else 0, self.done[job])
         return [length(schedule.seed_images + number * schedule.images_per_round) for number in range(first, schedule.rounds + 1)]
 
     # ---------------------------------------------------------------------------------------------------------- disk
@@ -130,8 +139,8 @@ class Estimate:
 
     # ---------------------------------------------------------------------------------------------------------- words
 
-    def describe(self, pace: Pace, val_images: int) -> None:
-        """Print runs, rounds, budgets, disk, and time and memory as a short measurement foretells them."""
+    def describe(self) -> None:
+        """Print runs, rounds, budgets and disk."""
         references = sum(job.kind == "full-data" for job in self.jobs)
         seeds, schedule = self.spec.harness.seeds, schedule_of(self.spec)
         typer.echo(
@@ -150,9 +159,12 @@ class Estimate:
             else f"--disk-gb gives them {self.disk_gb:g} GB: some are made again when needed"
         )
         typer.echo(f"region maps: {self.wanted_bytes / 1e9:.2f} GB of disk while it runs; {again}")
+
+    def foretell(self, pace: Pace, val_images: int) -> None:
+        """Print time and memory."""
         typer.echo(
-            f"about {_duration(self.seconds(pace, val_images))} with {self.workers} worker(s), and {self.memory_bytes(pace) / 1e9:.1f} GB of memory: "
-            f"measured here, {1000 * pace.step:.0f} ms a training step"
+            f"about {_duration(self.seconds(pace, val_images))} with {self.workers} worker(s), and "
+            f"{self.memory_bytes(pace, val_images) / 1e9:.1f} GB of memory: measured here, {1000 * pace.step:.0f} ms a training step"
         )
 
     # ---------------------------------------------------------------------------------------------- time and memory
@@ -169,17 +181,28 @@ class Estimate:
             [strategy for strategy in self.strategies if job.kind == "shared" or strategy.name == job.strategy],
         )
         each = pace.beside_steps + val_images * pace.validated + (pace.cost if any(strategy.learns_cost for strategy in asking) else 0.0)
-        passes = {"shared": 1, "run": len(lengths) - 1, "full-data": 0}[job.kind]
         slowest = max((pace.acquired[kind_of(strategy)] for strategy in asking), default=0.0)
-        return sum(lengths) * pace.step + len(lengths) * each + passes * len(self.sizes) * slowest
+        return sum(lengths) * pace.step + len(lengths) * each + self._passes_of(job) * len(self.sizes) * slowest
 
-    def memory_bytes(self, pace: Pace) -> int:
+    def memory_bytes(self, pace: Pace, val_images: int) -> int:
         """Return the memory of all processes: the workers, and, where there are several, the one that hands out work."""
-        return pace.memory_bytes * (self.workers + (self.workers > 1))
+        workers = min(self.workers, max(1, len(self.jobs)))
+        return workers * (pace.memory_bytes + self._features_bytes(val_images)) + (workers > 1) * pace.memory_bytes
+
+    def _features_bytes(self, val_images: int) -> int:
+        """Return what a frozen trunk's features take in a worker: of each image, and of each training image mirrored."""
+        if not self.spec.training.frozen_trunk:
+            return 0
+        height, width = next(iter(self.sizes.values()))
+        channels: list[int] = self.spec.model["decode_head"]["in_channels"]
+        values = sum(count * -(-height // stride) * -(-width // stride) for count, stride in zip(channels, (8, 16, 32), strict=True))
+        return min(MOST_FEATURE_BYTES, 4 * values * (2 * len(self.sizes) + val_images))
 
 
 def _duration(seconds: float) -> str:
-    return f"{max(1, round(seconds / 60))} minutes" if seconds < 2 * 3600 else f"{seconds / 3600:.1f} hours"
+    if seconds < 90:
+        return f"{seconds:.0f} seconds"
+    return f"{seconds / 60:.0f} minutes" if seconds < 2 * 3600 else f"{seconds / 3600:.1f} hours"
 
 
 def _size_of_maps(folder: Path) -> int:

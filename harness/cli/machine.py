@@ -64,12 +64,13 @@ def check_machine(workers: int | None, disk_gb: float, device: str | None) -> Ma
 
 
 def visible_gpus() -> tuple[str, ...]:
-    """Return the names of all GPUs that this process sees."""
+    """Return the names of the GPUs that this process sees, of the model of the first one: on another model a run would differ."""
     import torch
 
-    count = torch.cuda.device_count()
+    models = [torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())]
     named = [name.strip() for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name.strip()]
-    return tuple(named[:count]) if named else tuple(map(str, range(count)))
+    names = named[: len(models)] or [str(number) for number in range(len(models))]
+    return tuple(name for name, model in zip(names, models, strict=False) if model == models[0])
 
 
 def _cores() -> int:

@@ -16,9 +16,9 @@ from harness.cli.workshop import build_trainer, oracle_of, rules_of, set_up_torc
 from harness.config import ExperimentSpec
 from harness.data.cityscapes import Split
 from harness.loop import draw_seed_set
-from harness.maps import MemoryMaps
+from harness.maps import MemoryMaps, QueryRules, requests_of
 from harness.pool import LabelledPool
-from harness.protocols import Network, Strategy
+from harness.protocols import Strategy, Trainer
 
 _IMAGES = 4
 _STEPS = 16
@@ -49,39 +49,47 @@ def kind_of(strategy: Strategy) -> str:
     return "one pass" if strategy.measure is None or strategy.n_passes == 1 else "committee"
 
 
-def measure(spec: ExperimentSpec, strategies: Sequence[Strategy], train: Split, val: Split) -> Pace:
-    """Train, score and ask on a few images."""
-    set_up_torch(spec.device)
+def measure(spec: ExperimentSpec, strategies: Sequence[Strategy], train: Split, val: Split, *, deterministic: bool = True) -> Pace:
+    """Train, score and ask on a few images; the steps have no schedule, whose length is the board's."""
+    set_up_torch(spec.device, deterministic=deterministic)
     few, scored = train.only(list(train.files)[:_IMAGES]), val.only(list(val.files)[:_IMAGES])
     oracle, sizes, rules = oracle_of(spec, few), few.index.sizes, rules_of(spec)
     pool = LabelledPool(sizes)
     pool.add(oracle.annotate([candidate.region for candidate in draw_seed_set(sizes, 1, 0)], pool))
-
-    def train_for(steps: int, *, with_cost: bool = False) -> Network:
-        training = spec.training.model_copy(update={"steps": steps, "steps_per_image": 0, "max_steps": steps})
-        return build_trainer(spec.model_copy(update={"training": training}), few, scored).fit(pool, 0, 0, with_cost=with_cost)
-
-    def ask(strategy: Strategy) -> None:
-        acquire(
-            strategy,
-            rules.window_px**2 if not strategy.whole_image else pool.total_px // len(sizes),
-            pool=pool,
-            predictor=network,
-            oracle=oracle,
-            rules=rules,
-            cache=MemoryMaps(),
-            rng_for=lambda _: np.random.default_rng(0),
-        )
-
     learns = any(strategy.learns_cost for strategy in strategies)
-    beside = _steady(lambda: train_for(2))
-    step = beside / 2 if beside > _LONG_S else max((_steady(lambda: train_for(2 + _STEPS)) - beside) / _STEPS, 1e-6)
-    cost = max(_steady(lambda: train_for(2, with_cost=True)) - beside, 0.0) if learns else 0.0
-    network = train_for(2, with_cost=learns)
-    validated = _seconds(network.evaluate) / len(scored.files)
-    asked = {kind_of(strategy): strategy for strategy in strategies}
-    acquired = {kind: _steady(functools.partial(ask, strategy)) / max(1, len(pool.open_ids)) for kind, strategy in asked.items()}
-    return Pace(step, max(beside - 2 * step, 0.0), cost, validated, acquired, _peak_bytes())
+
+    def trainer(steps: int) -> Trainer:
+        training = spec.training.model_copy(update={"steps": steps, "steps_per_image": 0, "max_steps": steps})
+        return build_trainer(spec.model_copy(update={"training": training, "param_scheduler": []}), few, scored)
+
+    def train_for(steps: int, *, with_cost: bool = False) -> float:
+        made = trainer(steps)
+        return _steady(lambda: made.fit(pool, 0, 0, with_cost=with_cost))
+
+    def ask(strategy: Strategy) -> float:
+        budget_px = max(height * width for height, width in sizes.values()) if strategy.whole_image else rules.window_px**2
+        asking = functools.partial(acquire, strategy, budget_px, pool=pool, predictor=network, oracle=oracle, rules=rules, rng_for=_rng_for)
+        return _steady(lambda: asking(cache=MemoryMaps())) / max(1, len(pool.open_ids))
+
+    beside = train_for(2)
+    step = beside / 2 if beside > _LONG_S else max((train_for(2 + _STEPS) - beside) / _STEPS, 1e-6)
+    cost = max(train_for(2, with_cost=True) - beside, 0.0) if learns else 0.0
+    made = trainer(2)
+    validated = _steady(lambda: made.fit(pool, 0, 0, with_cost=learns).evaluate()) - beside - cost
+    network = made.fit(pool, 0, 0, with_cost=learns)
+    acquired: dict[str, float] = {}
+    for strategy in _one_of_each(strategies, rules):
+        acquired[kind_of(strategy)] = max(ask(strategy), acquired.get(kind_of(strategy), 0.0))
+    return Pace(step, max(beside - 2 * step, 0.0), cost, max(validated, 0.0) / len(scored.files), acquired, _peak_bytes())
+
+
+def _rng_for(_image_id: str) -> np.random.Generator:
+    return np.random.default_rng(0)
+
+
+def _one_of_each(strategies: Sequence[Strategy], rules: QueryRules) -> list[Strategy]:
+    """Return one strategy for each set of maps that is asked for."""
+    return list({(kind_of(strategy), requests_of(strategy, rules)): strategy for strategy in strategies}.values())
 
 
 def _seconds(work: Callable[[], object]) -> float:

@@ -34,7 +34,8 @@ def check_sizes(spec: ExperimentSpec, sizes: ImageSizes, n_classes: int, val_siz
     """Refuse a protocol that the data cannot hold: before anything is trained.
 
     Raises:
-        InputError: a window larger than the image, more images asked for than there are, or a head with another number of classes.
+        InputError: a window larger than the image, more images asked for than there are, a head with another number of classes, or a frozen
+            trunk with images of several sizes.
     """
     smallest = min(min(size) for size in (*sizes.values(), *val_sizes.values()))
     if spec.harness.window > smallest:
@@ -43,6 +44,8 @@ def check_sizes(spec: ExperimentSpec, sizes: ImageSizes, n_classes: int, val_siz
         raise InputError(
             f"model.decode_head.num_classes is {spec.model.get('decode_head', {}).get('num_classes')}; allowed: {n_classes}, the classes of the data"
         )
+    if spec.training.frozen_trunk and len(set(sizes.values())) > 1:
+        raise InputError("training.frozen_trunk is True, but the training images have several sizes; allowed: images of one size")
     asked = spec.harness.seed_images + spec.harness.rounds * spec.harness.images_per_round
     if asked > len(sizes):
         raise InputError(

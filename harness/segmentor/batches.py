@@ -1,4 +1,4 @@
-"""Batches for a training: drawn in this process, and on a GPU one step ahead of it."""
+"""Batches for a training: drawn in this process, and on a GPU ahead of the step."""
 
 from __future__ import annotations
 

@@ -14,19 +14,18 @@ from torch.utils.data import Dataset
 
 from harness.data.cityscapes import Split
 from harness.data.labels import IGNORE
-from harness.errors import InputError
 from harness.pool import LabelledPool
 from harness.segmentor.crops import sample_of
 
 Features = tuple[Tensor, ...]
 
-_MOST_BYTES = 2 << 30
+MOST_FEATURE_BYTES = 2 << 30
 
 
 class FeatureCache:
     """What a frozen trunk makes of each image, shared by all trainings and passes of this process while there is room."""
 
-    def __init__(self, most_bytes: int = _MOST_BYTES) -> None:
+    def __init__(self, most_bytes: int = MOST_FEATURE_BYTES) -> None:
         self._features: dict[str, Features] = {}
         self._left = most_bytes
 
@@ -53,7 +52,7 @@ def trunk_features(model: Any, photo: npt.NDArray[np.uint8]) -> Features:
 class LabelledFeatures(Dataset[dict[str, Any]]):
     """Whole images as features with what is labelled of them: each epoch shows each touched image once, mirrored or not.
 
-    So every labelled pixel counts equally often here too.
+    So every labelled pixel counts equally often here too. All images have one size.
     """
 
     def __init__(
@@ -61,8 +60,6 @@ class LabelledFeatures(Dataset[dict[str, Any]]):
     ) -> None:
         self._model, self._split, self._cache, self._flip = model, split, cache, flip
         self._ids = pool.touched_ids
-        if len({pool.sizes[image_id] for image_id in self._ids}) > 1:
-            raise InputError("training.frozen_trunk is True, but the images have several sizes; allowed: images of one size")
         self._labels = {image_id: pool.labels(image_id, IGNORE) for image_id in self._ids}
         rng = np.random.default_rng(key)
         epochs = -(-length // len(self._ids))

@@ -108,6 +108,8 @@ def test_sizes_are_checked_before_anything_is_trained():
         check_sizes(spec, {str(number): (128, 256) for number in range(11)}, 19, {})
     with pytest.raises(InputError, match="num_classes is 19; allowed: 11"):
         check_sizes(spec, {str(number): (128, 256) for number in range(120)}, 11, {})
+    with pytest.raises(InputError, match="several sizes; allowed: images of one size"):
+        check_sizes(spec, {str(number): (128 + number % 2, 256) for number in range(120)}, 19, {})
 
 
 def test_a_masks_config_comes_back_from_a_run_description(tmp_path):

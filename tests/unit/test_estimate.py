@@ -93,8 +93,25 @@ def test_workers_share_the_time_but_not_a_job():
     assert replace(plan, workers=1).seconds(PACE, 1) == pytest.approx(2 * plan.seconds(PACE, 1))
     longest = max(replace(plan, jobs=[job], workers=1).seconds(PACE, 1) for job in plan.jobs if job.kind == "run")
     assert replace(plan, workers=1000).seconds(PACE, 1) >= longest - 30
-    assert replace(plan, workers=1).memory_bytes(PACE) == 10**9
-    assert plan.memory_bytes(PACE) == 3 * 10**9
+
+
+def test_memory_counts_processes_and_a_frozen_trunk_s_features():
+    plan = estimate(["random-region"])
+    assert replace(plan, workers=1).memory_bytes(PACE, 60) == 10**9
+    assert plan.memory_bytes(PACE, 60) == 3 * 10**9
+    assert replace(plan, jobs=plan.jobs[:1]).memory_bytes(PACE, 60) == 10**9
+    frozen = replace(plan, spec=load_spec(config_path("streets")), workers=1)
+    features = 4 * (16 * 16 * 32 + 32 * 8 * 16 + 32 * 4 * 8)
+    assert frozen.memory_bytes(PACE, 60) == 10**9 + features * (2 * len(SIZES) + 60)
+
+
+@pytest.mark.parametrize(("done", "shared", "trainings", "passes"), [(0, False, 6, 5), (0, True, 5, 4), (3, False, 3, 3)])
+def test_a_run_predicts_the_pool_before_each_round_that_is_left(done, shared, trainings, passes):
+    plan = estimate(["entropy-region"], seeds=(0,), workers=1)
+    job = Job("run", "entropy-region", 0)
+    plan = replace(plan, jobs=[job, *([Job("shared", "seed-set", 0)] if shared else [])], done={job: done})
+    assert len(plan.lengths(job)) == trainings
+    assert plan._seconds_of(job, replace(PACE, step=0.0), 0) == pytest.approx(trainings * 1.0 + passes * 10 * 0.02)
 
 
 @pytest.mark.parametrize(

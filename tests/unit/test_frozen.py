@@ -120,14 +120,6 @@ def test_a_cache_without_room_makes_features_again():
     assert len(made) == 3
 
 
-def test_images_of_several_sizes_are_refused(trainer, train_split):
-    ids = list(train_split.files)
-    pool = LabelledPool({ids[0]: (64, 128), ids[1]: (32, 128)})
-    pool._labelled = {ids[0]: 1, ids[1]: 1}
-    with pytest.raises(InputError, match="several sizes"):
-        LabelledFeatures(None, train_split, pool, FeatureCache(), length=2, key=sequence(0, 0, Purpose.CROPS), flip=True)
-
-
 def test_a_frozen_trunk_needs_weights(weights, train_split, val_split):
     with pytest.raises(InputError, match="names no weights"):
         SegmentorTrainer(recipe(weights, pretrained_sha256=""), train_split=train_split, val_split=val_split, window_px=16, device="cpu")

@@ -13,6 +13,7 @@ def gpus(monkeypatch):
     """Four GPUs that torch says it sees."""
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda _number: "H200")
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
 
 
@@ -28,6 +29,11 @@ def test_one_worker_for_each_visible_gpu(gpus, monkeypatch):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,GPU-8932f937")
     assert machine.visible_gpus() == ("3", "GPU-8932f937")
+
+
+def test_gpus_of_another_model_are_left_alone(gpus, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda number: "A100" if number == 2 else "H200")
+    assert check_machine(None, 20.0, "cuda") == Machine(3, 20.0, ("0", "1", "3"))
 
 
 def test_a_gpu_that_is_not_there_is_refused(monkeypatch):

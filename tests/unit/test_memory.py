@@ -1,8 +1,9 @@
 import os
 
+import numpy as np
 import pytest
 
-from harness.memory import available_bytes, resident_bytes
+from harness.memory import available_bytes, private_bytes
 
 
 @pytest.fixture
@@ -35,7 +36,18 @@ def test_without_control_groups_the_machine_counts(tmp_path):
     assert available_bytes(tmp_path / "none", tmp_path / "nothing") > 10**8
 
 
-def test_resident_memory_of_processes_that_are_there():
-    found = resident_bytes([os.getpid(), 2**22 - 7])
-    assert len(found) == 1
-    assert found[0] > 10**7
+def test_private_memory_of_processes():
+    own, gone = private_bytes([os.getpid(), 2**22 - 7])
+    assert own > 10**6
+    assert gone == 0
+    block = bytearray(1 << 28)
+    assert private_bytes([os.getpid()])[0] > own + 0.9 * len(block)
+
+
+def test_pages_of_a_mapped_file_are_not_private(tmp_path):
+    file = tmp_path / "large"
+    file.write_bytes(bytes(1 << 26))
+    before = private_bytes([os.getpid()])[0]
+    mapped = np.memmap(file, np.uint8, "r")
+    assert int(mapped.sum()) == 0
+    assert private_bytes([os.getpid()])[0] < before + len(mapped) // 2

@@ -6,6 +6,7 @@ import signal
 import time
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -25,7 +26,9 @@ class Notes:
 
     def __init__(self, folder: Path, *, seconds: float = 0.0, deadly: str = "", refuse: str = "") -> None:
         if refuse:
-            raise InputError(refuse)
+            raise {"input": InputError("no such data"), "disk": OSError(28, "No space left on device"), "bug": ValueError("what\nnow")}[
+                refuse
+            ]
         self.folder, self.seconds, self.deadly = folder, seconds, deadly
         self.clock, self.tally = Clock(), Tally()
 
@@ -76,36 +79,79 @@ def notes(folder: Path) -> list[list[str]]:
 # --------------------------------------------------------------------------------------------------------------- queue
 
 
+def take(queue: Queue) -> Job | None:
+    job = queue.next()
+    if job is not None:
+        queue.start(job)
+    return job
+
+
 def test_a_run_waits_for_the_shared_work_of_its_seed_alone():
     queue = Queue([SHARED, *RUNS, REFERENCE])
-    assert queue.take() == SHARED
-    assert queue.take() == RUNS[2]  # of seed 1, which shares nothing
-    assert queue.take() == RUNS[3]
-    assert queue.take() == REFERENCE
-    assert queue.take() is None
+    assert take(queue) == SHARED
+    assert take(queue) == RUNS[2]  # of seed 1, which shares nothing
+    assert take(queue) == RUNS[3]
+    assert take(queue) == REFERENCE
+    assert take(queue) is None
     queue.settle(Outcome(SHARED))
-    assert [queue.take(), queue.take(), queue.take()] == [*RUNS[:2], None]
+    assert [take(queue), take(queue), take(queue)] == [*RUNS[:2], None]
 
 
 def test_what_another_process_has_comes_again_later(monkeypatch):
     now = [100.0]
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
     queue = Queue([SHARED, *RUNS[:2]])
-    assert queue.take() == SHARED
+    assert take(queue) == SHARED
     assert not queue.settle(Outcome(SHARED, taken=True))
-    assert queue.take() is None  # its runs wait for the other process, too
+    assert take(queue) is None  # its runs wait for the other process, too
     now[0] += 3.0
-    assert queue.take() == SHARED
+    assert take(queue) == SHARED
     assert queue.settle(Outcome(SHARED))
-    assert queue.take() == RUNS[0]
+    assert take(queue) == RUNS[0]
 
 
-def test_what_a_dead_worker_had_comes_again_first():
+def test_what_a_dead_worker_had_comes_last():
     queue = Queue(RUNS[:3])
-    assert queue.take() == RUNS[0]
-    queue.put_back()
-    assert queue.waiting == RUNS[:3]
-    assert not queue.running
+    assert [take(queue), take(queue)] == RUNS[:2]
+    queue.put_back(RUNS[0])
+    assert queue.waiting == [RUNS[2], RUNS[0]]
+    assert queue.running == {RUNS[1]}
+
+
+# -------------------------------------------------------------------------------------------------------------- memory
+
+
+@pytest.fixture
+def crew(monkeypatch):
+    """Return a function that makes a crew of workers that hold given memory, on a machine with some left; it says whether there is room."""
+
+    def room(held: list[tuple[bool, float]], available: float, *, size: int = 2) -> bool:
+        made = workers._Crew(Notes, size, ())
+        made._hands = [
+            SimpleNamespace(job=RUNS[0] if busy else None, process=SimpleNamespace(pid=number)) for number, (busy, _) in enumerate(held)
+        ]
+        monkeypatch.setattr(workers, "private_bytes", lambda _pids: [int(gb * 2**30) for _, gb in held])
+        monkeypatch.setattr(workers, "available_bytes", lambda: int(available * 2**30))
+        return made._has_room()
+
+    return room
+
+
+def test_one_worker_alone_always_has_room(crew):
+    assert crew([], 0.1)
+    assert crew([(False, 3.0)], 0.1)
+
+
+def test_an_idle_worker_brings_its_own_memory(crew):
+    assert crew([(True, 2.0), (False, 2.0)], 0.5)
+    assert not crew([(True, 2.0)], 0.5)
+    assert crew([(True, 2.0)], 2.1)
+
+
+def test_a_worker_that_has_just_begun_counts_as_large_as_it_will_be(crew):
+    assert crew([(True, 0.0)], 2.1)
+    assert not crew([(True, 0.0), (True, 0.0)], 2.9, size=3)
+    assert not crew([(True, 3.0), (True, 0.5)], 5.0, size=3)  # the second may grow to 3, and so may a third
 
 
 # ------------------------------------------------------------------------------------------------------------ processes
@@ -142,28 +188,40 @@ def test_each_worker_knows_one_gpu(tmp_path):
 def test_where_memory_is_short_one_works_at_a_time(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(workers, "available_bytes", lambda: 5 * 10**8)
     outcomes = do(tmp_path, RUNS, 2, seconds=0.2)
-    assert len(outcomes) == len(RUNS)
-    kinds = [line[3] for line in notes(tmp_path)]
-    assert kinds == ["start", "end"] * len(RUNS)
-    assert "memory is short: 0.5 GB are free" in capsys.readouterr().err
+    assert [outcome.job for outcome in outcomes] == RUNS
+    assert [line[3] for line in notes(tmp_path)] == ["start", "end"] * len(RUNS)
+    assert capsys.readouterr().err.count("memory is short") == 1
 
 
 @pytest.mark.slow
-def test_when_a_worker_is_killed_the_others_go_on_with_its_job(tmp_path, capsys):
-    outcomes = do(tmp_path, RUNS, 2, deadly="b seed 0")
-    assert {outcome.job for outcome in outcomes} == set(RUNS)
-    assert len([line for line in notes(tmp_path) if line[3] == "end"]) >= len(RUNS)
-    assert "a worker process died, perhaps for want of memory; going on with 1" in capsys.readouterr().err
+def test_when_a_worker_is_killed_the_others_go_on_and_its_job_comes_last(tmp_path, capsys):
+    """The death is noticed at once, while the other worker is at a long job, which it is not disturbed in."""
+    jobs = [RUNS[1], RUNS[0], *RUNS[2:]]
+    outcomes = do(tmp_path, jobs, 2, seconds=1.0, deadly="b seed 0")
+    assert [outcome.job for outcome in outcomes] == [RUNS[0], *RUNS[2:], RUNS[1]]
+    assert [line[3] for line in notes(tmp_path)] == ["start", "end"] * len(jobs)  # nothing was begun twice
+    said = capsys.readouterr().err
+    assert said == "harness: a worker process died (SIGKILL), perhaps for want of memory; going on with 1\n"
 
 
 @pytest.mark.slow
 def test_when_the_last_worker_is_killed_the_board_stops_with_one_line(tmp_path):
-    jobs = [Job("run", "b", seed) for seed in range(3)]
-    with pytest.raises(RunError, match="the last worker process died"):
+    jobs = [RUNS[0], *(Job("run", "b", seed) for seed in range(3))]
+    with pytest.raises(RunError, match="and it was the last one; the same command goes on where it stopped"):
         do(tmp_path, jobs, 2, deadly="b")
+    assert [line[4] for line in notes(tmp_path) if line[3] == "end"] == [RUNS[0].title]
 
 
 @pytest.mark.slow
-def test_what_a_workshop_refuses_is_said(tmp_path):
-    with pytest.raises(InputError, match="no such data"):
-        do(tmp_path, RUNS, 2, refuse="no such data")
+@pytest.mark.parametrize(
+    ("kind", "raised", "message"),
+    [
+        ("input", InputError, "no such data"),
+        ("disk", OSError, "No space left"),
+        ("bug", RunError, "a worker cannot start: ValueError: what"),
+    ],
+)
+def test_why_a_worker_cannot_start_is_said_once(tmp_path, kind, raised, message, capsys):
+    with pytest.raises(raised, match=message):
+        do(tmp_path, RUNS, 2, refuse=kind)
+    assert capsys.readouterr().err == ""
