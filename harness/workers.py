@@ -125,8 +125,23 @@ def _work(mine: Connection, make_workshop: Callable[[], Workshop], gpu: str | No
     except Exception as error:  # noqa: BLE001  whatever it is, the parent says it in one line
         mine.send(RunError(f"a worker cannot start: {type(error).__name__}: {' '.join(str(error).split())}"))
         return
-    while (job := mine.recv()) is not None:
-        mine.send(execute(workshop, job, mine.send))
+
+    def tell(said: Event | Outcome) -> None:
+        try:
+            mine.send(said)
+        except ConnectionError:
+            os._exit(1)  # the parent is gone: nothing that this job would still write is wanted, least of all that it failed
+
+    while (job := _next_job(mine)) is not None:
+        tell(execute(workshop, job, tell))
+
+
+def _next_job(mine: Connection) -> Job | None:
+    try:
+        job: Job | None = mine.recv()
+    except (EOFError, ConnectionError):
+        return None
+    return job
 
 
 def _die_with(parent: int) -> None:
