@@ -2,6 +2,7 @@
 
     python -m tests.bench.training crops                       whole masked images against crops, at 5, 10, 25 % labelled
     python -m tests.bench.training recipe --seconds 30         variants of the recipe after equal time
+    python -m tests.bench.training lengths --config streets    a board's own recipe, longer and shorter
 
 Labels are random windows (and four whole images) of the configuration's training images; mIoU is on half of its training
 images' other half, never on val: recipes are chosen on training images. Each line is printed as soon as it is known; a line that
@@ -298,6 +299,20 @@ def recipes(
             )
 
 
+def lengths(
+    notebook: Notebook, spec: ExperimentSpec, train: Split, val: Split, seeds: list[int], images: list[float], steps: list[int]
+) -> None:
+    """A board's own recipe on some images' worth of labels, for several numbers of steps."""
+    for count in images:
+        for seed in seeds:
+            pool = label(train, count / len(train.files), spec.harness.window, seed)
+            for number in steps:
+                notebook.line(
+                    f"{count:g} images, {number} steps seed {seed}",
+                    lambda pool=pool, number=number, seed=seed: learn(spec, train, val, pool, number, seed),
+                )
+
+
 def table(notebook: Notebook) -> None:
     """Print the mean and the standard deviation over seeds of all that is known."""
     groups: dict[str, list[dict[str, Any]]] = {}
@@ -314,11 +329,13 @@ def table(notebook: Notebook) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["crops", "recipe", "table"])
+    parser.add_argument("what", choices=["crops", "recipe", "lengths", "table"])
     parser.add_argument("--config", default="tests/bench/short.py")
     parser.add_argument("--size", type=int, nargs=2, help="height and width of the embedded pack's images, where not the config's")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--shares", type=float, nargs="+", default=[0.05, 0.1, 0.25])
+    parser.add_argument("--images", type=float, nargs="+", default=[5, 10], help="lengths: how many images' worth of labels")
+    parser.add_argument("--steps", type=int, nargs="+", default=[150, 250, 400, 800], help="lengths: of the trainings")
     parser.add_argument("--visits", type=float, default=40.0, help="crops: how often each labelled pixel is shown")
     parser.add_argument("--ways", nargs="+", choices=list(WAYS), help="crops: which of them; all without it")
     parser.add_argument("--recipes", nargs="+", choices=list(RECIPES), help="recipe: which of them; all without it")
@@ -332,6 +349,8 @@ def main() -> None:
     data = halves(arguments.config, arguments.size)
     if arguments.what == "crops":
         crops(notebook, *data, arguments.seeds, arguments.shares, arguments.visits, arguments.ways or list(WAYS))
+    elif arguments.what == "lengths":
+        lengths(notebook, *data, arguments.seeds, arguments.images, arguments.steps)
     elif arguments.what == "recipe":
         recipes(
             notebook,
