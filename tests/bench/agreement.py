@@ -1,6 +1,6 @@
 """Do two boards order strategies alike? Kendall's tau over the strategies that both have, with an interval over seeds.
 
-    python -m tests.bench.agreement --first results/streets-standard --second results/streets-proxy
+    python -m tests.bench.agreement --first results/streets-standard --second results/streets
 
 The order is by the mean over seeds of AUBC (over clicks, then over pixels); bounds take part, since their order counts too. The
 interval resamples the seeds of both boards, independently.

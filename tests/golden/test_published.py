@@ -11,7 +11,7 @@ from harness.publish.board import build_board
 from harness.results import find_runs, read_info
 
 RESULTS = Path(__file__).parent.parent.parent / "results"
-BOARDS = {"streets-standard": ("streets_standard", 14, 3), "streets-proxy": ("streets_proxy", 14, 3)}
+BOARDS = {"streets-standard": ("streets_standard", 14, 3), "streets": ("streets", 17, 5)}
 """Folder -> config, strategies, seeds."""
 
 

@@ -12,7 +12,7 @@ import pytest
 pytestmark = pytest.mark.slow
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-PAGE = Path(__file__).parent.parent.parent / "results" / "streets-proxy" / "index.html"
+PAGE = Path(__file__).parent.parent.parent / "results" / "streets" / "index.html"
 QUIET = [
     "--headless",
     "--no-sandbox",
