@@ -20,6 +20,7 @@ training = dict(
     jitter=True,
     class_weights=True,
     sampler="cover",
+    precision="bfloat16",
 )
 
 cost_model = dict(sigma_px=8.0)

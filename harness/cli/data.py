@@ -31,9 +31,9 @@ def make(
     out: Annotated[Path, typer.Option(help="The new folder.")],
     pack: Annotated[str, typer.Option(help="Which pack.")] = "streets",
     size: Annotated[str, typer.Option(help="HEIGHTxWIDTH in pixels.")] = "128x256",
-    train: Annotated[int, typer.Option(help="Images to learn from.")] = 120,
-    val: Annotated[int, typer.Option(help="Images to validate on.")] = 40,
-    seed: Annotated[int, typer.Option(help="Another seed is another set of streets.")] = 0,
+    train: Annotated[int, typer.Option(help="Images to learn from.")] = 200,
+    val: Annotated[int, typer.Option(help="Images to validate on.")] = 60,
+    seed: Annotated[int, typer.Option(help="Another seed is another set of streets.")] = 1,
     redundancy: Annotated[int, typer.Option(help="Near-duplicate frames of one sequence.")] = 1,
 ) -> None:
     """Write the embedded pack in Cityscapes' layout."""
