@@ -3,9 +3,9 @@
 data = {'type': 'streets',
  'height': 128,
  'width': 256,
- 'train': 120,
- 'val': 40,
- 'seed': 0,
+ 'train': 200,
+ 'val': 60,
+ 'seed': 1,
  'redundancy': 1,
  'visible_only': False}
 
@@ -16,12 +16,12 @@ model = {'type': 'EncoderDecoder',
                        'bgr_to_rgb': False,
                        'pad_val': 0,
                        'seg_pad_val': 255},
- 'backbone': {'type': 'VGG16', 'width': 0.0625, 'norm_cfg': {'type': 'BN'}},
+ 'backbone': {'type': 'VGG16', 'width': 0.0625, 'norm_cfg': {'type': 'BN'}, 'pretrained': 'trunks/streets.pth'},
  'decode_head': {'type': 'FCN8sHead',
                  'in_channels': [16, 32, 32],
                  'channels': 256,
                  'num_classes': 19,
-                 'loss_stride': 2,
+                 'loss_stride': 4,
                  'loss_decode': {'type': 'CrossEntropyLoss', 'loss_weight': 1.0}},
  'train_cfg': {},
  'test_cfg': {'mode': 'whole'}}
@@ -30,20 +30,26 @@ optim_wrapper = {'type': 'OptimWrapper', 'optimizer': {'type': 'AdamW', 'lr': 0.
 
 param_scheduler = [{'type': 'OneCycleLR', 'eta_max': 0.006, 'pct_start': 0.25}]
 
-training = {'steps': 400,
- 'steps_per_image': 20,
- 'max_steps': 1600,
- 'batch_size': 2,
- 'crop': (128, 128),
+training = {'steps': 150,
+ 'steps_per_image': 25,
+ 'max_steps': 2000,
+ 'batch_size': 4,
+ 'crop': (128, 256),
  'flip': True,
- 'jitter': True,
- 'class_weights': True}
+ 'jitter': False,
+ 'class_weights': True,
+ 'sampler': 'pixel',
+ 'repeat': 0,
+ 'frozen_trunk': True,
+ 'precision': 'float32'}
 
-cost_model = {'hidden': 64,
+cost_model = {'head': 'trunk',
+ 'target': 'density',
+ 'hidden': 16,
  'steps': 300,
  'batch_cells': 1024,
  'lr': 0.003,
- 'weight_decay': 0.01,
+ 'weight_decay': 0.3,
  'sigma_px': 2.0,
  'max_cells': 400000}
 
@@ -51,19 +57,21 @@ harness = {'window': 64,
  'stride': 1,
  'overlap': 'forbid',
  'seed_images': 4,
- 'images_per_round': 8,
- 'rounds': 1,
+ 'images_per_round': 2,
+ 'rounds': 4,
  'committee': 8,
  'seeds': (0, 1, 2)}
 
-remark = 'A first look: one round, short trainings, a small pool. Read the standard board before you believe an order.'
+remark = ('A first look, and a proxy: the trunk is given and frozen, only heads are trained. The standard board trains whole '
+ 'networks.')
 
 annotator = {'seed': 0, 'missed': 0.0, 'wrong': 0.0, 'small_px': 64, 'jitter_px': 0.0, 'click_noise': 0.0}
 
 seconds_per_click = {'polygon': 3.15, 'intersection': 3.15, 'box': 3.15, 'classes': 3.15}
 
-tuned = {'strategy': 'cereals-g3-entropy[alpha=0.9637]',
+tuned = {'strategy': 'cereals-g3-entropy[alpha=0.9103]',
  'trials': 12,
  'objective': 'aubc-clicks',
- 'clicks': 56200,
- 'hours': 0.163}
+ 'clicks': 94334,
+ 'hours': 0.146,
+ 'seeds': (100, 101)}

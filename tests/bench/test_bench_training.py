@@ -124,6 +124,8 @@ def test_training_steps(benchmark, model, splits, pool, form):
 @pytest.mark.parametrize("form", ["channels last", "contiguous", "channels last, bfloat16", "channels last, compiled"])
 def test_forms_of_a_step(benchmark, splits, pool, width, form):
     """What torch offers to make a step faster; compiling itself is not timed."""
+    if form.endswith("compiled") and benchmark.disabled:
+        pytest.skip("compiling takes a minute, and tells nothing where nothing is timed")
     spec = load_spec(config_path("streets_standard"))
     share = int(width[0]) / int(width[2:])
     document = spec.model_dump()
