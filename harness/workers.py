@@ -186,10 +186,11 @@ class _Crew:
     def __exit__(self, kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None) -> None:
         """Let the workers go; after an error in the middle of their work."""
         for hand in self._hands:
-            if kind is None:
-                hand.pipe.send(None)
-            else:
+            if kind is not None:
                 hand.process.terminate()
+                continue
+            with suppress(ConnectionError):  # one that died after its last job needs no word
+                hand.pipe.send(None)
         for hand in self._hands:
             hand.process.join(_FAREWELL_S)
             hand.process.kill()

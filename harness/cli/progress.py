@@ -13,6 +13,9 @@ from typing import Any
 from harness.bench import Event, Job, Outcome
 from harness.loop import FULL_DATA
 
+_FIRST_SHARE = 0.02
+"""Choice: before so much is done, what a process takes to start would be taken for the pace of everything."""
+
 
 def _say(line: str) -> None:
     """Print a line; where nobody listens any more, go on in silence: the work is worth more than the words."""
@@ -77,7 +80,7 @@ class Progress:
             _say(f"[{self._ended}/{len(self._weights)}] {outcome.job.title}: {state} in {outcome.seconds:.0f} s{self._time_left(', ')}")
 
     def _time_left(self, prefix: str = "") -> str:
-        if self._done <= 0 or self._done >= self._total:
+        if not _FIRST_SHARE * self._total <= self._done < self._total:
             return ""
         seconds = (time.monotonic() - self._start) * (self._total - self._done) / self._done
         return f"{prefix}{seconds / 60:.0f} min left" if seconds >= 90 else f"{prefix}{seconds:.0f} s left"
