@@ -39,7 +39,9 @@ def parse_seeds(text: str | None) -> tuple[int, ...] | None:
 
 def bench(
     strategies: Annotated[str, typer.Option(help="all, and names separated by commas; see harness strategies.")],
-    config: Annotated[Path | None, typer.Option(help="A config file; the embedded pack without it.")] = None,
+    config: Annotated[
+        Path | None, typer.Option(help="A config file, or the name of one that ships, such as streets_standard; streets without it.")
+    ] = None,
     seeds: Annotated[str | None, typer.Option(help="Seeds separated by commas; the config's without it.")] = None,
     out: Annotated[Path, typer.Option(help="Where runs and leaderboard go; finished work there is not done again.")] = Path("out"),
     workers: Annotated[int | None, typer.Option(help="Processes, one thread each; without it one for each core, or for each GPU.")] = None,
@@ -51,7 +53,12 @@ def bench(
     disk_gb: Annotated[
         float, typer.Option(help="Disk for region maps; those that find no room are made again when they are needed.")
     ] = 20.0,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would run, how long it would take, and on how much disk.")] = False,
+    dry_run: Annotated[
+        bool,
+        typer.Option(
+            "--dry-run", help="Say what would run and on how much disk; a short measurement here says how long and with how much memory."
+        ),
+    ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Delete these strategies' runs first.")] = False,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Try runs again that failed before.")] = False,
 ) -> int:

@@ -24,7 +24,9 @@ def noise(
     vary: Annotated[
         bool, typer.Option("--vary", help="Other crops and dropout each time, from the same initial weights and seed set.")
     ] = False,
-    config: Annotated[Path | None, typer.Option(help="A config file; the embedded pack without it.")] = None,
+    config: Annotated[
+        Path | None, typer.Option(help="A config file, or the name of one that ships, such as streets_standard; streets without it.")
+    ] = None,
     out: Annotated[Path, typer.Option(help="Where the runs go; finished ones are not done again.")] = Path("out-noise"),
     data_root: Annotated[Path | None, typer.Option(help="Cityscapes' folder, for configs that read it.")] = None,
     device: Annotated[str | None, typer.Option(help="cpu or cuda.")] = None,

@@ -156,7 +156,8 @@ def test_the_stock_pipeline_reads_what_we_read(splits, pool):
 @pytest.mark.parametrize("form", ["300 training steps", "cost head, trained", "forward pass", "cost map of it"])
 def test_cost_head(benchmark, splits, pool, form):
     spec = load_spec(config_path("streets_standard"))
-    spec = spec.model_copy(update={"training": spec.training.model_copy(update={"steps": 300, "steps_per_image": 0})})
+    training = spec.training.model_copy(update={"steps": 300, "steps_per_image": 0})
+    spec = spec.model_copy(update={"training": training, "cost_model": load_spec(None).cost_model})
     trainer = build_trainer(spec, *splits)
     if form == "300 training steps":
         benchmark.pedantic(lambda: trainer.fit(pool, 0, 0, with_cost=False), rounds=1)
