@@ -175,11 +175,9 @@ class Estimate:
         return max(sum(each) / self.workers, max(each, default=0.0))
 
     def _seconds_of(self, job: Job, pace: Pace, val_images: int) -> float:
-        """Return the seconds of a job: its trainings with their validation, and a pass over the pool after each but the last."""
-        lengths, asking = (
-            self.lengths(job),
-            [strategy for strategy in self.strategies if job.kind == "shared" or strategy.name == job.strategy],
-        )
+        """Return the seconds of a job: its trainings, each with its validation and its cost head, and its passes over the pool."""
+        lengths = self.lengths(job)
+        asking = [strategy for strategy in self.strategies if job.kind == "shared" or strategy.name == job.strategy]
         each = pace.beside_steps + val_images * pace.validated + (pace.cost if any(strategy.learns_cost for strategy in asking) else 0.0)
         slowest = max((pace.acquired[kind_of(strategy)] for strategy in asking), default=0.0)
         return sum(lengths) * pace.step + len(lengths) * each + self._passes_of(job) * len(self.sizes) * slowest
