@@ -13,6 +13,8 @@ from harness.cli.machine import THREADS, Machine, check_machine
 from harness.errors import InputError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from harness.acquisition import Tally
     from harness.bench import Job, Outcome
     from harness.claims import Presence
@@ -167,18 +169,19 @@ class Bench:
         run = read_run(path)
         return len(run.rounds) if run.info.board == self.template.board else 0
 
-    def _plan(self) -> list[Job]:
+    def _plan(self, finished: Callable[[str, int], int]) -> list[Job]:
         from harness.bench import plan
         from strategies import make
 
-        return plan([make(name) for name in self.identities], self.spec.harness.seeds, self._finished, self.schedule)
+        return plan([make(name) for name in self.identities], self.spec.harness.seeds, finished, self.schedule)
 
     def _plan_ahead(self, sizes: ImageSizes) -> Estimate:
         from harness.cli.estimate import Estimate
         from strategies import make
 
-        jobs = self._plan()
-        done = {job: self._finished(job.strategy, job.seed) for job in jobs}
+        finished = functools.cache(self._finished)  # each run is read once
+        jobs = self._plan(finished)
+        done = {job: finished(job.strategy, job.seed) for job in jobs}
         return Estimate(self.spec, [make(name) for name in self.identities], sizes, jobs, done, self.machine.workers, self.machine.disk_gb)
 
     def _clear_away(self, jobs: list[Job], others: list[str]) -> None:

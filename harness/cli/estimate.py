@@ -20,8 +20,8 @@ from harness.maps import MapRequest, QueryRules, requests_of
 from harness.protocols import ImageSizes, Strategy
 from harness.segmentor.frozen import MOST_FEATURE_BYTES
 
-_STEP, _COMMITTEE = 3.0, 2.3
-"""Choice: a training step and a committee's prediction, in predictions of as many pixels (docs/performance.md): for the order of jobs."""
+_STEP, _PREDICTIONS = 3.0, {"nothing": 0.0, "one pass": 1.0, "committee": 2.3}
+"""Choice: a training step and what a strategy asks of an image, in predictions of as many pixels (docs/performance.md): for the order of jobs."""
 _RESERVE_BYTES = 1 << 28
 """Choice: what must stay free for networks and results."""
 
@@ -51,8 +51,7 @@ class Estimate:
         """Return pixels through the network: a training step counts thrice, for its backward pass."""
         training, lengths = self.spec.training, self.lengths(job)
         steps_px = _STEP * sum(lengths) * training.batch_size * training.crop[0] * training.crop[1]
-        asked = {request for strategy in self.strategies if strategy.name == job.strategy for request in requests_of(strategy, self._rules)}
-        passes = max((_COMMITTEE if request.n_passes > 1 else 1.0 for request in asked if request.needs_network), default=0.0)
+        passes = max((_PREDICTIONS[kind_of(strategy)] for strategy in self.strategies if strategy.name == job.strategy), default=0.0)
         return steps_px + passes * self._passes_of(job) * sum(height * width for height, width in self.sizes.values())
 
     def _passes_of(self, job: Job) -> int:

@@ -13,6 +13,8 @@ from harness.cli.machine import Machine, check_device, limit_threads
 from harness.errors import InputError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from harness.bench import Job, Outcome
     from harness.claims import Presence
 
@@ -55,8 +57,8 @@ def noise(
 class _Repetition(Bench):
     """One run without reference and without tables."""
 
-    def _plan(self) -> list[Job]:
-        return [job for job in super()._plan() if job.kind == "run"]
+    def _plan(self, finished: Callable[[str, int], int]) -> list[Job]:
+        return [job for job in super()._plan(finished) if job.kind == "run"]
 
     def _conclude(self, outcomes: list[Outcome], presence: Presence) -> int:
         failed = self._say_failures(outcomes)
