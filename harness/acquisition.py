@@ -70,14 +70,25 @@ def scan(
         RunError: a map with NaN or infinite values; the message names the image.
     """
     source, wanted = MapSource(pool, predictor, oracle, rules), list(dict.fromkeys(requests))
-    missing = {image_id: [request for request in wanted if cache.bounds(f"{request.key}/{image_id}") is None] for image_id in image_ids}
-    predicted = [image_id for image_id, due in missing.items() if any(request.needs_network for request in due)]
+    missing = {
+        image_id: [
+            request for request in wanted if cache.bounds(f"{request.key}/{image_id}") is None
+        ]
+        for image_id in image_ids
+    }
+    predicted = [
+        image_id
+        for image_id, due in missing.items()
+        if any(request.needs_network for request in due)
+    ]
     if predictor is not None:
         predictor.expect(predicted)
     for image_id, due in missing.items():
         for request in due:
             region_map = source.region_map(request, image_id)
-            bounds = _bounds(region_map, source.forbidden(image_id, whole_image=request.whole_image))
+            bounds = _bounds(
+                region_map, source.forbidden(image_id, whole_image=request.whole_image)
+            )
             cache.put(f"{request.key}/{image_id}", region_map, bounds)
     return len(predicted)
 
@@ -114,8 +125,20 @@ def acquire(
     Returns:
         The query by falling score; ``information`` and ``cost`` of each candidate are its unscaled window sums.
     """
-    proposals, predicted = prepare(strategy, pool=pool, predictor=predictor, oracle=oracle, rules=rules, cache=cache, rng_for=rng_for)
-    best = RunningBest(None if rules.allow_overlap or strategy.whole_image else max(0, budget_px) // rules.window_px**2)
+    proposals, predicted = prepare(
+        strategy,
+        pool=pool,
+        predictor=predictor,
+        oracle=oracle,
+        rules=rules,
+        cache=cache,
+        rng_for=rng_for,
+    )
+    best = RunningBest(
+        None
+        if rules.allow_overlap or strategy.whole_image
+        else max(0, budget_px) // rules.window_px**2
+    )
     candidates: list[Candidate] = []
     for image_id in pool.open_ids:
         for candidate in proposals.of(image_id, best.floor):
@@ -142,9 +165,13 @@ def prepare(
 ) -> tuple[Proposals, int]:
     """Do pass 1; return what pass 2 asks, image by image, and how many images were predicted."""
     image_ids, requests = pool.open_ids, requests_of(strategy, rules)
-    predicted = scan(image_ids, requests, pool=pool, predictor=predictor, oracle=oracle, rules=rules, cache=cache)
+    predicted = scan(
+        image_ids, requests, pool=pool, predictor=predictor, oracle=oracle, rules=rules, cache=cache
+    )
     bounds = {request: _pool_bounds(request, image_ids, cache) for request in requests}
-    return Proposals(strategy, MapSource(pool, predictor, oracle, rules), cache, bounds, rng_for), predicted
+    return Proposals(
+        strategy, MapSource(pool, predictor, oracle, rules), cache, bounds, rng_for
+    ), predicted
 
 
 def _pool_bounds(request: MapRequest, image_ids: list[str], cache: MapCache) -> tuple[float, float]:
@@ -152,9 +179,14 @@ def _pool_bounds(request: MapRequest, image_ids: list[str], cache: MapCache) -> 
     for image_id in image_ids:
         bounds = cache.bounds(f"{request.key}/{image_id}")
         if bounds is None:
-            raise RunError(f"image {image_id}: its {request.key} map is gone from the cache; the same command makes it again")
+            raise RunError(
+                f"image {image_id}: its {request.key} map is gone from the cache; the same command makes it again"
+            )
         found.append(bounds)
-    low, high = min((low for low, _ in found), default=0.0), max((high for _, high in found), default=0.0)
+    low, high = (
+        min((low for low, _ in found), default=0.0),
+        max((high for _, high in found), default=0.0),
+    )
     return (low, high) if low <= high else (0.0, 0.0)
 
 
@@ -175,9 +207,15 @@ class Proposals:
         window = rules.window(self.strategy, self.source.pool.sizes[image_id])
         information, cost = self.maps(image_id)
         scores, forbidden = self.scores(image_id, information, cost)
-        new_px = self.source.new_px(image_id, whole_image=whole_image)[0] if rules.allow_overlap and forbidden is not None else None
+        new_px = (
+            self.source.new_px(image_id, whole_image=whole_image)[0]
+            if rules.allow_overlap and forbidden is not None
+            else None
+        )
         height, width = (window, window) if isinstance(window, int) else window
-        for top, left, score in non_maximum_suppression(scores, window, stride=rules.stride_px, floor=floor):
+        for top, left, score in non_maximum_suppression(
+            scores, window, stride=rules.stride_px, floor=floor
+        ):
             at = (top // rules.stride_px, left // rules.stride_px)
             yield Candidate(
                 Region(image_id, top, left, height, width),
@@ -195,9 +233,13 @@ class Proposals:
         self.predicted_again += any(request.needs_network for request in again)
         made.update((request, self.source.region_map(request, image_id)) for request in again)
         information, cost = requests.information, requests.cost
-        return None if information is None else made[information], None if cost is None else made[cost]
+        return None if information is None else made[information], None if cost is None else made[
+            cost
+        ]
 
-    def scores(self, image_id: str, information: Tensor | None, cost: Tensor | None) -> tuple[Tensor, Tensor | None]:
+    def scores(
+        self, image_id: str, information: Tensor | None, cost: Tensor | None
+    ) -> tuple[Tensor, Tensor | None]:
         """Return the fused scores of all placements, -inf where forbidden, and which ones are; None where none is."""
         scores = self._fused(image_id, information, cost)
         forbidden = self.source.forbidden(image_id, whole_image=self.strategy.whole_image)
@@ -224,5 +266,8 @@ class Proposals:
         if self.strategy.whole_image:
             return 1, 1
         rules = self.source.rules
-        height, width = ((side - rules.window_px) // rules.stride_px + 1 for side in self.source.pool.sizes[image_id])
+        height, width = (
+            (side - rules.window_px) // rules.stride_px + 1
+            for side in self.source.pool.sizes[image_id]
+        )
         return height, width

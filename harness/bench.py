@@ -18,7 +18,16 @@ from harness.pool import LabelledPool
 from harness.protocols import ImageSizes, Oracle, RunWriter, Strategy
 from harness.types import ImageSketch, RoundRecord
 
-_THE_MACHINES = {errno.ENOSPC, errno.EROFS, errno.EDQUOT, errno.ENOENT, errno.ENOTDIR, errno.EACCES, errno.EIO, errno.ESTALE}
+_THE_MACHINES = {
+    errno.ENOSPC,
+    errno.EROFS,
+    errno.EDQUOT,
+    errno.ENOENT,
+    errno.ENOTDIR,
+    errno.EACCES,
+    errno.EIO,
+    errno.ESTALE,
+}
 """A full, read-only, damaged or vanished disk: the run itself has not failed, and goes on when that is mended."""
 
 
@@ -149,7 +158,12 @@ class Workshop(Protocol):
 Report = Callable[[Event], None]
 
 
-def plan(strategies: Sequence[Strategy], seeds: Sequence[int], finished: Callable[[str, int], int], schedule: Schedule) -> list[Job]:
+def plan(
+    strategies: Sequence[Strategy],
+    seeds: Sequence[int],
+    finished: Callable[[str, int], int],
+    schedule: Schedule,
+) -> list[Job]:
     """List what is left to do, seed by seed: what the seed's runs share, its reference, its runs.
 
     Args:
@@ -157,7 +171,11 @@ def plan(strategies: Sequence[Strategy], seeds: Sequence[int], finished: Callabl
     """
     jobs: list[Job] = []
     for seed in seeds:
-        runs = [Job("run", strategy.name, seed) for strategy in strategies if finished(strategy.name, seed) <= schedule.rounds]
+        runs = [
+            Job("run", strategy.name, seed)
+            for strategy in strategies
+            if finished(strategy.name, seed) <= schedule.rounds
+        ]
         if sum(finished(job.strategy, seed) <= 1 for job in runs) > 1:
             jobs.append(Job("shared", "seed-set", seed))
         if finished(FULL_DATA, seed) == 0:
@@ -213,7 +231,12 @@ def _execute(workshop: Workshop, job: Job, report: Report) -> None:
         return
     finished, writer = workshop.open_run(job)
     reporting = _Reporting(writer, lambda number: report(Event(job, number, "done")))
-    common: dict[str, Any] = {"oracle": workshop.oracle, "sizes": workshop.sizes, "networks": workshop.networks, "writer": reporting}
+    common: dict[str, Any] = {
+        "oracle": workshop.oracle,
+        "sizes": workshop.sizes,
+        "networks": workshop.networks,
+        "writer": reporting,
+    }
     if job.kind == "full-data":
         if not finished:
             run_full_data(job.seed, **common)
@@ -236,14 +259,24 @@ def _share_round_zero(workshop: Workshop, seed: int) -> None:
     pool = LabelledPool(workshop.sizes)
     query = draw_seed_set(workshop.sizes, workshop.schedule.seed_images, seed)
     pool.add(workshop.oracle.annotate([candidate.region for candidate in query], pool))
-    trained = workshop.networks.obtain(pool, seed, 0, with_cost=any(strategy.learns_cost for strategy in strategies))
+    trained = workshop.networks.obtain(
+        pool, seed, 0, with_cost=any(strategy.learns_cost for strategy in strategies)
+    )
     workshop.tally.trainings_asked -= 1
     if workshop.schedule.rounds == 0:
         return
-    requests = [request for strategy in strategies for request in requests_of(strategy, workshop.rules)]
+    requests = [
+        request for strategy in strategies for request in requests_of(strategy, workshop.rules)
+    ]
     with workshop.clock.stage(1, "acquisition"):
         workshop.tally.images_predicted += scan(
-            pool.open_ids, requests, pool=pool, predictor=trained.network, oracle=workshop.oracle, rules=workshop.rules, cache=trained.maps
+            pool.open_ids,
+            requests,
+            pool=pool,
+            predictor=trained.network,
+            oracle=workshop.oracle,
+            rules=workshop.rules,
+            cache=trained.maps,
         )
 
 

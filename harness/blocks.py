@@ -49,7 +49,10 @@ class MasksData(Block):
     root: str | None = None
     images: str
     labels: str
-    classes: Annotated[dict[Annotated[int, Field(ge=0, le=255, strict=False)], str], Field(strict=False, min_length=2)]
+    classes: Annotated[
+        dict[Annotated[int, Field(ge=0, le=255, strict=False)], str],
+        Field(strict=False, min_length=2),
+    ]
     tolerance_px: Annotated[float, Field(gt=0, le=100)] = 1.0
     train_split: str = "train"
     val_split: str = "val"
@@ -100,7 +103,9 @@ class Training(Block):
 class CostModel(Block):
     """The cost head; see ``harness.segmentor.cost_head.CostRecipe``."""
 
-    head: Annotated[Literal["trunk", "probabilities", "borders"], Field(json_schema_extra=LATER)] = "trunk"
+    head: Annotated[
+        Literal["trunk", "probabilities", "borders"], Field(json_schema_extra=LATER)
+    ] = "trunk"
     target: Annotated[Literal["density", "vertices"], Field(json_schema_extra=LATER)] = "density"
     hidden: Annotated[int, Field(ge=0, le=1_000_000)] = 64
     steps: Count = 300
@@ -121,7 +126,9 @@ class Protocol(Block):
     images_per_round: Count
     rounds: Annotated[int, Field(ge=0, le=1000)]
     committee: Annotated[int, Field(ge=2, le=255)] = 20
-    seeds: Annotated[tuple[Annotated[int, Field(ge=0, lt=2**31)], ...], Field(strict=False, min_length=1)]
+    seeds: Annotated[
+        tuple[Annotated[int, Field(ge=0, lt=2**31)], ...], Field(strict=False, min_length=1)
+    ]
 
     @model_validator(mode="after")
     def _distinct_seeds(self) -> Protocol:
@@ -142,7 +149,9 @@ class Tune(Block):
     parameters: dict[str, Annotated[tuple[float, float], Field(strict=False)]] = {}
     window: Annotated[tuple[Count, ...], Field(strict=False)] = ()
     stride: Annotated[tuple[Count, ...], Field(strict=False)] = ()
-    seeds: Annotated[tuple[Annotated[int, Field(ge=0, lt=2**31)], ...], Field(strict=False, min_length=1)]
+    seeds: Annotated[
+        tuple[Annotated[int, Field(ge=0, lt=2**31)], ...], Field(strict=False, min_length=1)
+    ]
     trials: Count = 20
     grid_points: Annotated[int, Field(ge=2, le=1000)] = 5
     city_share: Share = 0.25

@@ -44,12 +44,24 @@ class Cells:
         """Yield (cells, (k, side * side) best classes), a chunk of mixed cells at a time."""
         classes, pixels = self.scores.shape[1], self.grid.side**2
         weights = _corner_weights(self.grid.side, self.scores.device)
-        step = max(1, (_CHUNK_VALUES_GPU if self.scores.is_cuda else _CHUNK_VALUES) // (classes * pixels))
+        step = max(
+            1, (_CHUNK_VALUES_GPU if self.scores.is_cuda else _CHUNK_VALUES) // (classes * pixels)
+        )
         down = self.grid.columns + 1
         for part in torch.split(self.mixed, step):
-            first = part + part // self.grid.columns  # a row of positions is one longer than a row of cells
-            corners = torch.stack([self.scores[first + offset] for offset in (0, 1, down, down + 1)], dim=-1)
-            yield part, (corners.flatten(0, 1) @ weights).view(len(part), classes, pixels).max(1).indices.to(torch.uint8)
+            first = (
+                part + part // self.grid.columns
+            )  # a row of positions is one longer than a row of cells
+            corners = torch.stack(
+                [self.scores[first + offset] for offset in (0, 1, down, down + 1)], dim=-1
+            )
+            yield (
+                part,
+                (corners.flatten(0, 1) @ weights)
+                .view(len(part), classes, pixels)
+                .max(1)
+                .indices.to(torch.uint8),
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +86,12 @@ class CellGrid:
         best = padded.max(0).indices.to(torch.uint8)
         corner = best[:-1, :-1]
         mixed = (corner != best[:-1, 1:]) | (corner != best[1:, :-1]) | (corner != best[1:, 1:])
-        return Cells(self, corner.flatten(), mixed.flatten().nonzero()[:, 0], padded.flatten(1).T.contiguous())
+        return Cells(
+            self,
+            corner.flatten(),
+            mixed.flatten().nonzero()[:, 0],
+            padded.flatten(1).T.contiguous(),
+        )
 
     def canvas(self, cells: Tensor) -> Tensor:
         """Return a map in which each cell's pixels have the cell's value; (n,) values of all cells."""
@@ -82,7 +99,9 @@ class CellGrid:
 
     def paint(self, canvas: Tensor, cells: Tensor, values: Tensor) -> None:
         """Give the pixels of some cells values of their own: (k,) cells, (k, side * side) values."""
-        canvas[cells // self.columns, :, cells % self.columns, :] = values.view(-1, self.side, self.side)
+        canvas[cells // self.columns, :, cells % self.columns, :] = values.view(
+            -1, self.side, self.side
+        )
 
     def image(self, canvas: Tensor) -> Tensor:
         """Return the (H, W) map of a canvas, which has half a cell more on each side."""

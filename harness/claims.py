@@ -29,7 +29,9 @@ class Presence:
     def __init__(self, out: Path) -> None:
         self._out = out
         self._members = out / _MEMBERS
-        self._own = FileLock(self._members / f"{platform.node()}-{os.getpid()}-{uuid.uuid4().hex[:8]}")
+        self._own = FileLock(
+            self._members / f"{platform.node()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
+        )
 
     def __enter__(self) -> Presence:
         try:
@@ -38,7 +40,9 @@ class Presence:
                 self._members.mkdir(exist_ok=True)
                 self._own.acquire(timeout=0)
         except OSError as error:
-            raise InputError(f"{self._out}: cannot be written ({error.strerror}); allowed: a writable folder") from error
+            raise InputError(
+                f"{self._out}: cannot be written ({error.strerror}); allowed: a writable folder"
+            ) from error
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -61,7 +65,9 @@ class Presence:
         try:
             lock.acquire(timeout=_PATIENCE_S)
         except Timeout as error:
-            raise InputError(f"{self._out}: another harness process keeps it; allowed: wait, or another --out") from error
+            raise InputError(
+                f"{self._out}: another harness process keeps it; allowed: wait, or another --out"
+            ) from error
         try:
             yield
         finally:
@@ -70,7 +76,11 @@ class Presence:
     def others(self) -> list[str]:
         """Name the other processes that are at work here now, as ``machine-pid``; call it under ``guard``."""
         own = Path(self._own.lock_file).name
-        return [path.name.rpartition("-")[0] for path in sorted(self._members.iterdir()) if path.name != own and _is_held(path)]
+        return [
+            path.name.rpartition("-")[0]
+            for path in sorted(self._members.iterdir())
+            if path.name != own and _is_held(path)
+        ]
 
 
 def _is_held(path: Path) -> bool:
@@ -92,7 +102,9 @@ def alone(out: Path) -> Iterator[Presence]:
     """
     with Presence(out) as presence, presence.guard():
         if others := presence.others():
-            raise InputError(f"{out}: another harness process works there ({', '.join(others)}); allowed: wait, or another --out")
+            raise InputError(
+                f"{out}: another harness process works there ({', '.join(others)}); allowed: wait, or another --out"
+            )
         yield presence
 
 

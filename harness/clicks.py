@@ -16,7 +16,9 @@ IntMap = npt.NDArray[np.int64]
 BOX_CLICKS = 4
 
 
-def clamp_vertices(polygons: Sequence[npt.ArrayLike], height: int, width: int) -> npt.NDArray[np.int32]:
+def clamp_vertices(
+    polygons: Sequence[npt.ArrayLike], height: int, width: int
+) -> npt.NDArray[np.int32]:
     """Return the pixel (x, y) of every recorded vertex, in order: (n, 2) int32.
 
     Choice: a vertex outside the frame (x = W and y = H do occur) is clamped into it. Closed polygons and repeated vertices
@@ -38,11 +40,18 @@ def vertex_map(vertices: npt.NDArray[np.int32], height: int, width: int) -> npt.
 def vertices_inside(vertices: npt.NDArray[np.int32], region: Region) -> npt.NDArray[np.int32]:
     """Return the vertices inside a region, half-open, so that the parts of a partition add up to the whole."""
     x, y = vertices[:, 0], vertices[:, 1]
-    inside = (x >= region.left) & (x < region.left + region.width) & (y >= region.top) & (y < region.top + region.height)
+    inside = (
+        (x >= region.left)
+        & (x < region.left + region.width)
+        & (y >= region.top)
+        & (y < region.top + region.height)
+    )
     return vertices[inside]
 
 
-def count_clicks(polygons: Sequence[npt.ArrayLike], label_map: npt.NDArray[Any], region: Region) -> Clicks:
+def count_clicks(
+    polygons: Sequence[npt.ArrayLike], label_map: npt.NDArray[Any], region: Region
+) -> Clicks:
     """Count the clicks that annotating one region takes, by kind.
 
     Args:
@@ -56,7 +65,9 @@ def count_clicks(polygons: Sequence[npt.ArrayLike], label_map: npt.NDArray[Any],
     return count_region(clamp_vertices(polygons, *label_map.shape), label_map, region)
 
 
-def count_region(vertices: npt.NDArray[np.int32], label_map: npt.NDArray[Any], region: Region) -> Clicks:
+def count_region(
+    vertices: npt.NDArray[np.int32], label_map: npt.NDArray[Any], region: Region
+) -> Clicks:
     """Count clicks as ``count_clicks`` does, from vertices that are clamped already."""
     height, width = label_map.shape
     bottom, right = region.top + region.height, region.left + region.width
@@ -89,7 +100,10 @@ def _border_crossings(label_map: npt.NDArray[Any], region: Region) -> int:
 
 def count_components(labels: npt.NDArray[Any]) -> int:
     """Count 8-connected components of equal label: each needs one click on its class."""
-    return sum(cv2.connectedComponents((labels == value).view(np.uint8), connectivity=8)[0] - 1 for value in np.unique(labels))
+    return sum(
+        cv2.connectedComponents((labels == value).view(np.uint8), connectivity=8)[0] - 1
+        for value in np.unique(labels)
+    )
 
 
 class ClickMaps(NamedTuple):
@@ -102,7 +116,11 @@ class ClickMaps(NamedTuple):
 
 
 def count_all_windows(
-    vertices: npt.NDArray[np.int32], label_map: npt.NDArray[Any], window: tuple[int, int], *, stride: int = 1
+    vertices: npt.NDArray[np.int32],
+    label_map: npt.NDArray[Any],
+    window: tuple[int, int],
+    *,
+    stride: int = 1,
 ) -> ClickMaps:
     """Count the clicks of every placement of a window in one go; each agrees exactly with ``count_region``.
 
@@ -120,7 +138,9 @@ def count_all_windows(
     rows, cols = label_map.shape
     height, width = window
     if not (1 <= height <= rows and 1 <= width <= cols and stride >= 1):
-        raise ValueError(f"window is {height}x{width} with stride {stride}; allowed: 1x1 to {rows}x{cols}, stride 1 or more")
+        raise ValueError(
+            f"window is {height}x{width} with stride {stride}; allowed: 1x1 to {rows}x{cols}, stride 1 or more"
+        )
     box = 0 if (height, width) == (rows, cols) else BOX_CLICKS
     maps = (
         _box_sums(vertex_map(vertices, rows, cols), height, width),
@@ -131,7 +151,9 @@ def count_all_windows(
     return ClickMaps(*(counts[::stride, ::stride] for counts in maps))
 
 
-def count_border_crossings(label_map: npt.NDArray[Any], window: tuple[int, int], *, stride: int = 1) -> IntMap:
+def count_border_crossings(
+    label_map: npt.NDArray[Any], window: tuple[int, int], *, stride: int = 1
+) -> IntMap:
     """Count c_i of every placement of a window: label changes along its sides; sides on the image's frame count 0."""
     return _all_border_crossings(label_map, *window)[::stride, ::stride]
 
@@ -151,7 +173,9 @@ def _box_sums(counts: npt.NDArray[Any], height: int, width: int) -> IntMap:
 
 def _all_border_crossings(label_map: npt.NDArray[Any], height: int, width: int) -> IntMap:
     rows, cols = label_map.shape
-    along_rows = _box_sums(label_map[:, 1:] != label_map[:, :-1], 1, width - 1)  # [y, x]: changes on row y, columns x .. x + width - 1
+    along_rows = _box_sums(
+        label_map[:, 1:] != label_map[:, :-1], 1, width - 1
+    )  # [y, x]: changes on row y, columns x .. x + width - 1
     along_cols = _box_sums(label_map[1:] != label_map[:-1], height - 1, 1)
     tops, lefts = rows - height + 1, cols - width + 1
     crossings = np.zeros((tops, lefts), np.int64)
@@ -178,7 +202,9 @@ def _all_components(label_map: npt.NDArray[Any], height: int, width: int) -> Int
     bottom = same_right[1:]
     triples = (top & left).astype(np.int64) + (top & right) + (bottom & left) + (bottom & right)
     quadruples = top & left & right
-    euler = np.full((label_map.shape[0] - height + 1, label_map.shape[1] - width + 1), height * width, np.int64)
+    euler = np.full(
+        (label_map.shape[0] - height + 1, label_map.shape[1] - width + 1), height * width, np.int64
+    )
     euler -= _box_sums(same_right, height, width - 1)
     euler -= _box_sums(same_below, height - 1, width)
     euler += _box_sums(triples - quadruples - falling - rising, height - 1, width - 1)
@@ -190,7 +216,9 @@ def _all_holes(label_map: npt.NDArray[Any], height: int, width: int) -> IntMap:
     rows, cols = label_map.shape[0] - height + 1, label_map.shape[1] - width + 1
     steps = np.zeros((rows + 1, cols + 1), np.int64)
     for value in np.unique(label_map):
-        _, _, stats, _ = cv2.connectedComponentsWithStats((label_map != value).view(np.uint8), connectivity=4)
+        _, _, stats, _ = cv2.connectedComponentsWithStats(
+            (label_map != value).view(np.uint8), connectivity=4
+        )
         x, y, w, h = (stats[1:, column].astype(np.int64) for column in range(4))
         # the window's top lies above the hole's first row and its bottom below the last one; so for the columns
         first_top, last_top = np.maximum(y + h + 1 - height, 0), np.minimum(y - 1, rows - 1)

@@ -57,18 +57,29 @@ class ExperimentSpec(Block):
 
     @model_validator(mode="after")
     def _tuning_is_apart(self) -> ExperimentSpec:
-        if self.tuned is not None and (shared := sorted(set(self.tuned.seeds) & set(self.harness.seeds))):
+        if self.tuned is not None and (
+            shared := sorted(set(self.tuned.seeds) & set(self.harness.seeds))
+        ):
             raise ValueError(f"seeds {shared} were tuned on; allowed: others")
         if self.tune is None:
             return self
         if shared := sorted(set(self.tune.seeds) & set(self.harness.seeds)):
-            raise ValueError(f"tune.seeds and harness.seeds share {shared}; allowed: seeds that no reported run uses")
+            raise ValueError(
+                f"tune.seeds and harness.seeds share {shared}; allowed: seeds that no reported run uses"
+            )
         for name, (low, high) in self.tune.parameters.items():
             if not low < high:
-                raise ValueError(f"tune.parameters.{name} is ({low}, {high}); allowed: a lower bound, then a higher one")
-        for name, choices, own in (("window", self.tune.window, self.harness.window), ("stride", self.tune.stride, self.harness.stride)):
+                raise ValueError(
+                    f"tune.parameters.{name} is ({low}, {high}); allowed: a lower bound, then a higher one"
+                )
+        for name, choices, own in (
+            ("window", self.tune.window, self.harness.window),
+            ("stride", self.tune.stride, self.harness.stride),
+        ):
             if choices and own not in choices:
-                raise ValueError(f"tune.{name} is {list(choices)}; allowed: choices with harness.{name}, {own}, among them: it is trial 0")
+                raise ValueError(
+                    f"tune.{name} is {list(choices)}; allowed: choices with harness.{name}, {own}, among them: it is trial 0"
+                )
         return self
 
     def digest(self) -> str:
@@ -77,7 +88,11 @@ class ExperimentSpec(Block):
         Options that came after the first published board count only where they differ from their default, so that a board
         stays the same board when the product learns something new.
         """
-        document = self.model_dump(mode="json", exclude={"harness": {"seeds"}, "data": {"root"}} | dict.fromkeys(_NOT_IN_THE_DIGEST, True))
+        document = self.model_dump(
+            mode="json",
+            exclude={"harness": {"seeds"}, "data": {"root"}}
+            | dict.fromkeys(_NOT_IN_THE_DIGEST, True),
+        )
         if self.annotator == Annotator():
             del document["annotator"]
         if not document["data"].get("visible_only", True):
@@ -106,11 +121,17 @@ def check_types(spec: ExperimentSpec, place: Path) -> None:
             waiting += item.values()
             for key in ("type", "constructor", "_scope_"):
                 if key in item and not (isinstance(item[key], str) and item[key].isidentifier()):
-                    raise InputError(f"{place}: its config has the {key} {item[key]!r}; allowed: the plain name of something registered")
+                    raise InputError(
+                        f"{place}: its config has the {key} {item[key]!r}; allowed: the plain name of something registered"
+                    )
 
 
 def load_spec(
-    path: Path | None, *, data_root: Path | None = None, seeds: tuple[int, ...] | None = None, device: str | None = None
+    path: Path | None,
+    *,
+    data_root: Path | None = None,
+    seeds: tuple[int, ...] | None = None,
+    device: str | None = None,
 ) -> ExperimentSpec:
     """Read a config file, with what the command line overrides.
 
@@ -121,17 +142,23 @@ def load_spec(
     raw = _read(file)
     names = set(ExperimentSpec.model_fields) - {"name", "device", "pretrained_sha256"}
     for key in sorted(set(raw) - names - _HELPERS):
-        raise InputError(f"{file}: unknown key {key!r}; allowed: {', '.join(sorted(names | _HELPERS))}")
+        raise InputError(
+            f"{file}: unknown key {key!r}; allowed: {', '.join(sorted(names | _HELPERS))}"
+        )
     document: dict[str, Any] = {key: raw[key] for key in raw if key in names}
     document["name"] = file.stem
     data = document.get("data")
     if isinstance(data, dict) and data.get("type") in ("cityscapes", "masks"):
         root = data_root or os.environ.get(DATA_ROOT_VARIABLE) or data.get("root")
         if root is None:
-            raise InputError(f"{file}: the data root is missing; allowed: --data-root DIR, or {DATA_ROOT_VARIABLE} in the environment")
+            raise InputError(
+                f"{file}: the data root is missing; allowed: --data-root DIR, or {DATA_ROOT_VARIABLE} in the environment"
+            )
         data["root"] = str(root)
     elif data_root is not None:
-        raise InputError(f"--data-root {data_root}: {file} makes its own data; allowed: a config with data type 'cityscapes' or 'masks'")
+        raise InputError(
+            f"--data-root {data_root}: {file} makes its own data; allowed: a config with data type 'cityscapes' or 'masks'"
+        )
     if seeds is not None and isinstance(document.get("harness"), dict):
         document["harness"]["seeds"] = list(seeds)
     if device is not None:
@@ -149,7 +176,9 @@ def _pretrained(document: dict[str, Any], file: Path) -> str:
     Raises:
         InputError: no such file.
     """
-    backbone = document["model"].get("backbone") if isinstance(document.get("model"), dict) else None
+    backbone = (
+        document["model"].get("backbone") if isinstance(document.get("model"), dict) else None
+    )
     name = backbone.get("pretrained") if isinstance(backbone, dict) else None
     if not isinstance(name, str):
         return ""
@@ -166,7 +195,9 @@ def _config_file(path: Path | None) -> Path:
     if path is None:
         return config_path("streets")
     shipped = config_path(path.stem if path.parent == Path() else "")
-    return shipped if not path.is_file() and path.suffix in {"", ".py"} and shipped.is_file() else path
+    return (
+        shipped if not path.is_file() and path.suffix in {"", ".py"} and shipped.is_file() else path
+    )
 
 
 def _read(file: Path) -> dict[str, Any]:
@@ -182,7 +213,9 @@ def _read(file: Path) -> dict[str, Any]:
     except InputError:
         raise
     except Exception as error:  # a config is Python: anything can be raised while it runs
-        raise InputError(f"config {file}: cannot be read ({type(error).__name__}: {' '.join(str(error).split())})") from error
+        raise InputError(
+            f"config {file}: cannot be read ({type(error).__name__}: {' '.join(str(error).split())})"
+        ) from error
 
 
 def _first_problem(error: ValidationError) -> str:

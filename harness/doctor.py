@@ -47,7 +47,11 @@ def examine(out: Path) -> Iterator[Finding]:
             continue  # timings of work that all runs share
         yield from _examine_run(folder)
     for path in sorted(out.rglob(".*")):
-        if path.is_file() and _DRAFT.match(path.name) and time.time() - path.stat().st_mtime > _DRAFT_AGE_S:
+        if (
+            path.is_file()
+            and _DRAFT.match(path.name)
+            and time.time() - path.stat().st_mtime > _DRAFT_AGE_S
+        ):
             yield Finding(path, "a draft that a killed process left", "delete it")
 
 
@@ -61,15 +65,32 @@ def _examine_run(folder: Path) -> Iterator[Finding]:
         return
     rounds, problem = _good_rounds(folder / "rounds.jsonl")
     if problem is not None:
-        yield Finding(folder / "rounds.jsonl", problem, f"keep the {len(rounds)} rounds before it; the others run again")
+        yield Finding(
+            folder / "rounds.jsonl",
+            problem,
+            f"keep the {len(rounds)} rounds before it; the others run again",
+        )
     for complaint in _accounting(rounds):
         yield Finding(folder / "rounds.jsonl", complaint, None)
     for maps in sorted(folder.glob("maps-*.json")):
-        if read_maps(folder, int(maps.stem.removeprefix("maps-")) if maps.stem[5:].isdecimal() else -1) is None:
-            yield Finding(maps, "cannot be read", "delete it; the page then goes without these maps")
+        if (
+            read_maps(
+                folder, int(maps.stem.removeprefix("maps-")) if maps.stem[5:].isdecimal() else -1
+            )
+            is None
+        ):
+            yield Finding(
+                maps, "cannot be read", "delete it; the page then goes without these maps"
+            )
     timings = folder / "timings.jsonl"
-    if timings.exists() and _timing_lines(timings) != timings.read_text(encoding="utf-8", errors="replace").splitlines():
-        yield Finding(timings, "holds lines that cannot be read", "keep the others; no result depends on them")
+    if (
+        timings.exists()
+        and _timing_lines(timings)
+        != timings.read_text(encoding="utf-8", errors="replace").splitlines()
+    ):
+        yield Finding(
+            timings, "holds lines that cannot be read", "keep the others; no result depends on them"
+        )
 
 
 def _good_rounds(file: Path) -> tuple[list[RoundRecord], str | None]:
@@ -83,7 +104,9 @@ def _good_rounds(file: Path) -> tuple[list[RoundRecord], str | None]:
     except InputError as error:
         line = int(str(error).removeprefix(f"{file}:").partition(":")[0])
         kept = b"".join(whole.splitlines(keepends=True)[: line - 1])
-        return parse_rounds(file, kept), f"line {line}: {str(error).partition(': ')[2].partition(';')[0]}"
+        return parse_rounds(
+            file, kept
+        ), f"line {line}: {str(error).partition(': ')[2].partition(';')[0]}"
     return rounds, None if whole == content else "its last line was not written in full"
 
 
@@ -118,7 +141,9 @@ def mend(finding: Finding) -> bool:
     if finding.cure is None:
         return False
     if path.name == "run.json":
-        path.parent.rename(_free(path.parent.with_name(f"damaged-{path.parent.name}")))  # not seed-*: nothing reads it as a run
+        path.parent.rename(
+            _free(path.parent.with_name(f"damaged-{path.parent.name}"))
+        )  # not seed-*: nothing reads it as a run
     elif path.name == "rounds.jsonl":
         shutil.copy2(path, _free(path.with_name(path.name + COPY_SUFFIX)))
         rounds, _ = _good_rounds(path)

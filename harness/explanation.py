@@ -73,23 +73,49 @@ class ImageMaps:
     scores: npt.NDArray[np.float64]
 
 
-def explain(proposals: Proposals, budget_px: int, receipts: list[Receipt], *, seed: int, round_number: int) -> Explanation:
+def explain(
+    proposals: Proposals, budget_px: int, receipts: list[Receipt], *, seed: int, round_number: int
+) -> Explanation:
     """Make the query again and say for each of its windows why it was asked for."""
     candidates = sorted(
-        (candidate for image_id in proposals.source.pool.open_ids for candidate in proposals.of(image_id, -math.inf)),
+        (
+            candidate
+            for image_id in proposals.source.pool.open_ids
+            for candidate in proposals.of(image_id, -math.inf)
+        ),
         key=lambda candidate: candidate.rank_key,
     )
     query = select_within_budget(candidates, budget_px)
     rank = {candidate.region: number for number, candidate in enumerate(candidates, start=1)}
-    scores = {image_id: image_maps(proposals, image_id).scores for image_id in {candidate.region.image_id for candidate in query}}
+    scores = {
+        image_id: image_maps(proposals, image_id).scores
+        for image_id in {candidate.region.image_id for candidate in query}
+    }
     bills = {(receipt.image_id, receipt.top, receipt.left): receipt for receipt in receipts}
     windows = []
     for candidate in query:
         region = candidate.region
-        better = [other.region for other in candidates[: rank[region] - 1] if other.region.image_id == region.image_id]
-        near = _suppressed(region, scores[region.image_id], better, proposals.source.rules.stride_px)
-        windows.append(_reason(proposals, candidate, rank[region], near, bills.get((region.image_id, region.top, region.left))))
-    made = [(candidate.region.image_id, candidate.region.top, candidate.region.left) for candidate in query]
+        better = [
+            other.region
+            for other in candidates[: rank[region] - 1]
+            if other.region.image_id == region.image_id
+        ]
+        near = _suppressed(
+            region, scores[region.image_id], better, proposals.source.rules.stride_px
+        )
+        windows.append(
+            _reason(
+                proposals,
+                candidate,
+                rank[region],
+                near,
+                bills.get((region.image_id, region.top, region.left)),
+            )
+        )
+    made = [
+        (candidate.region.image_id, candidate.region.top, candidate.region.left)
+        for candidate in query
+    ]
     return Explanation(
         proposals.strategy.name,
         proposals.strategy.equation,
@@ -103,7 +129,11 @@ def explain(proposals: Proposals, budget_px: int, receipts: list[Receipt], *, se
 
 
 def _reason(
-    proposals: Proposals, candidate: Candidate, rank: int, near: tuple[int, Neighbour | None], bill: Receipt | None
+    proposals: Proposals,
+    candidate: Candidate,
+    rank: int,
+    near: tuple[int, Neighbour | None],
+    bill: Receipt | None,
 ) -> WindowReason:
     region, requests = candidate.region, requests_of(proposals.strategy, proposals.source.rules)
     information, cost = candidate.information, candidate.cost
@@ -116,7 +146,9 @@ def _reason(
         rank,
         candidate.score,
         information,
-        None if information is None or requests.information is None else proposals.scaled(requests.information, information),
+        None
+        if information is None or requests.information is None
+        else proposals.scaled(requests.information, information),
         cost,
         None if cost is None or requests.cost is None else proposals.scaled(requests.cost, cost),
         *near,
@@ -137,7 +169,9 @@ def image_maps(proposals: Proposals, image_id: str) -> ImageMaps:
     return ImageMaps(array(information), array(cost), np.asarray(scores.numpy(), np.float64))
 
 
-def _suppressed(region: Region, scores: npt.NDArray[np.float64], better: list[Region], stride: int) -> tuple[int, Neighbour | None]:
+def _suppressed(
+    region: Region, scores: npt.NDArray[np.float64], better: list[Region], stride: int
+) -> tuple[int, Neighbour | None]:
     """Count the placements that gave way to a window, and not to a better one; find the best that shares at most half of it."""
     shared = _shared_px(region, scores.shape, stride)
     gave_way = (shared > 0) & np.isfinite(scores)
@@ -154,5 +188,7 @@ def _suppressed(region: Region, scores: npt.NDArray[np.float64], better: list[Re
 def _shared_px(region: Region, placements: tuple[int, ...], stride: int) -> npt.NDArray[np.int64]:
     """Return how many pixels each placement shares with a region of the same size."""
     down = np.clip(region.height - np.abs(np.arange(placements[0]) * stride - region.top), 0, None)
-    across = np.clip(region.width - np.abs(np.arange(placements[1]) * stride - region.left), 0, None)
+    across = np.clip(
+        region.width - np.abs(np.arange(placements[1]) * stride - region.left), 0, None
+    )
     return np.outer(down, across)

@@ -25,7 +25,9 @@ _STRIP_VALUES_GPU = 1 << 24
 def _weights(source: int, target: int, device: torch.device, dtype: torch.dtype) -> Tensor:
     """Return the (target, source) interpolation matrix of ``align_corners=False``; its rows sum to 1."""
     identity = torch.eye(source, device="cpu")[None, None]
-    rows = F.interpolate(identity, size=(target, source), mode="bilinear", align_corners=False)[0, 0]
+    rows = F.interpolate(identity, size=(target, source), mode="bilinear", align_corners=False)[
+        0, 0
+    ]
     return rows.to(device=device, dtype=dtype)
 
 
@@ -56,9 +58,16 @@ class Logits:
     def strips(self) -> Iterator[tuple[slice, Tensor]]:
         """Yield (rows, (C, rows, W) full-resolution logits), a few rows at a time."""
         classes = self.values.shape[0]
-        wide = self.values @ _weights(self.values.shape[2], self.size[1], self.values.device, self.values.dtype).T
+        wide = (
+            self.values
+            @ _weights(self.values.shape[2], self.size[1], self.values.device, self.values.dtype).T
+        )
         down = _weights(self.values.shape[1], self.size[0], self.values.device, self.values.dtype)
-        step = max(1, (_STRIP_VALUES_GPU if self.values.is_cuda else _STRIP_VALUES) // (classes * self.size[1]))
+        step = max(
+            1,
+            (_STRIP_VALUES_GPU if self.values.is_cuda else _STRIP_VALUES)
+            // (classes * self.size[1]),
+        )
         for top in range(0, self.size[0], step):
             rows = slice(top, min(top + step, self.size[0]))
             band = self._source_rows(rows)
@@ -67,7 +76,9 @@ class Logits:
     def _source_rows(self, rows: slice) -> slice:
         """Return the source rows that the given rows of the image are made of."""
         source, target = self.values.shape[1], self.size[0]
-        first, last = (math.floor((row + 0.5) * source / target - 0.5) for row in (rows.start, rows.stop - 1))
+        first, last = (
+            math.floor((row + 0.5) * source / target - 0.5) for row in (rows.start, rows.stop - 1)
+        )
         return slice(max(first, 0), min(last + 2, source))
 
     def entropy(self) -> Tensor:

@@ -14,7 +14,16 @@ from harness.protocols import ImageSizes, MapCache, Network, Oracle, RunWriter, 
 from harness.seeds import Purpose, generator
 from harness.sketches import sketches
 from harness.statistics import cost_quality
-from harness.types import Annotation, Candidate, Clicks, CostQuality, ImageAreas, Receipt, Region, RoundRecord
+from harness.types import (
+    Annotation,
+    Candidate,
+    Clicks,
+    CostQuality,
+    ImageAreas,
+    Receipt,
+    Region,
+    RoundRecord,
+)
 
 FULL_DATA = "full-data"
 
@@ -47,7 +56,9 @@ class Trained:
 class Networks(Protocol):
     """Gives the networks for what is labelled, trained now or found where another run has left them."""
 
-    def obtain(self, pool: LabelledPool, seed: int, round_number: int, *, with_cost: bool) -> Trained:
+    def obtain(
+        self, pool: LabelledPool, seed: int, round_number: int, *, with_cost: bool
+    ) -> Trained:
         """Return the networks that these labels, this seed and this round determine."""
         ...
 
@@ -106,9 +117,13 @@ def run_strategy(
                     oracle=oracle,
                     rules=rules,
                     cache=trained.maps if trained else MemoryMaps(),
-                    rng_for=lambda image_id, number=number: generator(seed, number, Purpose.SCORES, image_id),  # type: ignore[misc]
+                    rng_for=lambda image_id, number=number: generator(
+                        seed, number, Purpose.SCORES, image_id
+                    ),  # type: ignore[misc]
                     tally=tally,
-                    look=_sketcher(writer, number) if writer.keeps_maps and strategy.needs_network else None,
+                    look=_sketcher(writer, number)
+                    if writer.keeps_maps and strategy.needs_network
+                    else None,
                 )
         annotations = oracle.annotate([candidate.region for candidate in query], pool)
         pool.add(annotations)
@@ -116,9 +131,24 @@ def run_strategy(
         if number < len(finished):
             continue
         before, more_to_buy = trained, number < schedule.rounds
-        trained = networks.obtain(pool, seed, number, with_cost=more_to_buy and strategy.learns_cost)
-        record = _record(number, query, annotations, pool, budget_px, clicks, trained, with_cost=strategy.learns_cost)
-        writer.append(replace(record, bought_quality=_bought_quality(strategy, query, annotations)) if number else record)
+        trained = networks.obtain(
+            pool, seed, number, with_cost=more_to_buy and strategy.learns_cost
+        )
+        record = _record(
+            number,
+            query,
+            annotations,
+            pool,
+            budget_px,
+            clicks,
+            trained,
+            with_cost=strategy.learns_cost,
+        )
+        writer.append(
+            replace(record, bought_quality=_bought_quality(strategy, query, annotations))
+            if number
+            else record
+        )
         if before is not None:
             networks.release(before)
     if trained is not None:
@@ -129,7 +159,9 @@ def _sketcher(writer: RunWriter, number: int) -> Callable[[Proposals, list[Candi
     return lambda proposals, query: writer.keep_maps(number, sketches(proposals, query))
 
 
-def run_full_data(seed: int, *, oracle: Oracle, sizes: ImageSizes, networks: Networks, writer: RunWriter) -> None:
+def run_full_data(
+    seed: int, *, oracle: Oracle, sizes: ImageSizes, networks: Networks, writer: RunWriter
+) -> None:
     """Train the reference: the same recipe on every label of the pool."""
     pool = LabelledPool(sizes)
     query = [_whole(image_id, sizes) for image_id in sizes]
@@ -137,7 +169,9 @@ def run_full_data(seed: int, *, oracle: Oracle, sizes: ImageSizes, networks: Net
     pool.add(annotations)
     clicks = sum((annotation.clicks for annotation in annotations), Clicks())
     trained = networks.obtain(pool, seed, 0, with_cost=False)
-    writer.append(_record(0, query, annotations, pool, pool.total_px, clicks, trained, with_cost=False))
+    writer.append(
+        _record(0, query, annotations, pool, pool.total_px, clicks, trained, with_cost=False)
+    )
     networks.release(trained)
 
 
@@ -154,7 +188,10 @@ def _record(
 ) -> RoundRecord:
     return RoundRecord(
         round=number,
-        query=[_receipt(candidate, annotation, bought=number > 0) for candidate, annotation in zip(query, annotations, strict=True)],
+        query=[
+            _receipt(candidate, annotation, bought=number > 0)
+            for candidate, annotation in zip(query, annotations, strict=True)
+        ],
         labelled_px=pool.labelled_px,
         budget_px=budget_px,
         clicks=clicks,
@@ -164,12 +201,17 @@ def _record(
     )
 
 
-def _bought_quality(strategy: Strategy, query: list[Candidate], annotations: list[Annotation]) -> CostQuality | None:
+def _bought_quality(
+    strategy: Strategy, query: list[Candidate], annotations: list[Annotation]
+) -> CostQuality | None:
     """Compare what was predicted for the windows just bought with what they cost: their vertices, or their whole bill but the class clicks."""
     if not strategy.learns_cost:
         return None
     bills = [annotation.clicks for annotation in annotations]
-    recorded = [bill.polygon + (bill.intersection + bill.box if strategy.cost == "whole" else 0) for bill in bills]
+    recorded = [
+        bill.polygon + (bill.intersection + bill.box if strategy.cost == "whole" else 0)
+        for bill in bills
+    ]
     return cost_quality([candidate.cost or 0.0 for candidate in query], recorded)
 
 
@@ -193,4 +235,6 @@ def _receipt(candidate: Candidate, annotation: Annotation, *, bought: bool) -> R
 
 
 def _from_receipt(receipt: Receipt) -> Candidate:
-    return Candidate(receipt.region, receipt.score or 0.0, receipt.new_px, receipt.information, receipt.cost)
+    return Candidate(
+        receipt.region, receipt.score or 0.0, receipt.new_px, receipt.information, receipt.cost
+    )

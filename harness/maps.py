@@ -55,7 +55,11 @@ class MapRequest:
     @property
     def key(self) -> str:
         """The name of this map in a cache."""
-        what = f"{self.cost}-cost" if self.measure is None else f"{_full_name(self.measure)}-{self.n_passes}"
+        what = (
+            f"{self.cost}-cost"
+            if self.measure is None
+            else f"{_full_name(self.measure)}-{self.n_passes}"
+        )
         return f"{what}-{'image' if self.whole_image else 'window'}"
 
 
@@ -66,11 +70,15 @@ def _full_name(measure: Measure) -> str:
         InputError: a measure without a name of its own.
     """
     if isinstance(measure, functools.partial):
-        given = hashlib.sha256(repr((measure.args, sorted(measure.keywords.items()))).encode()).hexdigest()[:12]
+        given = hashlib.sha256(
+            repr((measure.args, sorted(measure.keywords.items()))).encode()
+        ).hexdigest()[:12]
         return f"{_full_name(measure.func)}-{given}"
     name = f"{measure.__module__}.{getattr(measure, '__qualname__', type(measure).__qualname__)}"
     if "<" in name:
-        raise InputError(f"measure {name} has no name of its own; allowed: a function of a module, or functools.partial of one")
+        raise InputError(
+            f"measure {name} has no name of its own; allowed: a function of a module, or functools.partial of one"
+        )
     return name
 
 
@@ -88,8 +96,16 @@ class Requests:
 def requests_of(strategy: Strategy, rules: QueryRules) -> Requests:
     """List the region maps that a strategy needs."""
     n_passes = strategy.n_passes or rules.committee
-    information = MapRequest(strategy.measure, "", n_passes, strategy.whole_image) if strategy.measure is not None else None
-    cost = MapRequest(None, strategy.cost, 1, strategy.whole_image) if strategy.cost in {"predicted", "whole", "oracle"} else None
+    information = (
+        MapRequest(strategy.measure, "", n_passes, strategy.whole_image)
+        if strategy.measure is not None
+        else None
+    )
+    cost = (
+        MapRequest(None, strategy.cost, 1, strategy.whole_image)
+        if strategy.cost in {"predicted", "whole", "oracle"}
+        else None
+    )
     return Requests(information, cost)
 
 
@@ -129,7 +145,9 @@ class MapSource:
             return request.measure(prediction), None
         if prediction.cost_map is None:
             raise ValueError("the networks predict no cost; allowed: networks with a cost head")
-        return prediction.cost_map, self._besides(prediction, image_id) if request.cost == "whole" and not request.whole_image else None
+        return prediction.cost_map, self._besides(
+            prediction, image_id
+        ) if request.cost == "whole" and not request.whole_image else None
 
     def _besides(self, prediction: Prediction, image_id: str) -> Tensor:
         """Return what a window costs besides its vertices: label changes along its sides on the predicted label map, and its box.
@@ -139,7 +157,9 @@ class MapSource:
         scores = next(iter(prediction.passes))
         winners = scores.winners() if isinstance(scores, Logits) else scores.argmax(0)
         window = (self.rules.window_px, self.rules.window_px)
-        crossings = count_border_crossings(winners.cpu().numpy(), window, stride=self.rules.stride_px)
+        crossings = count_border_crossings(
+            winners.cpu().numpy(), window, stride=self.rules.stride_px
+        )
         box = 0 if window == self.pool.sizes[image_id] else BOX_CLICKS
         return torch.from_numpy(crossings + float(box))
 
@@ -152,8 +172,14 @@ class MapSource:
 
     def new_px(self, image_id: str, *, whole_image: bool) -> tuple[Tensor, tuple[int, int]]:
         """Return the number of unlabelled pixels of each placement, and the window's (height, width)."""
-        window = self.pool.sizes[image_id] if whole_image else (self.rules.window_px, self.rules.window_px)
-        return window_sum(torch.from_numpy(~self.pool.is_labelled(image_id)), window, stride=self.rules.stride_px), window
+        window = (
+            self.pool.sizes[image_id]
+            if whole_image
+            else (self.rules.window_px, self.rules.window_px)
+        )
+        return window_sum(
+            torch.from_numpy(~self.pool.is_labelled(image_id)), window, stride=self.rules.stride_px
+        ), window
 
 
 class MemoryMaps:
@@ -221,9 +247,16 @@ class DiskMaps:
         except OSError:
             return None
         header, body = _read_header(content), memoryview(content)[_START:]
-        if header is None or header[0] == 0 or len(body) != 8 * header[0] * header[1] or zlib.crc32(body) != header[2]:
+        if (
+            header is None
+            or header[0] == 0
+            or len(body) != 8 * header[0] * header[1]
+            or zlib.crc32(body) != header[2]
+        ):
             return None
-        return torch.from_numpy(np.frombuffer(content, np.float64, offset=_START).reshape(header[:2]))
+        return torch.from_numpy(
+            np.frombuffer(content, np.float64, offset=_START).reshape(header[:2])
+        )
 
     def put(self, key: str, region_map: Tensor, bounds: tuple[float, float]) -> None:
         """Store bounds and, if there is room, the map: under a temporary name, then renamed."""

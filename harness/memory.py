@@ -19,7 +19,11 @@ def available_bytes(cgroups: Path = _CGROUPS, membership: Path = Path("/proc/sel
     """
     left = int(psutil.virtual_memory().available)
     with suppress(OSError, ValueError):
-        own = [line.removeprefix("0::") for line in membership.read_text().splitlines() if line.startswith("0::")]
+        own = [
+            line.removeprefix("0::")
+            for line in membership.read_text().splitlines()
+            if line.startswith("0::")
+        ]
         place = cgroups / "".join(own[:1]).strip("/")
         for group in (place, *place.parents):
             if not group.is_relative_to(cgroups):

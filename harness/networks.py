@@ -42,7 +42,14 @@ class NetworkStore:
     """
 
     def __init__(
-        self, trainer: Trainer, folder: Path, *, data_fingerprint: str, stage: StageTimer, tally: Tally, map_bytes: int | None = None
+        self,
+        trainer: Trainer,
+        folder: Path,
+        *,
+        data_fingerprint: str,
+        stage: StageTimer,
+        tally: Tally,
+        map_bytes: int | None = None,
     ) -> None:
         self._trainer, self._folder, self._map_bytes = trainer, folder, map_bytes
         self._data = data_fingerprint
@@ -50,9 +57,13 @@ class NetworkStore:
         self.owner = "nobody"
         self.rules = "own"
 
-    def obtain(self, pool: LabelledPool, seed: int, round_number: int, *, with_cost: bool) -> Trained:
+    def obtain(
+        self, pool: LabelledPool, seed: int, round_number: int, *, with_cost: bool
+    ) -> Trained:
         """Return the networks that these labels, this seed and this round determine."""
-        key = hashlib.sha256(f"{self._trainer.recipe} {self._data} {seed} {round_number} {pool.digest()}".encode()).hexdigest()[:16]
+        key = hashlib.sha256(
+            f"{self._trainer.recipe} {self._data} {seed} {round_number} {pool.digest()}".encode()
+        ).hexdigest()[:16]
         folder = self._place(key, round_number)
         self._tally.trainings_asked += 1
         with self._alone_with(folder, round_number):
@@ -65,7 +76,16 @@ class NetworkStore:
         folder.mkdir(parents=True, exist_ok=True)
         return FileLock(folder / ".lock")
 
-    def _obtain(self, key: str, folder: Path, pool: LabelledPool, seed: int, round_number: int, *, with_cost: bool) -> Trained:
+    def _obtain(
+        self,
+        key: str,
+        folder: Path,
+        pool: LabelledPool,
+        seed: int,
+        round_number: int,
+        *,
+        with_cost: bool,
+    ) -> Trained:
         weights, scores = folder / _WEIGHTS, folder / _SCORES
         found = _read_validation(scores, weights)
         if found is not None and (found.has_cost or not with_cost):
@@ -73,7 +93,9 @@ class NetworkStore:
             return Trained(key, network, found.areas, found.cost_quality, self._maps(folder))
         self._tally.trainings_run += 1
         with self._stage(round_number, "training"):
-            network = self._train(pool, seed, round_number, folder / "training", with_cost=with_cost)
+            network = self._train(
+                pool, seed, round_number, folder / "training", with_cost=with_cost
+            )
         with self._stage(round_number, "evaluation"):
             areas, quality = network.evaluate(), network.cost_quality()
         network.save(weights)
@@ -83,10 +105,20 @@ class NetworkStore:
         shutil.rmtree(folder / "training", ignore_errors=True)
         return Trained(key, network, validation.areas, validation.cost_quality, self._maps(folder))
 
-    def _train(self, pool: LabelledPool, seed: int, round_number: int, checkpoints: Path, *, with_cost: bool) -> Network:
+    def _train(
+        self,
+        pool: LabelledPool,
+        seed: int,
+        round_number: int,
+        checkpoints: Path,
+        *,
+        with_cost: bool,
+    ) -> Network:
         """Train; what a training that failed has left is of no use to one that tries again."""
         try:
-            return self._trainer.fit(pool, seed, round_number, with_cost=with_cost, checkpoints=checkpoints)
+            return self._trainer.fit(
+                pool, seed, round_number, with_cost=with_cost, checkpoints=checkpoints
+            )
         except RunError:
             shutil.rmtree(checkpoints, ignore_errors=True)
             raise

@@ -42,7 +42,11 @@ class LabelledPool:
     @property
     def open_ids(self) -> list[str]:
         """Images that are not labelled in full: only these are predicted."""
-        return [image_id for image_id, (height, width) in self.sizes.items() if self._labelled.get(image_id, 0) < height * width]
+        return [
+            image_id
+            for image_id, (height, width) in self.sizes.items()
+            if self._labelled.get(image_id, 0) < height * width
+        ]
 
     def labelled_px_of(self, image_id: str) -> int:
         """Number of labelled pixels of one image."""
@@ -70,11 +74,18 @@ class LabelledPool:
         """Return the (n, 2) recorded vertices (x, y) inside the labelled pixels."""
         parts = []
         for annotation in self._annotations.get(image_id, ()):
-            x, y = annotation.vertices[:, 0] - annotation.region.left, annotation.vertices[:, 1] - annotation.region.top
+            x, y = (
+                annotation.vertices[:, 0] - annotation.region.left,
+                annotation.vertices[:, 1] - annotation.region.top,
+            )
             parts.append(annotation.vertices[annotation.is_new[y, x]])
         return np.concatenate(parts) if parts else np.empty((0, 2), np.int32)
 
     def digest(self) -> str:
         """Identify the set of labelled regions, whatever the order in which they were bought."""
-        regions = sorted(annotation.region for annotations in self._annotations.values() for annotation in annotations)
+        regions = sorted(
+            annotation.region
+            for annotations in self._annotations.values()
+            for annotation in annotations
+        )
         return hashlib.sha256(repr(regions).encode()).hexdigest()

@@ -9,7 +9,16 @@ from typing import TYPE_CHECKING, Literal, Protocol
 
 import numpy as np
 
-from harness.types import Annotation, ClickTotals, CostQuality, ImageAreas, ImageSketch, Prediction, Region, RoundRecord
+from harness.types import (
+    Annotation,
+    ClickTotals,
+    CostQuality,
+    ImageAreas,
+    ImageSketch,
+    Prediction,
+    Region,
+    RoundRecord,
+)
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -29,7 +38,9 @@ ImageSizes = dict[str, tuple[int, int]]
 class Fuse(Protocol):
     """Scaled information and scaled cost of all placements of one image -> scores; higher is asked for earlier."""
 
-    def __call__(self, information: Tensor, cost: Tensor | None, rng: np.random.Generator, /) -> Tensor:
+    def __call__(
+        self, information: Tensor, cost: Tensor | None, rng: np.random.Generator, /
+    ) -> Tensor:
         """Return scores of the shape of ``information``. It is all zeros for a strategy without a measure."""
         ...
 
@@ -122,7 +133,15 @@ class Trainer(Protocol):
     recipe: str
     """Identifies all that determines a training besides labels, seed and round."""
 
-    def fit(self, pool: LabelledPool, seed: int, round_number: int, *, with_cost: bool, checkpoints: Path | None = None) -> Network:
+    def fit(
+        self,
+        pool: LabelledPool,
+        seed: int,
+        round_number: int,
+        *,
+        with_cost: bool,
+        checkpoints: Path | None = None,
+    ) -> Network:
         """Train; the initial weights depend on the seed alone. ``checkpoints``: a folder of this training's own, to go on from."""
         ...
 

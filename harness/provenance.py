@@ -11,7 +11,17 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-_PACKAGES = ("harness-al", "torch", "onedl-mmsegmentation", "onedl-mmcv", "onedl-mmengine", "numpy", "scipy", "opencv-python", "pandas")
+_PACKAGES = (
+    "harness-al",
+    "torch",
+    "onedl-mmsegmentation",
+    "onedl-mmcv",
+    "onedl-mmengine",
+    "numpy",
+    "scipy",
+    "opencv-python",
+    "pandas",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +49,9 @@ def collect(threads: int, device: str = "cpu", *, deterministic: bool = True) ->
     return Provenance(
         commit=commit,
         dirty=None if status is None else bool(status),
-        versions={name: importlib.metadata.version(name) for name in _PACKAGES if _is_installed(name)},
+        versions={
+            name: importlib.metadata.version(name) for name in _PACKAGES if _is_installed(name)
+        },
         python=platform.python_version(),
         machine=f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores{_gpu(device)}",
         threads=threads,
@@ -71,7 +83,13 @@ def _git(*arguments: str) -> str | None:
     if not (root / ".git").exists():
         return None
     try:
-        done = subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, text=True, timeout=20, check=False)
+        done = subprocess.run(
+            ["git", "-C", str(root), *arguments],
+            capture_output=True,
+            text=True,
+            timeout=20,
+            check=False,
+        )
     except (OSError, subprocess.TimeoutExpired):
         return None
     return done.stdout.strip() if done.returncode == 0 else None

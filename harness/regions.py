@@ -46,7 +46,9 @@ def window_size(window: Window, height: int, width: int) -> tuple[int, int]:
     """
     size = (window, window) if isinstance(window, int) else window
     if not (1 <= size[0] <= height and 1 <= size[1] <= width):
-        raise ValueError(f"window is {size[0]}x{size[1]}; allowed: 1x1 to {height}x{width}, the size of the map")
+        raise ValueError(
+            f"window is {size[0]}x{size[1]}; allowed: 1x1 to {height}x{width}, the size of the map"
+        )
     return size
 
 
@@ -71,16 +73,24 @@ def window_sum(pixel_map: Tensor, window: Window, *, stride: int = 1) -> Tensor:
     height, width = window_size(window, rows, cols)
     if stride < 1:
         raise ValueError(f"stride is {stride}; allowed: 1 or more")
-    low, high = (float(bound) for bound in torch.aminmax(pixel_map)) if pixel_map.numel() else (0.0, 0.0)
+    low, high = (
+        (float(bound) for bound in torch.aminmax(pixel_map)) if pixel_map.numel() else (0.0, 0.0)
+    )
     if not (math.isfinite(low) and math.isfinite(high)) or low < 0.0:
         raise ValueError("a map value is NaN, infinite or negative; allowed: finite numbers >= 0")
     shape = (rows - height) // stride + 1, (cols - width) // stride + 1
     if high == 0.0:
         return torch.zeros(shape, dtype=torch.float64, device=pixel_map.device)
-    exponent = min(_EXACT_BITS - math.ceil(math.log2(high * rows * cols)) - 1, 1000) if pixel_map.is_floating_point() else 0
+    exponent = (
+        min(_EXACT_BITS - math.ceil(math.log2(high * rows * cols)) - 1, 1000)
+        if pixel_map.is_floating_point()
+        else 0
+    )
     scale = math.ldexp(1.0, exponent)
     if pixel_map.device.type != "cpu":
-        integral = F.pad(torch.round(pixel_map.to(torch.float64) * scale).cumsum(0).cumsum(1), (1, 0, 1, 0))
+        integral = F.pad(
+            torch.round(pixel_map.to(torch.float64) * scale).cumsum(0).cumsum(1), (1, 0, 1, 0)
+        )
         band = integral[height::stride] - integral[: rows - height + 1 : stride]
         return (band[:, width::stride] - band[:, : cols - width + 1 : stride]) / scale
     whole = _integral(pixel_map.numpy(), scale)
@@ -96,7 +106,9 @@ def window_sum(pixel_map: Tensor, window: Window, *, stride: int = 1) -> Tensor:
 def _integral(values: npt.NDArray[Any], scale: float) -> npt.NDArray[np.float64]:
     """Return the (H + 1, W + 1) integral image of the values in fixed point; every entry is a whole number below 2**53."""
     if values.dtype == np.bool_:
-        return np.asarray(cv2.integral(np.ascontiguousarray(values).view(np.uint8), sdepth=cv2.CV_64F))
+        return np.asarray(
+            cv2.integral(np.ascontiguousarray(values).view(np.uint8), sdepth=cv2.CV_64F)
+        )
     fixed = np.empty(values.shape)
     for part in _row_blocks(*values.shape):
         np.rint(np.multiply(values[part], scale, dtype=np.float64), out=fixed[part])
@@ -119,14 +131,21 @@ def rescale(region_map: Tensor, low: float, high: float) -> Tensor:
         ValueError: low > high, or a bound that is not finite.
     """
     if not (math.isfinite(low) and math.isfinite(high) and low <= high):
-        raise ValueError(f"cannot scale from [{low}, {high}]; allowed: finite bounds with low <= high")
+        raise ValueError(
+            f"cannot scale from [{low}, {high}]; allowed: finite bounds with low <= high"
+        )
     if low == high:
         return torch.zeros_like(region_map, dtype=torch.float64)
     return (region_map.to(torch.float64) - low) / (high - low)
 
 
 def non_maximum_suppression(
-    scores: Tensor, window: Window, *, stride: int = 1, limit: int | None = None, floor: float = -math.inf
+    scores: Tensor,
+    window: Window,
+    *,
+    stride: int = 1,
+    limit: int | None = None,
+    floor: float = -math.inf,
 ) -> list[Peak]:
     """Take the best placement, drop every placement that shares a pixel with it, and go on: one image's candidates.
 
@@ -153,7 +172,9 @@ def non_maximum_suppression(
     blocks = np.maximum.reduceat(grid, starts, axis=1)
     best = blocks.max(axis=1)
     if np.isnan(best).any() or np.isposinf(best).any():
-        raise ValueError("a score is NaN or +inf; allowed: finite scores, or -inf for a forbidden placement")
+        raise ValueError(
+            "a score is NaN or +inf; allowed: finite scores, or -inf for a forbidden placement"
+        )
     peaks: list[Peak] = []
     while limit is None or len(peaks) < limit:
         y = int(best.argmax())
@@ -167,7 +188,9 @@ def non_maximum_suppression(
         grid[rows, left:right] = -math.inf
         touched = slice(left // _BLOCK_COLUMNS, (right - 1) // _BLOCK_COLUMNS + 1)
         around = grid[rows, starts[touched.start] : touched.stop * _BLOCK_COLUMNS]
-        blocks[rows, touched] = np.maximum.reduceat(around, starts[touched] - starts[touched.start], axis=1)
+        blocks[rows, touched] = np.maximum.reduceat(
+            around, starts[touched] - starts[touched.start], axis=1
+        )
         best[rows] = blocks[rows].max(axis=1)
     return peaks
 

@@ -57,7 +57,12 @@ class RunInfo:
     @property
     def identity(self) -> dict[str, str | int]:
         """What must agree for a run to be resumed."""
-        return {"strategy": self.strategy, "equation": self.equation, "seed": self.seed, **self.board}
+        return {
+            "strategy": self.strategy,
+            "equation": self.equation,
+            "seed": self.seed,
+            **self.board,
+        }
 
     @property
     def board(self) -> dict[str, str | int]:
@@ -98,14 +103,21 @@ class RunFolder:
         """
         if (self.path / "run.json").exists():
             found = read_info(self.path)
-            different = [name for name, value in info.identity.items() if found.identity[name] != value]
+            different = [
+                name for name, value in info.identity.items() if found.identity[name] != value
+            ]
             if different:
-                raise InputError(f"{self.path}: holds a run with another {', '.join(different)}; allowed: another --out, or --overwrite")
+                raise InputError(
+                    f"{self.path}: holds a run with another {', '.join(different)}; allowed: another --out, or --overwrite"
+                )
             return self._recover()
         for leftover in (self._rounds, self._timings):
             leftover.unlink(missing_ok=True)
         document = json.loads(_INFO.dump_json(info))
-        write_text(self.path / "run.json", json.dumps({**document, "crc32": _checksum(document)}, indent=1) + "\n")
+        write_text(
+            self.path / "run.json",
+            json.dumps({**document, "crc32": _checksum(document)}, indent=1) + "\n",
+        )
         return []
 
     def _recover(self) -> list[RoundRecord]:
@@ -126,11 +138,21 @@ class RunFolder:
 
     def append_timings(self, round_number: int, seconds: dict[str, float]) -> None:
         """Add one round's seconds by stage. They live in a file of their own, so that records are the same on any machine."""
-        _append_line(self._timings, json.dumps({"round": round_number, **{stage: round(value, 3) for stage, value in seconds.items()}}))
+        _append_line(
+            self._timings,
+            json.dumps(
+                {
+                    "round": round_number,
+                    **{stage: round(value, 3) for stage, value in seconds.items()},
+                }
+            ),
+        )
 
     def keep_maps(self, round_number: int, maps: Sequence[ImageSketch]) -> None:
         """Keep small pictures of a round's maps, for the published page; no result depends on them."""
-        write_text(self.path / f"maps-{round_number}.json", _MAPS.dump_json(list(maps)).decode() + "\n")
+        write_text(
+            self.path / f"maps-{round_number}.json", _MAPS.dump_json(list(maps)).decode() + "\n"
+        )
 
     def record_failure(self, text: str) -> None:
         """Keep the traceback of a failed run beside its rounds."""
@@ -191,7 +213,9 @@ def parse_rounds(path: Path, content: bytes) -> list[RoundRecord]:
                 f"{path}:{number + 1}: not a round record ({error.errors()[0]['msg']}); restore the file or delete the run"
             ) from error
         if line != _sealed(line.partition(',"record":')[2][:-1]) or record.round != number:
-            raise InputError(f"{path}:{number + 1}: damaged line (checksum or round number); restore the file or delete the run")
+            raise InputError(
+                f"{path}:{number + 1}: damaged line (checksum or round number); restore the file or delete the run"
+            )
         records.append(record)
     return records
 
@@ -238,7 +262,9 @@ def read_timings(path: Path) -> list[dict[str, float]]:
     """Read a run folder's seconds by stage; unreadable lines are passed over, since no result depends on them."""
     file = path / "timings.jsonl"
     rows = []
-    for line in file.read_text(encoding="utf-8", errors="replace").splitlines() if file.exists() else ():
+    for line in (
+        file.read_text(encoding="utf-8", errors="replace").splitlines() if file.exists() else ()
+    ):
         try:
             row = json.loads(line)
         except ValueError:

@@ -15,7 +15,11 @@ Curve = Sequence[tuple[float, float]]
 
 
 def class_areas(
-    image_id: str, predicted: npt.NDArray[np.integer], label: npt.NDArray[np.integer], num_classes: int, ignore: int
+    image_id: str,
+    predicted: npt.NDArray[np.integer],
+    label: npt.NDArray[np.integer],
+    num_classes: int,
+    ignore: int,
 ) -> ImageAreas:
     """Count one image's class areas in pixels, void pixels left out.
 
@@ -43,7 +47,9 @@ def iou(areas: Iterable[ImageAreas]) -> npt.NDArray[np.float64]:
         raise ValueError("no image to score; allowed: one or more")
     intersection, prediction, label = np.asarray(rows, dtype=np.float64).sum(axis=0)
     union = prediction + label - intersection
-    scores: npt.NDArray[np.float64] = np.divide(intersection, union, out=np.full_like(union, math.nan), where=union > 0)
+    scores: npt.NDArray[np.float64] = np.divide(
+        intersection, union, out=np.full_like(union, math.nan), where=union > 0
+    )
     return scores
 
 

@@ -20,7 +20,9 @@ class Purpose(IntEnum):
     SLIPS = 6
 
 
-def sequence(seed: int, round_number: int, purpose: Purpose, detail: str = "") -> np.random.SeedSequence:
+def sequence(
+    seed: int, round_number: int, purpose: Purpose, detail: str = ""
+) -> np.random.SeedSequence:
     """Return the seed sequence of one purpose; ``detail`` tells apart the images of a round.
 
     Choice: the seed set and the initial weights depend on the seed only (round 0), so strategies are paired by seed.
@@ -28,7 +30,9 @@ def sequence(seed: int, round_number: int, purpose: Purpose, detail: str = "") -
     return np.random.SeedSequence([seed, round_number, int(purpose), zlib.crc32(detail.encode())])
 
 
-def generator(seed: int, round_number: int, purpose: Purpose, detail: str = "") -> np.random.Generator:
+def generator(
+    seed: int, round_number: int, purpose: Purpose, detail: str = ""
+) -> np.random.Generator:
     """Return a NumPy generator for one purpose."""
     return np.random.default_rng(sequence(seed, round_number, purpose, detail))
 

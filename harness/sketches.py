@@ -17,9 +17,14 @@ MOST_IMAGES = 12
 _WIDEST_PX = 64
 
 
-def sketches(proposals: Proposals, query: Sequence[Candidate], most: int = MOST_IMAGES) -> list[ImageSketch]:
+def sketches(
+    proposals: Proposals, query: Sequence[Candidate], most: int = MOST_IMAGES
+) -> list[ImageSketch]:
     """Return the maps of the images that a query asks for, best score first."""
-    best = dict.fromkeys(candidate.region.image_id for candidate in sorted(query, key=lambda candidate: candidate.rank_key))
+    best = dict.fromkeys(
+        candidate.region.image_id
+        for candidate in sorted(query, key=lambda candidate: candidate.rank_key)
+    )
     return [_sketch_of(proposals, image_id) for image_id in list(best)[:most]]
 
 
@@ -47,7 +52,19 @@ def _small(values: npt.NDArray[np.float64]) -> Sketch:
     steps = [min(math.ceil(values.shape[1] / _WIDEST_PX), side) for side in values.shape]
     picked = values[steps[0] // 2 :: steps[0], steps[1] // 2 :: steps[1]]
     finite = np.isfinite(picked)
-    low, high = (float(picked[finite].min()), float(picked[finite].max())) if finite.any() else (0.0, 0.0)
+    low, high = (
+        (float(picked[finite].min()), float(picked[finite].max())) if finite.any() else (0.0, 0.0)
+    )
     grey = np.zeros(picked.shape, np.uint8)
-    grey[finite] = 1 + np.round(254 * (picked[finite] - low) / (high - low)).astype(np.uint8) if high > low else 128
-    return Sketch(base64.b64encode(cv2.imencode(".png", grey, [cv2.IMWRITE_PNG_COMPRESSION, 9])[1].tobytes()).decode(), low, high)
+    grey[finite] = (
+        1 + np.round(254 * (picked[finite] - low) / (high - low)).astype(np.uint8)
+        if high > low
+        else 128
+    )
+    return Sketch(
+        base64.b64encode(
+            cv2.imencode(".png", grey, [cv2.IMWRITE_PNG_COMPRESSION, 9])[1].tobytes()
+        ).decode(),
+        low,
+        high,
+    )

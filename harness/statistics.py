@@ -45,7 +45,9 @@ def cost_quality(predicted: npt.ArrayLike, recorded: npt.ArrayLike) -> CostQuali
     )
 
 
-def signal_to_noise(full_data: Sequence[float], seed_set: Sequence[float], random_region: Sequence[float]) -> float | None:
+def signal_to_noise(
+    full_data: Sequence[float], seed_set: Sequence[float], random_region: Sequence[float]
+) -> float | None:
     """Return (full-data mIoU - seed-set mIoU) / standard deviation of random-region over seeds at the last round.
 
     None where fewer than two random runs make the noise unknown, or where it is zero.
@@ -58,7 +60,9 @@ def signal_to_noise(full_data: Sequence[float], seed_set: Sequence[float], rando
 
 def image_weights(n_images: int, resamples: int, rng: np.random.Generator) -> Floats:
     """Return (resamples, n_images) multiplicities of a bootstrap over images: each row sums to n_images."""
-    return rng.multinomial(n_images, np.full(n_images, 1.0 / n_images), size=resamples).astype(np.float64)
+    return rng.multinomial(n_images, np.full(n_images, 1.0 / n_images), size=resamples).astype(
+        np.float64
+    )
 
 
 def seed_draws(n_seeds: int, resamples: int, rng: np.random.Generator) -> npt.NDArray[np.int64]:

@@ -62,7 +62,9 @@ class ClickTotals:
 
     def cost_a(self, clicks: Clicks) -> float:
         """Return (c_p + c_i + c_c) / (C_p + C_c), the share of the set's clicks; may pass 1."""
-        return (clicks.polygon + clicks.intersection + clicks.classes) / (self.polygon + self.classes)
+        return (clicks.polygon + clicks.intersection + clicks.classes) / (
+            self.polygon + self.classes
+        )
 
     def cost_b(self, clicks: Clicks) -> float:
         """Return (c_p + c_i + c_b) / C_p, the share that later work attributes to CEREALS; may pass 1."""
@@ -85,7 +87,10 @@ class ClickSeconds:
     def seconds(self, clicks: Clicks) -> float:
         """Return the annotation time of a bill."""
         return (
-            self.polygon * clicks.polygon + self.intersection * clicks.intersection + self.box * clicks.box + self.classes * clicks.classes
+            self.polygon * clicks.polygon
+            + self.intersection * clicks.intersection
+            + self.box * clicks.box
+            + self.classes * clicks.classes
         )
 
 

@@ -32,8 +32,14 @@ class Votes:
             ValueError: more than 255 members.
         """
         if self.members == LARGEST_COMMITTEE:
-            raise ValueError(f"a committee has more than {LARGEST_COMMITTEE} members; allowed: 1 to {LARGEST_COMMITTEE}")
-        grid = CellGrid.of((scores.values.shape[1], scores.values.shape[2]), scores.size) if isinstance(scores, Logits) else None
+            raise ValueError(
+                f"a committee has more than {LARGEST_COMMITTEE} members; allowed: 1 to {LARGEST_COMMITTEE}"
+            )
+        grid = (
+            CellGrid.of((scores.values.shape[1], scores.values.shape[2]), scores.size)
+            if isinstance(scores, Logits)
+            else None
+        )
         if self.members == 0:
             self._start(scores, grid)
         self.members += 1
@@ -49,14 +55,22 @@ class Votes:
         self._grid = grid
         if grid is None:
             size = scores.size if isinstance(scores, Logits) else (values.shape[1], values.shape[2])
-            self._of_pixels = torch.zeros((len(values), *size), dtype=torch.uint8, device=values.device)
+            self._of_pixels = torch.zeros(
+                (len(values), *size), dtype=torch.uint8, device=values.device
+            )
         else:
             cells = grid.rows * grid.columns
-            self._of_cells = torch.zeros((cells, len(values)), dtype=torch.uint8, device=values.device)
-            self._of_pixels = torch.zeros((cells, len(values), grid.side**2), dtype=torch.uint8, device=values.device)
+            self._of_cells = torch.zeros(
+                (cells, len(values)), dtype=torch.uint8, device=values.device
+            )
+            self._of_pixels = torch.zeros(
+                (cells, len(values), grid.side**2), dtype=torch.uint8, device=values.device
+            )
 
     def _add_cells(self, cells: Cells) -> None:
-        votes = torch.ones((), dtype=torch.uint8, device=cells.corner.device).repeat(len(cells.corner))
+        votes = torch.ones((), dtype=torch.uint8, device=cells.corner.device).repeat(
+            len(cells.corner)
+        )
         votes[cells.mixed] = 0
         self._of_cells.scatter_add_(1, cells.corner[:, None].long(), votes[:, None])
         _, classes, pixels = self._of_pixels.shape
@@ -74,7 +88,10 @@ class Votes:
         """
         if self.members == 0:
             raise ValueError("a committee has no member; allowed: one or more passes")
-        shares = torch.arange(self.members + 1, dtype=torch.float64, device=self._of_pixels.device) / self.members
+        shares = (
+            torch.arange(self.members + 1, dtype=torch.float64, device=self._of_pixels.device)
+            / self.members
+        )
         term = -torch.xlogy(shares, shares)
         if self._grid is None:
             return _sum_of_terms(self._of_pixels, term, axis=0).clamp_(min=0.0)

@@ -39,7 +39,9 @@ class Queue:
         starting = {job.seed for job in (*self.waiting, *self.running) if job.kind == "shared"}
         now = time.monotonic()
         for job in self.waiting:
-            if not ((job.kind == "run" and job.seed in starting) or now < self._not_before.get(job, now)):
+            if not (
+                (job.kind == "run" and job.seed in starting) or now < self._not_before.get(job, now)
+            ):
                 return job
         return None
 
@@ -95,7 +97,9 @@ def run_jobs(
         crew.work_off(queue, report, ended)
 
 
-def _one_by_one(workshop: Workshop, queue: Queue, report: Report, ended: Callable[[Outcome], None]) -> None:
+def _one_by_one(
+    workshop: Workshop, queue: Queue, report: Report, ended: Callable[[Outcome], None]
+) -> None:
     """Do the jobs in this process."""
     while queue.waiting:
         job = queue.next()
@@ -116,21 +120,29 @@ def _work(mine: Connection, make_workshop: Callable[[], Workshop], gpu: str | No
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends its workers itself
     threading.Thread(target=_die_with, args=(os.getppid(),), daemon=True).start()
     if gpu is not None:
-        os.environ["CUDA_VISIBLE_DEVICES"] = gpu  # before torch looks for any: this process knows one GPU
+        os.environ["CUDA_VISIBLE_DEVICES"] = (
+            gpu  # before torch looks for any: this process knows one GPU
+        )
     try:
         workshop = make_workshop()
     except (InputError, OSError) as error:
         mine.send(error)
         return
     except Exception as error:  # noqa: BLE001  whatever it is, the parent says it in one line
-        mine.send(RunError(f"a worker cannot start: {type(error).__name__}: {' '.join(str(error).split())}"))
+        mine.send(
+            RunError(
+                f"a worker cannot start: {type(error).__name__}: {' '.join(str(error).split())}"
+            )
+        )
         return
 
     def tell(said: Event | Outcome) -> None:
         try:
             mine.send(said)
         except ConnectionError:
-            os._exit(1)  # the parent is gone: nothing that this job would still write is wanted, least of all that it failed
+            os._exit(
+                1
+            )  # the parent is gone: nothing that this job would still write is wanted, least of all that it failed
 
     while (job := _next_job(mine)) is not None:
         tell(execute(workshop, job, tell))
@@ -174,7 +186,9 @@ class _Hand:
 class _Crew:
     """Worker processes, started as there is work for them."""
 
-    def __init__(self, make_workshop: Callable[[], Workshop], workers: int, gpus: Sequence[str]) -> None:
+    def __init__(
+        self, make_workshop: Callable[[], Workshop], workers: int, gpus: Sequence[str]
+    ) -> None:
         self._make_workshop, self._size = make_workshop, workers
         self._places = [gpus[number % len(gpus)] if gpus else None for number in range(workers)]
         self._hands: list[_Hand] = []
@@ -183,7 +197,12 @@ class _Crew:
     def __enter__(self) -> _Crew:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        _error: BaseException | None,
+        _trace: TracebackType | None,
+    ) -> None:
         """Let the workers go; after an error in the middle of their work."""
         for hand in self._hands:
             if kind is not None:
@@ -204,9 +223,17 @@ class _Crew:
         """
         while queue.waiting or queue.running:
             self._hand_out(queue)
-            wait([*(hand.pipe for hand in self._hands), *(hand.process.sentinel for hand in self._hands)], _LISTEN_S)
+            wait(
+                [
+                    *(hand.pipe for hand in self._hands),
+                    *(hand.process.sentinel for hand in self._hands),
+                ],
+                _LISTEN_S,
+            )
             for hand in list(self._hands):
-                is_alive = hand.process.is_alive()  # asked first: what a dying worker said is heard out
+                is_alive = (
+                    hand.process.is_alive()
+                )  # asked first: what a dying worker said is heard out
                 for said in hand.heard():
                     if isinstance(said, Exception):
                         raise said
@@ -234,7 +261,9 @@ class _Crew:
     def _hire(self) -> _Hand:
         context = multiprocessing.get_context("spawn")
         ours, theirs = context.Pipe()
-        process = context.Process(target=_work, args=(theirs, self._make_workshop, self._places.pop(0)), daemon=True)
+        process = context.Process(
+            target=_work, args=(theirs, self._make_workshop, self._places.pop(0)), daemon=True
+        )
         process.start()
         theirs.close()
         self._hands.append(_Hand(process, ours))
@@ -248,7 +277,9 @@ class _Crew:
         left = len(self._hands) + len(self._places)
         why = f"a worker process died ({_signal_of(hand.process)}), perhaps for want of memory"
         if not left:
-            raise RunError(f"{why}, and it was the last one; the same command goes on where it stopped")
+            raise RunError(
+                f"{why}, and it was the last one; the same command goes on where it stopped"
+            )
         print(f"harness: {why}; going on with {left}", file=sys.stderr)
 
     def _has_room(self) -> bool:

@@ -62,16 +62,22 @@ def make(identity: str) -> Strategy:
     """
     match = _IDENTITY.match(identity)
     if match is None:
-        raise InputError(f"cannot read strategy {identity!r}; allowed: name or name[parameter=value,...]")
+        raise InputError(
+            f"cannot read strategy {identity!r}; allowed: name or name[parameter=value,...]"
+        )
     name, table = match["name"], available()
     if name not in table:
         raise unknown_name("strategy", name, table)
     factory = table[name]
-    defaults = {key: parameter.default for key, parameter in inspect.signature(factory).parameters.items()}
+    defaults = {
+        key: parameter.default for key, parameter in inspect.signature(factory).parameters.items()
+    }
     given = _parameters(identity, match["parameters"] or "", defaults)
     strategy = factory(**given)
     changed = {key: value for key, value in sorted(given.items()) if value != defaults[key]}
-    suffix = "[" + ",".join(f"{key}={value}" for key, value in changed.items()) + "]" if changed else ""
+    suffix = (
+        "[" + ",".join(f"{key}={value}" for key, value in changed.items()) + "]" if changed else ""
+    )
     return replace(strategy, name=name + suffix)
 
 
@@ -81,7 +87,9 @@ def _parameters(identity: str, text: str, defaults: dict[str, Any]) -> dict[str,
         key, equals, value = (piece.strip() for piece in part.partition("="))
         if not equals or key not in defaults:
             allowed = ", ".join(defaults) or "none"
-            raise InputError(f"strategy {identity!r}: cannot set {part!r}; parameters of this strategy: {allowed}")
+            raise InputError(
+                f"strategy {identity!r}: cannot set {part!r}; parameters of this strategy: {allowed}"
+            )
         if key in given:
             raise InputError(f"strategy {identity!r}: {key} is given twice; allowed: once")
         given[key] = _value(identity, key, value, like=defaults[key])
@@ -91,7 +99,9 @@ def _parameters(identity: str, text: str, defaults: dict[str, Any]) -> dict[str,
 def _value(identity: str, key: str, value: str, *, like: Any) -> float | int | str:
     if isinstance(like, str):
         if value not in COSTS:
-            raise InputError(f"strategy {identity!r}: {key} is {value!r}; allowed: {', '.join(COSTS)}")
+            raise InputError(
+                f"strategy {identity!r}: {key} is {value!r}; allowed: {', '.join(COSTS)}"
+            )
         return value
     wants_float = isinstance(like, float)
     try:
@@ -113,9 +123,13 @@ def parse_list(text: str) -> list[Strategy]:
         InputError: an empty list, an unknown name, the same strategy twice.
     """
     parts = [part.strip() for part in re.split(r",(?![^\[]*\])", text) if part.strip()]
-    identities = [identity for part in parts for identity in (available() if part == "all" else [part])]
+    identities = [
+        identity for part in parts for identity in (available() if part == "all" else [part])
+    ]
     if not identities:
-        raise InputError(f"no strategy in {text!r}; allowed: all, and names separated by commas: {', '.join(available())}")
+        raise InputError(
+            f"no strategy in {text!r}; allowed: all, and names separated by commas: {', '.join(available())}"
+        )
     chosen = [make(identity) for identity in identities]
     names = [strategy.name for strategy in chosen]
     for name in names:

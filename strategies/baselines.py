@@ -15,7 +15,9 @@ def chance(information: Tensor, _cost: Tensor | None, rng: np.random.Generator) 
     return torch.from_numpy(rng.random(tuple(information.shape)))
 
 
-def information_alone(information: Tensor, _cost: Tensor | None, _rng: np.random.Generator) -> Tensor:
+def information_alone(
+    information: Tensor, _cost: Tensor | None, _rng: np.random.Generator
+) -> Tensor:
     """Score every placement by its scaled information."""
     return information
 
@@ -29,7 +31,9 @@ def cost_alone(_information: Tensor, cost: Tensor | None, _rng: np.random.Genera
 
 def random_image() -> Strategy:
     """Whole images at random."""
-    return Strategy("random-image", "whole images at random", "uniform", fuse=chance, whole_image=True)
+    return Strategy(
+        "random-image", "whole images at random", "uniform", fuse=chance, whole_image=True
+    )
 
 
 def random_region() -> Strategy:
@@ -39,12 +43,21 @@ def random_region() -> Strategy:
 
 def entropy_image() -> Strategy:
     """Whole images by the sum of their entropy."""
-    return Strategy("entropy-image", "whole images by entropy", "I, I = sum H", entropy, information_alone, whole_image=True)
+    return Strategy(
+        "entropy-image",
+        "whole images by entropy",
+        "I, I = sum H",
+        entropy,
+        information_alone,
+        whole_image=True,
+    )
 
 
 def entropy_region() -> Strategy:
     """Windows by the sum of their entropy."""
-    return Strategy("entropy-region", "windows by entropy", "I, I = sum H", entropy, information_alone)
+    return Strategy(
+        "entropy-region", "windows by entropy", "I, I = sum H", entropy, information_alone
+    )
 
 
 def vote_entropy_image(passes: int | None = None) -> Strategy:
@@ -63,12 +76,27 @@ def vote_entropy_image(passes: int | None = None) -> Strategy:
 def vote_entropy_region(passes: int | None = None) -> Strategy:
     """Windows by the disagreement of a Monte-Carlo dropout committee."""
     return Strategy(
-        "vote-entropy-region", "windows by committee disagreement", "I, I = sum V", vote_entropy, information_alone, n_passes=passes
+        "vote-entropy-region",
+        "windows by committee disagreement",
+        "I, I = sum V",
+        vote_entropy,
+        information_alone,
+        n_passes=passes,
     )
 
 
 def cheapest_region(cost: CostSource = "predicted") -> Strategy:
     """Windows that need the fewest clicks, whatever they show."""
-    equation = {"whole": "1 - C, C = c_p + c_i + 4", "oracle": "1 - C, C = true clicks", "constant": "1 - C, C = 0"}.get(cost, "1 - C")
+    equation = {
+        "whole": "1 - C, C = c_p + c_i + 4",
+        "oracle": "1 - C, C = true clicks",
+        "constant": "1 - C, C = 0",
+    }.get(cost, "1 - C")
     kind = {"oracle": "true", "constant": "equal"}.get(cost, "predicted")
-    return Strategy("cheapest-region", f"the windows with the fewest {kind} clicks", equation, fuse=cost_alone, cost=cost)
+    return Strategy(
+        "cheapest-region",
+        f"the windows with the fewest {kind} clicks",
+        equation,
+        fuse=cost_alone,
+        cost=cost,
+    )

@@ -29,12 +29,18 @@ def fuse_g2(information: Tensor, cost: Tensor | None, _rng: np.random.Generator)
     return fusion.g2(*_with_cost(information, cost))
 
 
-def fuse_g3(information: Tensor, cost: Tensor | None, _rng: np.random.Generator, *, alpha: float) -> Tensor:
+def fuse_g3(
+    information: Tensor, cost: Tensor | None, _rng: np.random.Generator, *, alpha: float
+) -> Tensor:
     """Score by g3."""
     return fusion.g3(*_with_cost(information, cost), alpha)
 
 
-_BRACKETS: dict[CostSource, str] = {"whole": ", C = c_p + c_i + 4", "oracle": ", C = true clicks", "constant": ", C = 0"}
+_BRACKETS: dict[CostSource, str] = {
+    "whole": ", C = c_p + c_i + 4",
+    "oracle": ", C = true clicks",
+    "constant": ", C = 0",
+}
 _SUMMARIES: dict[CostSource, str] = {
     "predicted": "information against predicted clicks",
     "whole": "information against predicted clicks with what a window costs besides its vertices",
@@ -43,7 +49,15 @@ _SUMMARIES: dict[CostSource, str] = {
 }
 
 
-def _cereals(name: str, equation: str, measure: Measure, fuse: Fuse, *, n_passes: int | None, cost: CostSource) -> Strategy:
+def _cereals(
+    name: str,
+    equation: str,
+    measure: Measure,
+    fuse: Fuse,
+    *,
+    n_passes: int | None,
+    cost: CostSource,
+) -> Strategy:
     letter = "H" if measure is entropy else "V"
     words = f"{equation}{_BRACKETS.get(cost, '')}, I = sum {letter}"
     return Strategy(name, _SUMMARIES[cost], words, measure, fuse, n_passes=n_passes, cost=cost)
@@ -63,24 +77,44 @@ def g3_entropy(alpha: float = 0.5, cost: CostSource = "predicted") -> Strategy:
     """Fusion g3 of entropy and cost."""
     fusion.check_alpha(alpha)
     equation = f"{alpha:g} I + {1 - alpha:g} (1 - C)"
-    return _cereals("cereals-g3-entropy", equation, entropy, partial(fuse_g3, alpha=alpha), n_passes=1, cost=cost)
+    return _cereals(
+        "cereals-g3-entropy",
+        equation,
+        entropy,
+        partial(fuse_g3, alpha=alpha),
+        n_passes=1,
+        cost=cost,
+    )
 
 
 def g1_vote_entropy(passes: int | None = None, cost: CostSource = "predicted") -> Strategy:
     """Fusion g1 of vote entropy and cost."""
-    return _cereals("cereals-g1-vote-entropy", "I / (1 + C)", vote_entropy, fuse_g1, n_passes=passes, cost=cost)
+    return _cereals(
+        "cereals-g1-vote-entropy", "I / (1 + C)", vote_entropy, fuse_g1, n_passes=passes, cost=cost
+    )
 
 
 def g2_vote_entropy(passes: int | None = None, cost: CostSource = "predicted") -> Strategy:
     """Fusion g2 of vote entropy and cost."""
-    return _cereals("cereals-g2-vote-entropy", "(1 - C) I", vote_entropy, fuse_g2, n_passes=passes, cost=cost)
+    return _cereals(
+        "cereals-g2-vote-entropy", "(1 - C) I", vote_entropy, fuse_g2, n_passes=passes, cost=cost
+    )
 
 
-def g3_vote_entropy(alpha: float = 0.5, passes: int | None = None, cost: CostSource = "predicted") -> Strategy:
+def g3_vote_entropy(
+    alpha: float = 0.5, passes: int | None = None, cost: CostSource = "predicted"
+) -> Strategy:
     """Fusion g3 of vote entropy and cost."""
     fusion.check_alpha(alpha)
     equation = f"{alpha:g} I + {1 - alpha:g} (1 - C)"
-    return _cereals("cereals-g3-vote-entropy", equation, vote_entropy, partial(fuse_g3, alpha=alpha), n_passes=passes, cost=cost)
+    return _cereals(
+        "cereals-g3-vote-entropy",
+        equation,
+        vote_entropy,
+        partial(fuse_g3, alpha=alpha),
+        n_passes=passes,
+        cost=cost,
+    )
 
 
 def g2_entropy_oracle_cost() -> Strategy:

@@ -14,7 +14,15 @@ import torch
 from harness.clicks import count_region, vertex_map, vertices_inside
 from harness.loop import Trained
 from harness.maps import MemoryMaps
-from harness.types import Annotation, ClickTotals, CostQuality, ImageAreas, Prediction, Region, RoundRecord
+from harness.types import (
+    Annotation,
+    ClickTotals,
+    CostQuality,
+    ImageAreas,
+    Prediction,
+    Region,
+    RoundRecord,
+)
 
 CLASSES = 5
 
@@ -28,9 +36,13 @@ class FakeOracle:
         self.vertices = {}
         for image_id, (height, width) in sizes.items():
             coarse = rng.integers(0, CLASSES, (height // 8 + 1, width // 8 + 1), dtype=np.uint8)
-            self.labels[image_id] = np.kron(coarse, np.ones((8, 8), np.uint8))[:height, :width].copy()
+            self.labels[image_id] = np.kron(coarse, np.ones((8, 8), np.uint8))[
+                :height, :width
+            ].copy()
             count = int(rng.integers(20, 60))
-            self.vertices[image_id] = np.stack([rng.integers(0, width, count), rng.integers(0, height, count)], axis=1).astype(np.int32)
+            self.vertices[image_id] = np.stack(
+                [rng.integers(0, width, count), rng.integers(0, height, count)], axis=1
+            ).astype(np.int32)
         self.totals = ClickTotals(sum(map(len, self.vertices.values())), 100)
 
     def annotate(self, regions: Sequence[Region], pool) -> list[Annotation]:
@@ -42,7 +54,15 @@ class FakeOracle:
             inside = vertices_inside(self.vertices[region.image_id], region)
             paid = inside[is_new[inside[:, 1] - region.top, inside[:, 0] - region.left]]
             labels = self.labels[region.image_id]
-            answers.append(Annotation(region, labels[region.slices].copy(), inside, is_new, count_region(paid, labels, region)))
+            answers.append(
+                Annotation(
+                    region,
+                    labels[region.slices].copy(),
+                    inside,
+                    is_new,
+                    count_region(paid, labels, region),
+                )
+            )
             known[region.slices] = True
         return answers
 
@@ -73,7 +93,10 @@ class FakeNetwork:
     def predict(self, image_id: str, n_passes: int) -> Prediction:
         generator = self._generator(image_id)
         height, width = self._sizes[image_id]
-        passes = [torch.randn((CLASSES, height, width), generator=generator).softmax(0) for _ in range(n_passes)]
+        passes = [
+            torch.randn((CLASSES, height, width), generator=generator).softmax(0)
+            for _ in range(n_passes)
+        ]
         return Prediction(iter(passes), torch.rand((height, width), generator=generator) * 0.1)
 
     def expect(self, image_ids) -> None:

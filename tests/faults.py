@@ -50,7 +50,12 @@ def _child(order: dict[str, Any]) -> None:
         publish = importlib.import_module("harness.cli.publish")
         publish.write_board = lambda *_, **__: None
     if order.get("point"):
-        _arm(POINTS[order["point"]], order["call"], after=order.get("after", False), error=order.get("error"))
+        _arm(
+            POINTS[order["point"]],
+            order["call"],
+            after=order.get("after", False),
+            error=order.get("error"),
+        )
     if order.get("torn"):
         _tear(order["torn"])
     if order.get("clock"):
@@ -155,7 +160,12 @@ class Faults:
         """
         assert self._process.stdin
         assert self._process.stdout
-        order = {"arguments": list(arguments), "cwd": str(folder), "log": str(folder / "log.txt"), **fault}
+        order = {
+            "arguments": list(arguments),
+            "cwd": str(folder),
+            "log": str(folder / "log.txt"),
+            **fault,
+        }
         self._process.stdin.write(json.dumps(order) + "\n")
         self._process.stdin.flush()
         return int(self._process.stdout.readline())
@@ -169,9 +179,21 @@ class Faults:
 def random_faults(seed: int, longest_s: float) -> list[dict[str, Any]]:
     """Return faults in a random order that depends on the seed: some at points, some at moments."""
     rng = random.Random(seed)
-    often = [name for name in POINTS if name not in {"finding networks again", "writing the leaderboard"}]
-    points = [{"point": rng.choice(often), "call": rng.randint(1, 3), "after": rng.random() < 0.5} for _ in range(3)]
-    return rng.sample([*points, {"seconds": rng.uniform(0.02, longest_s)}, {"seconds": rng.uniform(0.02, longest_s)}], 5)
+    often = [
+        name for name in POINTS if name not in {"finding networks again", "writing the leaderboard"}
+    ]
+    points = [
+        {"point": rng.choice(often), "call": rng.randint(1, 3), "after": rng.random() < 0.5}
+        for _ in range(3)
+    ]
+    return rng.sample(
+        [
+            *points,
+            {"seconds": rng.uniform(0.02, longest_s)},
+            {"seconds": rng.uniform(0.02, longest_s)},
+        ],
+        5,
+    )
 
 
 if __name__ == "__main__":

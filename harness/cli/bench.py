@@ -34,35 +34,67 @@ def parse_seeds(text: str | None) -> tuple[int, ...] | None:
     if text is None:
         return None
     parts = [part.strip() for part in text.split(",")]
-    if not all(part.isdecimal() for part in parts) or len({int(part) for part in parts}) < len(parts):
-        raise InputError(f"--seeds is {text!r}; allowed: distinct whole numbers separated by commas, such as 0,1,2")
+    if not all(part.isdecimal() for part in parts) or len({int(part) for part in parts}) < len(
+        parts
+    ):
+        raise InputError(
+            f"--seeds is {text!r}; allowed: distinct whole numbers separated by commas, such as 0,1,2"
+        )
     return tuple(int(part) for part in parts)
 
 
 def bench(
-    strategies: Annotated[str, typer.Option(help="all, and names separated by commas; see harness strategies.")],
+    strategies: Annotated[
+        str, typer.Option(help="all, and names separated by commas; see harness strategies.")
+    ],
     config: Annotated[
-        Path | None, typer.Option(help="A config file, or the name of one that ships, such as streets_standard; streets without it.")
+        Path | None,
+        typer.Option(
+            help="A config file, or the name of one that ships, such as streets_standard; streets without it."
+        ),
     ] = None,
-    seeds: Annotated[str | None, typer.Option(help="Seeds separated by commas; the config's without it.")] = None,
-    out: Annotated[Path, typer.Option(help="Where runs and leaderboard go; finished work there is not done again.")] = Path("out"),
-    workers: Annotated[int | None, typer.Option(help="Processes, one thread each; without it one for each core, or for each GPU.")] = None,
-    data_root: Annotated[Path | None, typer.Option(help="Cityscapes' folder, for configs that read it.")] = None,
+    seeds: Annotated[
+        str | None, typer.Option(help="Seeds separated by commas; the config's without it.")
+    ] = None,
+    out: Annotated[
+        Path,
+        typer.Option(help="Where runs and leaderboard go; finished work there is not done again."),
+    ] = Path("out"),
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            help="Processes, one thread each; without it one for each core, or for each GPU."
+        ),
+    ] = None,
+    data_root: Annotated[
+        Path | None, typer.Option(help="Cityscapes' folder, for configs that read it.")
+    ] = None,
     device: Annotated[str | None, typer.Option(help="cpu or cuda.")] = None,
     deterministic: Annotated[
-        bool, typer.Option(help="Only algorithms that give the same bits each time; faster without, on a GPU.")
+        bool,
+        typer.Option(
+            help="Only algorithms that give the same bits each time; faster without, on a GPU."
+        ),
     ] = True,
     disk_gb: Annotated[
-        float, typer.Option(help="Disk for region maps; those that find no room are made again when they are needed.")
+        float,
+        typer.Option(
+            help="Disk for region maps; those that find no room are made again when they are needed."
+        ),
     ] = 20.0,
     dry_run: Annotated[
         bool,
         typer.Option(
-            "--dry-run", help="Say what would run and on how much disk; a short measurement here says how long and with how much memory."
+            "--dry-run",
+            help="Say what would run and on how much disk; a short measurement here says how long and with how much memory.",
         ),
     ] = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Delete these strategies' runs first.")] = False,
-    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Try runs again that failed before.")] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Delete these strategies' runs first.")
+    ] = False,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Try runs again that failed before.")
+    ] = False,
 ) -> int:
     """Run strategies x seeds under equal pixel budgets and print the leaderboard."""
     machine = check_machine(workers, disk_gb, device)
@@ -72,9 +104,21 @@ def bench(
     chosen = parse_list(strategies)
     spec = load_spec(config, data_root=data_root, seeds=parse_seeds(seeds), device=device)
     names = [strategy.name for strategy in chosen]
-    if spec.tuned is not None and "all" in map(str.strip, strategies.split(",")) and spec.tuned.strategy not in names:
+    if (
+        spec.tuned is not None
+        and "all" in map(str.strip, strategies.split(","))
+        and spec.tuned.strategy not in names
+    ):
         names.append(spec.tuned.strategy)
-    board = Bench(spec, names, out, machine, overwrite=overwrite, retry_failed=retry_failed, deterministic=deterministic)
+    board = Bench(
+        spec,
+        names,
+        out,
+        machine,
+        overwrite=overwrite,
+        retry_failed=retry_failed,
+        deterministic=deterministic,
+    )
     return board.start(dry_run=dry_run)
 
 
@@ -95,7 +139,11 @@ class Bench:
         from harness.cli.workshop import schedule_of
 
         self.spec, self.identities, self.out, self.machine = spec, identities, out, machine
-        self.overwrite, self.retry_failed, self.deterministic = overwrite, retry_failed, deterministic
+        self.overwrite, self.retry_failed, self.deterministic = (
+            overwrite,
+            retry_failed,
+            deterministic,
+        )
         self.schedule = schedule_of(spec)
         self.template: RunInfo
 
@@ -111,7 +159,12 @@ class Bench:
 
         train, val = open_splits(self.spec.data)
         check_sizes(self.spec, train.index.sizes, len(train.class_names), val.index.sizes)
-        self.template = info_template(self.spec, train, val, collect(THREADS, self.spec.device, deterministic=self.deterministic))
+        self.template = info_template(
+            self.spec,
+            train,
+            val,
+            collect(THREADS, self.spec.device, deterministic=self.deterministic),
+        )
         if dry_run:
             self._check_existing()
             self._describe(train, val)
@@ -132,7 +185,12 @@ class Bench:
         estimate = self._plan_ahead(train.index.sizes)
         estimate.describe()
         if estimate.jobs:
-            estimate.foretell(measure(self.spec, estimate.strategies, train, val, deterministic=self.deterministic), len(val.files))
+            estimate.foretell(
+                measure(
+                    self.spec, estimate.strategies, train, val, deterministic=self.deterministic
+                ),
+                len(val.files),
+            )
 
     def _runs(self) -> list[tuple[str, int]]:
         return [(name, seed) for name in self.identities for seed in self.spec.harness.seeds]
@@ -143,7 +201,9 @@ class Bench:
 
         for path in find_runs(self.out):
             found = read_info(path)
-            different = [name for name, value in self.template.board.items() if found.board[name] != value]
+            different = [
+                name for name, value in self.template.board.items() if found.board[name] != value
+            ]
             if different and not (self.overwrite and self._is_replaced(found)):
                 raise InputError(
                     f"{path}: holds a run of another board ({', '.join(different)}); allowed: another --out, or --overwrite with all of its strategies and seeds"
@@ -152,7 +212,9 @@ class Bench:
     def _is_replaced(self, found: RunInfo) -> bool:
         from harness.loop import FULL_DATA
 
-        return (found.strategy, found.seed) in self._runs() or (found.strategy == FULL_DATA and found.seed in self.spec.harness.seeds)
+        return (found.strategy, found.seed) in self._runs() or (
+            found.strategy == FULL_DATA and found.seed in self.spec.harness.seeds
+        )
 
     def _check_model(self, train: Split, val: Split) -> None:
         """Build the model once in this process, so that a bad config is refused before anything is deleted."""
@@ -173,7 +235,12 @@ class Bench:
         from harness.bench import plan
         from strategies import make
 
-        return plan([make(name) for name in self.identities], self.spec.harness.seeds, finished, self.schedule)
+        return plan(
+            [make(name) for name in self.identities],
+            self.spec.harness.seeds,
+            finished,
+            self.schedule,
+        )
 
     def _plan_ahead(self, sizes: ImageSizes) -> Estimate:
         from harness.cli.estimate import Estimate
@@ -182,7 +249,15 @@ class Bench:
         finished = functools.cache(self._finished)  # each run is read once
         jobs = self._plan(finished)
         done = {job: finished(job.strategy, job.seed) for job in jobs}
-        return Estimate(self.spec, [make(name) for name in self.identities], sizes, jobs, done, self.machine.workers, self.machine.disk_gb)
+        return Estimate(
+            self.spec,
+            [make(name) for name in self.identities],
+            sizes,
+            jobs,
+            done,
+            self.machine.workers,
+            self.machine.disk_gb,
+        )
 
     def _clear_away(self, jobs: list[Job], others: list[str]) -> None:
         """Delete what is to be overwritten, and the records of failures that are to be tried again."""
@@ -193,7 +268,10 @@ class Bench:
                 f"{self.out}: another harness process works there ({', '.join(others)}); allowed: --overwrite when it has ended"
             )
         if self.overwrite:
-            for name, seed in [*self._runs(), *((job.strategy, job.seed) for job in jobs if job.kind == "full-data")]:
+            for name, seed in [
+                *self._runs(),
+                *((job.strategy, job.seed) for job in jobs if job.kind == "full-data"),
+            ]:
                 RunFolder(run_path(self.out, name, seed)).discard()
         if self.retry_failed:
             for job in jobs:
@@ -206,7 +284,12 @@ class Bench:
 
         jobs = estimate.in_order
         factory = functools.partial(
-            build_workshop, self.spec, self.identities, self.out, self.template.provenance, map_bytes=estimate.bytes_per_pass
+            build_workshop,
+            self.spec,
+            self.identities,
+            self.out,
+            self.template.provenance,
+            map_bytes=estimate.bytes_per_pass,
         )
         outcomes: list[Outcome] = []
         weights = {job: [float(steps) for steps in estimate.lengths(job)] for job in jobs}
@@ -217,7 +300,14 @@ class Bench:
                 progress.ended(outcome)
 
             if jobs:
-                engine.run_jobs(factory, jobs, workers=self.machine.workers, report=progress.report, ended=ended, gpus=self.machine.gpus)
+                engine.run_jobs(
+                    factory,
+                    jobs,
+                    workers=self.machine.workers,
+                    report=progress.report,
+                    ended=ended,
+                    gpus=self.machine.gpus,
+                )
         return outcomes
 
     def _conclude(self, outcomes: list[Outcome], presence: Presence) -> int:
@@ -227,7 +317,10 @@ class Bench:
         failed = self._say_failures(outcomes)
         with presence.guard():
             self._clear_up(failed, presence)
-            if any(outcome.job.kind == "run" and not outcome.error for outcome in outcomes) or not failed:
+            if (
+                any(outcome.job.kind == "run" and not outcome.error for outcome in outcomes)
+                or not failed
+            ):
                 write_board(self.out, self.out)
         typer.echo(_work_done(sum((outcome.tally for outcome in outcomes), Tally())))
         if failed:

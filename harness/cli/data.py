@@ -15,7 +15,9 @@ from harness.errors import InputError
 if TYPE_CHECKING:
     from harness.data.index import Index
 
-app = typer.Typer(rich_markup_mode=None, no_args_is_help=True, help="Make the embedded pack, check a data root.")
+app = typer.Typer(
+    rich_markup_mode=None, no_args_is_help=True, help="Make the embedded pack, check a data root."
+)
 
 
 def parse_size(text: str) -> tuple[int, int]:
@@ -94,9 +96,13 @@ def _summary(name: str, index: Index) -> str:
     ]
     if index.unknown_labels:
         named = ", ".join(f"{label} ({count})" for label, count in index.unknown_labels.items())
-        lines.append(f"  labels that Cityscapes does not know, their vertices count as clicks: {named}")
+        lines.append(
+            f"  labels that Cityscapes does not know, their vertices count as clicks: {named}"
+        )
     if index.decoded is None:
-        lines.append("  decoded images are not kept: no room under HARNESS_CACHE_GIB or on the disk")
+        lines.append(
+            "  decoded images are not kept: no room under HARNESS_CACHE_GIB or on the disk"
+        )
     return "\n".join(lines)
 
 
@@ -104,7 +110,10 @@ def _summary(name: str, index: Index) -> str:
 def stats(
     data_root: DataRoot,
     split: SplitName = "train",
-    plot: Annotated[Path | None, typer.Option(help="Draw clicks per class, per image, and against area into this PNG.")] = None,
+    plot: Annotated[
+        Path | None,
+        typer.Option(help="Draw clicks per class, per image, and against area into this PNG."),
+    ] = None,
 ) -> None:
     """Print pixels and clicks per class."""
     from harness.data.cityscapes import Split
@@ -124,7 +133,9 @@ def receipt(
     image: Annotated[str, typer.Option(help="Image id, such as ahornau_000000_000019.")],
     region: Annotated[str, typer.Option(help="TOP,LEFT,HEIGHT,WIDTH in pixels.")],
     split: SplitName = "train",
-    plot: Annotated[Path | None, typer.Option(help="Draw the region with its clicks into this PNG.")] = None,
+    plot: Annotated[
+        Path | None, typer.Option(help="Draw the region with its clicks into this PNG.")
+    ] = None,
 ) -> None:
     """Print what annotating one region would cost, by kind of click."""
     from harness.clicks import count_region
@@ -149,7 +160,9 @@ def receipt(
     typer.echo(
         f"c_p = {clicks.polygon}, c_i = {clicks.intersection}, c_b = {clicks.box}, c_c = {clicks.classes}; new pixels {asked.area_px}"
     )
-    typer.echo(f"cost_A = {totals.cost_a(clicks):.6f}, cost_B = {totals.cost_b(clicks):.6f}, about {ClickSeconds().seconds(clicks):.0f} s")
+    typer.echo(
+        f"cost_A = {totals.cost_a(clicks):.6f}, cost_B = {totals.cost_b(clicks):.6f}, about {ClickSeconds().seconds(clicks):.0f} s"
+    )
     if plot is not None:
         draw_receipt(opened, asked, clicks, plot)
         typer.echo(f"wrote {plot}")
@@ -160,7 +173,9 @@ def calibrate(
     data_root: DataRoot,
     split: SplitName = "train",
     window: Annotated[int, typer.Option(help="Window side in pixels.")] = 32,
-    tolerances: Annotated[str, typer.Option(help="Polygon tolerances in pixels.")] = "0.5,0.75,1,1.25,1.5,2,3",
+    tolerances: Annotated[
+        str, typer.Option(help="Polygon tolerances in pixels.")
+    ] = "0.5,0.75,1,1.25,1.5,2,3",
 ) -> None:
     """Compare clicks simulated from masks with recorded ones, where both exist."""
     from harness.data.cityscapes import Split
@@ -170,9 +185,15 @@ def calibrate(
     try:
         values = tuple(float(part) for part in tolerances.split(","))
     except ValueError as error:
-        raise InputError(f"--tolerances is {tolerances!r}; allowed: numbers separated by commas") from error
+        raise InputError(
+            f"--tolerances is {tolerances!r}; allowed: numbers separated by commas"
+        ) from error
     if min(values) <= 0 or window < 1:
-        raise InputError(f"--tolerances {tolerances} and --window {window}; allowed: numbers above 0")
+        raise InputError(
+            f"--tolerances {tolerances} and --window {window}; allowed: numbers above 0"
+        )
     typer.echo("tolerance_px  windows  correlation  simulated/recorded")
     for row in compare(Split(data_root, split, cache_folder()), values, window):
-        typer.echo(f"{row.tolerance_px:12g}  {row.windows:7d}  {row.correlation:11.3f}  {row.ratio:18.3f}")
+        typer.echo(
+            f"{row.tolerance_px:12g}  {row.windows:7d}  {row.correlation:11.3f}  {row.ratio:18.3f}"
+        )

@@ -10,7 +10,10 @@ import typer
 
 def doctor(
     out: Annotated[Path, typer.Argument(help="A folder that harness bench wrote.")] = Path("out"),
-    mend: Annotated[bool, typer.Option("--mend", help="Mend what can be mended; a copy of what is changed is kept.")] = False,
+    mend: Annotated[
+        bool,
+        typer.Option("--mend", help="Mend what can be mended; a copy of what is changed is kept."),
+    ] = False,
 ) -> int:
     """Check every file of every run: checksums, round numbers, bills, budgets, leftovers. Exit code 1 while something is wrong."""
     from harness import doctor as ward

@@ -45,14 +45,26 @@ class Estimate:
     def in_order(self) -> list[Job]:
         """The jobs as they are handed out: seed by seed, what is shared first, then the longest, so that none comes late and alone."""
         seeds = list(dict.fromkeys(job.seed for job in self.jobs))
-        return sorted(self.jobs, key=lambda job: (seeds.index(job.seed), job.kind != "shared", -self._work(job)))
+        return sorted(
+            self.jobs,
+            key=lambda job: (seeds.index(job.seed), job.kind != "shared", -self._work(job)),
+        )
 
     def _work(self, job: Job) -> float:
         """Return pixels through the network: a training step counts thrice, for its backward pass."""
         training, lengths = self.spec.training, self.lengths(job)
         steps_px = _STEP * sum(lengths) * training.batch_size * training.crop[0] * training.crop[1]
-        passes = max((_PREDICTIONS[kind_of(strategy)] for strategy in self.strategies if strategy.name == job.strategy), default=0.0)
-        return steps_px + passes * self._passes_of(job) * sum(height * width for height, width in self.sizes.values())
+        passes = max(
+            (
+                _PREDICTIONS[kind_of(strategy)]
+                for strategy in self.strategies
+                if strategy.name == job.strategy
+            ),
+            default=0.0,
+        )
+        return steps_px + passes * self._passes_of(job) * sum(
+            height * width for height, width in self.sizes.values()
+        )
 
     def _passes_of(self, job: Job) -> int:
         """Return how often a job predicts the pool: before each round but the first, and not where the shared work does it."""
@@ -76,14 +88,19 @@ class Estimate:
         training, schedule = self.spec.training, schedule_of(self.spec)
 
         def length(images: float) -> int:
-            return min(training.max_steps, round(training.steps + training.steps_per_image * images))
+            return min(
+                training.max_steps, round(training.steps + training.steps_per_image * images)
+            )
 
         if job.kind == "full-data":
             return [length(len(self.sizes))]
         if job.kind == "shared":
             return [length(schedule.seed_images)]
         first = max(1 if self._is_shared(job.seed) else 0, self.done[job])
-        return [length(schedule.seed_images + number * schedule.images_per_round) for number in range(first, schedule.rounds + 1)]
+        return [
+            length(schedule.seed_images + number * schedule.images_per_round)
+            for number in range(first, schedule.rounds + 1)
+        ]
 
     # ---------------------------------------------------------------------------------------------------------- disk
 
@@ -95,13 +112,22 @@ class Estimate:
     def wanted_bytes(self) -> int:
         """Disk that all maps would take if each found room."""
         seeds = len({job.seed for job in self._runs})
-        largest = max((self._map_bytes(requests_of(strategy, self._rules)) for strategy in self.strategies), default=0)
+        largest = max(
+            (self._map_bytes(requests_of(strategy, self._rules)) for strategy in self.strategies),
+            default=0,
+        )
         return seeds * self._shared_bytes + (self._passes() - seeds) * largest
 
     @property
     def _shared_bytes(self) -> int:
         """Disk of the largest pass: the first one of a seed, which all strategies share."""
-        return self._map_bytes({request for strategy in self.strategies for request in requests_of(strategy, self._rules)})
+        return self._map_bytes(
+            {
+                request
+                for strategy in self.strategies
+                for request in requests_of(strategy, self._rules)
+            }
+        )
 
     def _map_bytes(self, requests: Iterable[MapRequest]) -> int:
         rules = self._rules
@@ -110,7 +136,8 @@ class Estimate:
             if request.whole_image:
                 return len(self.sizes)
             return sum(
-                ((height - rules.window_px) // rules.stride_px + 1) * ((width - rules.window_px) // rules.stride_px + 1)
+                ((height - rules.window_px) // rules.stride_px + 1)
+                * ((width - rules.window_px) // rules.stride_px + 1)
                 for height, width in self.sizes.values()
             )
 
@@ -149,7 +176,9 @@ class Estimate:
         total_px = sum(height * width for height, width in self.sizes.values())
         for number in range(schedule.rounds + 1):
             budget = schedule.budget_px(number, self.sizes)
-            typer.echo(f"  round {number}: {budget} px labelled, {100 * budget / total_px:.2f} % of the pool")
+            typer.echo(
+                f"  round {number}: {budget} px labelled, {100 * budget / total_px:.2f} % of the pool"
+            )
         lengths = [length for job in self.jobs for length in self.lengths(job)]
         typer.echo(f"{len(lengths)} trainings, {sum(lengths)} steps")
         again = (
@@ -176,15 +205,30 @@ class Estimate:
     def _seconds_of(self, job: Job, pace: Pace, val_images: int) -> float:
         """Return the seconds of a job: its trainings, each with its validation and its cost head, and its passes over the pool."""
         lengths = self.lengths(job)
-        asking = [strategy for strategy in self.strategies if job.kind == "shared" or strategy.name == job.strategy]
-        each = pace.beside_steps + val_images * pace.validated + (pace.cost if any(strategy.learns_cost for strategy in asking) else 0.0)
+        asking = [
+            strategy
+            for strategy in self.strategies
+            if job.kind == "shared" or strategy.name == job.strategy
+        ]
+        each = (
+            pace.beside_steps
+            + val_images * pace.validated
+            + (pace.cost if any(strategy.learns_cost for strategy in asking) else 0.0)
+        )
         slowest = max((pace.acquired[kind_of(strategy)] for strategy in asking), default=0.0)
-        return sum(lengths) * pace.step + len(lengths) * each + self._passes_of(job) * len(self.sizes) * slowest
+        return (
+            sum(lengths) * pace.step
+            + len(lengths) * each
+            + self._passes_of(job) * len(self.sizes) * slowest
+        )
 
     def memory_bytes(self, pace: Pace, val_images: int) -> int:
         """Return the memory of all processes: the workers, and, where there are several, the one that hands out work."""
         workers = min(self.workers, max(1, len(self.jobs)))
-        return workers * (pace.memory_bytes + self._features_bytes(val_images)) + (workers > 1) * pace.memory_bytes
+        return (
+            workers * (pace.memory_bytes + self._features_bytes(val_images))
+            + (workers > 1) * pace.memory_bytes
+        )
 
     def _features_bytes(self, val_images: int) -> int:
         """Return what a frozen trunk's features take in a worker: of each image, and of each training image mirrored."""
@@ -192,7 +236,10 @@ class Estimate:
             return 0
         height, width = next(iter(self.sizes.values()))
         channels: list[int] = self.spec.model["decode_head"]["in_channels"]
-        values = sum(count * -(-height // stride) * -(-width // stride) for count, stride in zip(channels, (8, 16, 32), strict=True))
+        values = sum(
+            count * -(-height // stride) * -(-width // stride)
+            for count, stride in zip(channels, (8, 16, 32), strict=True)
+        )
         return min(MOST_FEATURE_BYTES, 4 * values * (2 * len(self.sizes) + val_images))
 
 

@@ -26,11 +26,21 @@ _MOST_ROWS = 40
 
 
 def explain(
-    run: Annotated[Path, typer.Argument(help="A run folder, such as out/runs/cereals-g1-entropy/seed-0.")],
-    round_number: Annotated[int | None, typer.Option("--round", help="Which round's query; the last one without it.")] = None,
-    image: Annotated[str | None, typer.Option(help="One image: its windows and a picture of its maps.")] = None,
-    out: Annotated[Path, typer.Option(help="Where the JSON file and the picture go.")] = Path("explained"),
-    data_root: Annotated[Path | None, typer.Option(help="Cityscapes' folder, for runs on it.")] = None,
+    run: Annotated[
+        Path, typer.Argument(help="A run folder, such as out/runs/cereals-g1-entropy/seed-0.")
+    ],
+    round_number: Annotated[
+        int | None, typer.Option("--round", help="Which round's query; the last one without it.")
+    ] = None,
+    image: Annotated[
+        str | None, typer.Option(help="One image: its windows and a picture of its maps.")
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Where the JSON file and the picture go.")] = Path(
+        "explained"
+    ),
+    data_root: Annotated[
+        Path | None, typer.Option(help="Cityscapes' folder, for runs on it.")
+    ] = None,
 ) -> int:
     """Train a round's networks again, make its query again, and say for each window why it was asked for."""
     from rich.console import Console
@@ -41,14 +51,20 @@ def explain(
     found = read_run(run)
     number = len(found.rounds) - 1 if round_number is None else round_number
     if len(found.rounds) < 2:
-        raise InputError(f"{run}: no round that bought by score; allowed: a run with two rounds or more")
+        raise InputError(
+            f"{run}: no round that bought by score; allowed: a run with two rounds or more"
+        )
     check_device(found.info.device)
     if not 1 <= number < len(found.rounds):
-        raise InputError(f"--round is {number}; allowed: 1 to {len(found.rounds) - 1}, the rounds of {run} that bought by score")
+        raise InputError(
+            f"--round is {number}; allowed: 1 to {len(found.rounds) - 1}, the rounds of {run} that bought by score"
+        )
     receipts = found.rounds[number].query
     asked = sorted({receipt.image_id for receipt in receipts})
     if image is not None and image not in asked:
-        raise InputError(f"--image is {image!r}; allowed: an image that round {number} asked for, such as {', '.join(asked[:3])}")
+        raise InputError(
+            f"--image is {image!r}; allowed: an image that round {number} asked for, such as {', '.join(asked[:3])}"
+        )
     spec = _spec(found, run, data_root)
 
     from harness.explanation import explain as reasons
@@ -56,17 +72,26 @@ def explain(
     from harness.publish import explained
 
     with tempfile.TemporaryDirectory() as folder:
-        typer.echo(f"training the networks of round {number - 1} again, for {found.info.strategy} seed {found.info.seed}")
+        typer.echo(
+            f"training the networks of round {number - 1} again, for {found.info.strategy} seed {found.info.seed}"
+        )
         proposals, budget_px, photo = _again(spec, found, number, Path(folder))
-        explanation = reasons(proposals, budget_px, receipts, seed=found.info.seed, round_number=number)
-        windows = [window for window in explanation.windows if image is None or window.image_id == image]
+        explanation = reasons(
+            proposals, budget_px, receipts, seed=found.info.seed, round_number=number
+        )
+        windows = [
+            window for window in explanation.windows if image is None or window.image_id == image
+        ]
         name = f"{found.info.strategy}-seed-{found.info.seed}-round-{number}"
         explained.to_json(explanation, out / f"{name}.json")
         made = [f"{name}.json"]
         strategy = proposals.strategy
         if strategy.learns_cost:
             besides = strategy.cost == "whole"
-            recorded = [window.polygon + (window.intersection + window.box) * besides for window in explanation.windows]
+            recorded = [
+                window.polygon + (window.intersection + window.box) * besides
+                for window in explanation.windows
+            ]
             explained.draw_costs(explanation, recorded, out / f"{name}-costs.png")
             made.append(f"{name}-costs.png")
         if image is not None:
@@ -83,7 +108,11 @@ def explain(
     console.print(explained.to_table(explanation, windows[:_MOST_ROWS]))
     typer.echo(
         f"{len(explanation.windows)} windows asked for of {explanation.candidates} candidates in {explanation.images_in_the_pool} images; "
-        + ("the query made again is the recorded one" if explanation.reproduced else "THE QUERY MADE AGAIN IS NOT THE RECORDED ONE")
+        + (
+            "the query made again is the recorded one"
+            if explanation.reproduced
+            else "THE QUERY MADE AGAIN IS NOT THE RECORDED ONE"
+        )
     )
     typer.echo(f"wrote {', '.join(made)} to {out}")
     return 0 if explanation.reproduced else 1
@@ -97,20 +126,26 @@ def _spec(run: Run, path: Path, data_root: Path | None) -> ExperimentSpec:
 
     document = {**run.info.config, "device": run.info.device}
     if data_root is not None and document["data"].get("type") == "streets":
-        raise InputError(f"--data-root {data_root}: {path} made its own data; allowed: no --data-root")
+        raise InputError(
+            f"--data-root {data_root}: {path} made its own data; allowed: no --data-root"
+        )
     if data_root is not None:
         document["data"] = {**document["data"], "root": str(data_root)}
     try:
         spec = ExperimentSpec.model_validate(document)
     except ValidationError as error:
-        raise InputError(f"{path / 'run.json'}: its config cannot be read ({error.errors()[0]['msg']})") from error
+        raise InputError(
+            f"{path / 'run.json'}: its config cannot be read ({error.errors()[0]['msg']})"
+        ) from error
     check_types(spec, path / "run.json")
     if spec.data.type != "streets" and data_root is None:
         raise InputError(f"{path}: the run is on data of its own; allowed: --data-root DIR")
     return spec
 
 
-def _again(spec: ExperimentSpec, run: Run, number: int, folder: Path) -> tuple[Proposals, int, Callable[[str], npt.NDArray[np.uint8]]]:
+def _again(
+    spec: ExperimentSpec, run: Run, number: int, folder: Path
+) -> tuple[Proposals, int, Callable[[str], npt.NDArray[np.uint8]]]:
     """Replay the rounds before, train, do pass 1."""
     from harness.acquisition import prepare
     from harness.cli.workshop import build_workshop
@@ -128,7 +163,11 @@ def _again(spec: ExperimentSpec, run: Run, number: int, folder: Path) -> tuple[P
     strategy, pool = workshop.strategies[info.strategy], LabelledPool(workshop.sizes)
     for record in run.rounds[:number]:
         pool.add(workshop.oracle.annotate([receipt.region for receipt in record.query], pool))
-    trained = workshop.networks.obtain(pool, info.seed, number - 1, with_cost=strategy.learns_cost) if strategy.needs_network else None
+    trained = (
+        workshop.networks.obtain(pool, info.seed, number - 1, with_cost=strategy.learns_cost)
+        if strategy.needs_network
+        else None
+    )
     proposals, _ = prepare(
         strategy,
         pool=pool,

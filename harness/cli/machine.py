@@ -27,7 +27,9 @@ class Machine:
 
 def limit_threads() -> None:
     """Give every process one thread, so that results do not depend on the number of workers. Works only before torch is imported."""
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it cuBLAS may add in any order
+    os.environ.setdefault(
+        "CUBLAS_WORKSPACE_CONFIG", ":4096:8"
+    )  # without it cuBLAS may add in any order
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ[name] = str(THREADS)
 
@@ -68,7 +70,11 @@ def visible_gpus() -> tuple[str, ...]:
     import torch
 
     models = [torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())]
-    named = [name.strip() for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name.strip()]
+    named = [
+        name.strip()
+        for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")
+        if name.strip()
+    ]
     names = named[: len(models)] or [str(number) for number in range(len(models))]
     return tuple(name for name, model in zip(names, models, strict=False) if model == models[0])
 

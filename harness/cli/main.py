@@ -38,7 +38,13 @@ def _print_version(value: bool) -> None:
 
 @app.callback()
 def _root(
-    version: bool = typer.Option(False, "--version", callback=_print_version, is_eager=True, help="Show the version and exit."),
+    version: bool = typer.Option(
+        False,
+        "--version",
+        callback=_print_version,
+        is_eager=True,
+        help="Show the version and exit.",
+    ),
 ) -> None:
     """Find out which active-learning strategy really saves clicks in semantic segmentation."""
 
@@ -59,7 +65,10 @@ def main() -> None:
     except OSError as error:
         if error.filename is None and error.errno not in {errno.ENOSPC, errno.EDQUOT, errno.EROFS}:
             raise
-        _stop(f"{error.filename or 'a file'}: {error.strerror}; allowed: a disk with room that can be written", 2)
+        _stop(
+            f"{error.filename or 'a file'}: {error.strerror}; allowed: a disk with room that can be written",
+            2,
+        )
     except Exception as error:
         if not hasattr(error, "format_message"):
             raise

@@ -20,19 +20,34 @@ if TYPE_CHECKING:
 
 
 def noise(
-    strategy: Annotated[str, typer.Option(help="One strategy; see harness strategies.")] = "random-region",
+    strategy: Annotated[
+        str, typer.Option(help="One strategy; see harness strategies.")
+    ] = "random-region",
     seed: Annotated[int, typer.Option(help="The one seed of all repetitions.")] = 0,
     repeats: Annotated[int, typer.Option(help="How often the run is repeated.")] = 3,
     vary: Annotated[
-        bool, typer.Option("--vary", help="Other crops and dropout each time, from the same initial weights and seed set.")
+        bool,
+        typer.Option(
+            "--vary",
+            help="Other crops and dropout each time, from the same initial weights and seed set.",
+        ),
     ] = False,
     config: Annotated[
-        Path | None, typer.Option(help="A config file, or the name of one that ships, such as streets_standard; streets without it.")
+        Path | None,
+        typer.Option(
+            help="A config file, or the name of one that ships, such as streets_standard; streets without it."
+        ),
     ] = None,
-    out: Annotated[Path, typer.Option(help="Where the runs go; finished ones are not done again.")] = Path("out-noise"),
-    data_root: Annotated[Path | None, typer.Option(help="Cityscapes' folder, for configs that read it.")] = None,
+    out: Annotated[
+        Path, typer.Option(help="Where the runs go; finished ones are not done again.")
+    ] = Path("out-noise"),
+    data_root: Annotated[
+        Path | None, typer.Option(help="Cityscapes' folder, for configs that read it.")
+    ] = None,
     device: Annotated[str | None, typer.Option(help="cpu or cuda.")] = None,
-    deterministic: Annotated[bool, typer.Option(help="Only algorithms that give the same bits each time.")] = True,
+    deterministic: Annotated[
+        bool, typer.Option(help="Only algorithms that give the same bits each time.")
+    ] = True,
 ) -> int:
     """Repeat one strategy with one seed and print the spread: the noise floor below which a difference means nothing."""
     if repeats < 2:
@@ -47,9 +62,13 @@ def noise(
     spec = load_spec(config, data_root=data_root, seeds=(seed,), device=check_device(device))
     folders = [out / f"{'varied' if vary else 'equal'}-{number}" for number in range(repeats)]
     for number, folder in enumerate(folders):
-        training = spec.training.model_copy(update={"repeat": number if vary else spec.training.repeat})
+        training = spec.training.model_copy(
+            update={"repeat": number if vary else spec.training.repeat}
+        )
         repeated = spec.model_copy(update={"training": training})
-        if code := _Repetition(repeated, [name], folder, Machine(), deterministic=deterministic).start():
+        if code := _Repetition(
+            repeated, [name], folder, Machine(), deterministic=deterministic
+        ).start():
             return code
     return _report(folders, name, seed, out, vary=vary)
 
@@ -83,10 +102,15 @@ def _report(folders: list[Path], name: str, seed: int, out: Path, *, vary: bool)
         values = [100 * mean_iou(run.rounds[number].areas) for run in runs]
         mean, std = mean_std(values)
         share = 100 * runs[0].rounds[number].labelled_px / runs[0].info.train_px
-        rows.append({"round": number, "pixel_share": share / 100, "miou": [value / 100 for value in values]})
-        typer.echo(f"  round {number}, {share:5.2f} % of pixels: {mean:.2f} ± {std:.2f}, {min(values):.2f} to {max(values):.2f}")
+        rows.append(
+            {"round": number, "pixel_share": share / 100, "miou": [value / 100 for value in values]}
+        )
+        typer.echo(
+            f"  round {number}, {share:5.2f} % of pixels: {mean:.2f} ± {std:.2f}, {min(values):.2f} to {max(values):.2f}"
+        )
     typer.echo("the runs are equal byte for byte" if equal else "the runs differ")
     write_text(
-        out / f"{name}-seed-{seed}-{'varied' if vary else 'equal'}.json", json.dumps({"equal": equal, "rounds": rows}, indent=1) + "\n"
+        out / f"{name}-seed-{seed}-{'varied' if vary else 'equal'}.json",
+        json.dumps({"equal": equal, "rounds": rows}, indent=1) + "\n",
     )
     return 0

@@ -49,7 +49,14 @@ def kind_of(strategy: Strategy) -> str:
     return "one pass" if strategy.measure is None or strategy.n_passes == 1 else "committee"
 
 
-def measure(spec: ExperimentSpec, strategies: Sequence[Strategy], train: Split, val: Split, *, deterministic: bool = True) -> Pace:
+def measure(
+    spec: ExperimentSpec,
+    strategies: Sequence[Strategy],
+    train: Split,
+    val: Split,
+    *,
+    deterministic: bool = True,
+) -> Pace:
     """Train, score and ask on a few images; the steps have no schedule, whose length is the board's."""
     set_up_torch(spec.device, deterministic=deterministic)
     few, scored = train.only(list(train.files)[:_IMAGES]), val.only(list(val.files)[:_IMAGES])
@@ -59,16 +66,33 @@ def measure(spec: ExperimentSpec, strategies: Sequence[Strategy], train: Split, 
     learns = any(strategy.learns_cost for strategy in strategies)
 
     def trainer(steps: int) -> Trainer:
-        training = spec.training.model_copy(update={"steps": steps, "steps_per_image": 0, "max_steps": steps})
-        return build_trainer(spec.model_copy(update={"training": training, "param_scheduler": []}), few, scored)
+        training = spec.training.model_copy(
+            update={"steps": steps, "steps_per_image": 0, "max_steps": steps}
+        )
+        return build_trainer(
+            spec.model_copy(update={"training": training, "param_scheduler": []}), few, scored
+        )
 
     def train_for(steps: int, *, with_cost: bool = False) -> float:
         made = trainer(steps)
         return _steady(lambda: made.fit(pool, 0, 0, with_cost=with_cost))
 
     def ask(strategy: Strategy) -> float:
-        budget_px = max(height * width for height, width in sizes.values()) if strategy.whole_image else rules.window_px**2
-        asking = functools.partial(acquire, strategy, budget_px, pool=pool, predictor=network, oracle=oracle, rules=rules, rng_for=_rng_for)
+        budget_px = (
+            max(height * width for height, width in sizes.values())
+            if strategy.whole_image
+            else rules.window_px**2
+        )
+        asking = functools.partial(
+            acquire,
+            strategy,
+            budget_px,
+            pool=pool,
+            predictor=network,
+            oracle=oracle,
+            rules=rules,
+            rng_for=_rng_for,
+        )
         return _steady(lambda: asking(cache=MemoryMaps())) / max(1, len(pool.open_ids))
 
     beside = train_for(2)
@@ -80,7 +104,14 @@ def measure(spec: ExperimentSpec, strategies: Sequence[Strategy], train: Split, 
     acquired: dict[str, float] = {}
     for strategy in _one_of_each(strategies, rules):
         acquired[kind_of(strategy)] = max(ask(strategy), acquired.get(kind_of(strategy), 0.0))
-    return Pace(step, max(beside - 2 * step, 0.0), cost, max(validated, 0.0) / len(scored.files), acquired, _peak_bytes())
+    return Pace(
+        step,
+        max(beside - 2 * step, 0.0),
+        cost,
+        max(validated, 0.0) / len(scored.files),
+        acquired,
+        _peak_bytes(),
+    )
 
 
 def _rng_for(_image_id: str) -> np.random.Generator:
@@ -89,7 +120,11 @@ def _rng_for(_image_id: str) -> np.random.Generator:
 
 def _one_of_each(strategies: Sequence[Strategy], rules: QueryRules) -> list[Strategy]:
     """Return one strategy for each set of maps that is asked for."""
-    return list({(kind_of(strategy), requests_of(strategy, rules)): strategy for strategy in strategies}.values())
+    return list(
+        {
+            (kind_of(strategy), requests_of(strategy, rules)): strategy for strategy in strategies
+        }.values()
+    )
 
 
 def _seconds(work: Callable[[], object]) -> float:
@@ -106,4 +141,6 @@ def _steady(work: Callable[[], object]) -> float:
 
 def _peak_bytes() -> int:
     """Return the most memory that this process has held; the kernel counts in kibibytes, but on macOS."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (
+        1 if sys.platform == "darwin" else 1024
+    )

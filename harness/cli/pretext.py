@@ -17,11 +17,16 @@ if TYPE_CHECKING:
 def pretext(
     out: Annotated[Path, typer.Option(help="The file of weights to write.")],
     config: Annotated[
-        Path | None, typer.Option(help="The config whose trunk and scene size to take; the embedded pack's without it.")
+        Path | None,
+        typer.Option(
+            help="The config whose trunk and scene size to take; the embedded pack's without it."
+        ),
     ] = None,
     scenes: Annotated[int, typer.Option(help="How many scenes to make.")] = 400,
     steps: Annotated[int, typer.Option(help="Length of the training.")] = 6000,
-    seed: Annotated[int, typer.Option(help="Seed of scenes and weights; no board may use it for its pack.")] = 90_000,
+    seed: Annotated[
+        int, typer.Option(help="Seed of scenes and weights; no board may use it for its pack.")
+    ] = 90_000,
 ) -> int:
     """Train the config's network to tell seven coarse groups apart on scenes that no board uses, and keep its trunk."""
     limit_threads()
@@ -32,21 +37,43 @@ def pretext(
 
     spec = load_spec(config)
     if spec.data.type != "streets":
-        raise InputError(f"config {spec.name} is not on generated scenes; allowed: data type 'streets'")
+        raise InputError(
+            f"config {spec.name} is not on generated scenes; allowed: data type 'streets'"
+        )
     if spec.data.seed == seed:
         raise InputError(f"--seed is {seed}, the board's own scenes; allowed: another")
     if not 1 <= scenes <= 100_000 or steps < 1:
-        raise InputError(f"--scenes is {scenes} and --steps {steps}; allowed: 1 to 100000 scenes, 1 step or more")
+        raise InputError(
+            f"--scenes is {scenes} and --steps {steps}; allowed: 1 to 100000 scenes, 1 step or more"
+        )
     if not isinstance(spec.model.get("backbone"), dict):
-        raise InputError(f"config {spec.name} has no model.backbone; allowed: a config with a trunk")
+        raise InputError(
+            f"config {spec.name} has no model.backbone; allowed: a config with a trunk"
+        )
     set_up_torch("cpu")
-    model = {**spec.model, "backbone": {key: value for key, value in spec.model["backbone"].items() if key != "pretrained"}}
-    training = spec.training.model_copy(update={"steps": steps, "steps_per_image": 0, "max_steps": steps, "frozen_trunk": False})
+    model = {
+        **spec.model,
+        "backbone": {
+            key: value for key, value in spec.model["backbone"].items() if key != "pretrained"
+        },
+    }
+    training = spec.training.model_copy(
+        update={"steps": steps, "steps_per_image": 0, "max_steps": steps, "frozen_trunk": False}
+    )
     data = spec.data.model_copy(update={"seed": seed, "train": scenes, "val": 40})
-    spec = spec.model_copy(update={"data": data, "training": training, "model": model, "pretrained_sha256": ""})
+    spec = spec.model_copy(
+        update={"data": data, "training": training, "model": model, "pretrained_sha256": ""}
+    )
     train, val = open_splits(spec.data)
     typer.echo(f"training {steps} steps on {scenes} scenes of seed {seed}")
-    network = cast("TrainedNetwork", build_trainer(spec, train, val).fit(grouped_pool(train), seed, 0, with_cost=False))
-    save_trunk(network.model.backbone, out, f"{steps} steps on {scenes} scenes of {data.height} x {data.width}, seed {seed}: seven groups")
+    network = cast(
+        "TrainedNetwork",
+        build_trainer(spec, train, val).fit(grouped_pool(train), seed, 0, with_cost=False),
+    )
+    save_trunk(
+        network.model.backbone,
+        out,
+        f"{steps} steps on {scenes} scenes of {data.height} x {data.width}, seed {seed}: seven groups",
+    )
     typer.echo(f"wrote {out}: {out.stat().st_size} bytes")
     return 0

@@ -52,13 +52,21 @@ class Progress:
             from rich.progress import Progress as RichProgress
 
             self._bar = RichProgress(
-                TextColumn("{task.description}", markup=False), BarColumn(), TaskProgressColumn(), TextColumn("{task.fields[left]}")
+                TextColumn("{task.description}", markup=False),
+                BarColumn(),
+                TaskProgressColumn(),
+                TextColumn("{task.fields[left]}"),
             )
             self._bar.start()
             self._task = self._bar.add_task("starting", total=self._total or 1.0, left="")
         return self
 
-    def __exit__(self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        _kind: type[BaseException] | None,
+        _error: BaseException | None,
+        _trace: TracebackType | None,
+    ) -> None:
         if self._bar is not None:
             self._bar.stop()
 
@@ -69,7 +77,9 @@ class Progress:
         if self._bar is not None:
             name = "reference" if event.job.strategy == FULL_DATA else event.job.strategy
             text = f"{self._ended}/{len(self._weights)} · {name} · seed {event.job.seed} · round {event.round} · {event.stage}"
-            self._bar.update(self._task, completed=self._done, description=text, left=self._time_left())
+            self._bar.update(
+                self._task, completed=self._done, description=text, left=self._time_left()
+            )
 
     def ended(self, outcome: Outcome) -> None:
         """Take note of a finished or failed job."""
@@ -77,10 +87,16 @@ class Progress:
         self._credit(outcome.job, all_of_it=True)
         state = "failed" if outcome.error else "done"
         if self._bar is None:
-            _say(f"[{self._ended}/{len(self._weights)}] {outcome.job.title}: {state} in {outcome.seconds:.0f} s{self._time_left(', ')}")
+            _say(
+                f"[{self._ended}/{len(self._weights)}] {outcome.job.title}: {state} in {outcome.seconds:.0f} s{self._time_left(', ')}"
+            )
 
     def _time_left(self, prefix: str = "") -> str:
         if not _FIRST_SHARE * self._total <= self._done < self._total:
             return ""
         seconds = (time.monotonic() - self._start) * (self._total - self._done) / self._done
-        return f"{prefix}{seconds / 60:.0f} min left" if seconds >= 90 else f"{prefix}{seconds:.0f} s left"
+        return (
+            f"{prefix}{seconds / 60:.0f} min left"
+            if seconds >= 90
+            else f"{prefix}{seconds:.0f} s left"
+        )

@@ -20,13 +20,34 @@ TEXTS = ("leaderboard.md", "leaderboard.csv", "leaderboard.json", "leaderboard.t
 
 
 def publish(
-    runs: Annotated[list[Path] | None, typer.Option(help="A folder that harness bench wrote; give it again for more machines.")] = None,
-    theirs: Annotated[list[Path] | None, typer.Option(help="Runs of another group on the same board; they are marked.")] = None,
-    out: Annotated[Path | None, typer.Option(help="Where the files go; beside the first runs without it.")] = None,
-    photos: Annotated[Path | None, typer.Option(help="A data root whose photographs may be passed on: they go into the page.")] = None,
-    check: Annotated[bool, typer.Option("--check", help="Write nothing; fail where a published file is not what its runs say.")] = False,
-    allow_dirty: Annotated[bool, typer.Option("--allow-dirty", help="Take runs of code that was not committed.")] = False,
-    allow_mixed: Annotated[bool, typer.Option("--allow-mixed", help="Take runs of different configs, data or trainers.")] = False,
+    runs: Annotated[
+        list[Path] | None,
+        typer.Option(help="A folder that harness bench wrote; give it again for more machines."),
+    ] = None,
+    theirs: Annotated[
+        list[Path] | None,
+        typer.Option(help="Runs of another group on the same board; they are marked."),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Where the files go; beside the first runs without it.")
+    ] = None,
+    photos: Annotated[
+        Path | None,
+        typer.Option(help="A data root whose photographs may be passed on: they go into the page."),
+    ] = None,
+    check: Annotated[
+        bool,
+        typer.Option(
+            "--check", help="Write nothing; fail where a published file is not what its runs say."
+        ),
+    ] = False,
+    allow_dirty: Annotated[
+        bool, typer.Option("--allow-dirty", help="Take runs of code that was not committed.")
+    ] = False,
+    allow_mixed: Annotated[
+        bool,
+        typer.Option("--allow-mixed", help="Take runs of different configs, data or trainers."),
+    ] = False,
 ) -> int:
     """Compute the leaderboard again from the run files alone."""
     folders = runs or [Path("out")]
@@ -40,11 +61,18 @@ def publish(
     return 0
 
 
-def _read(folders: Sequence[Path], theirs: Sequence[Path], *, allow_dirty: bool, allow_mixed: bool) -> Board:
+def _read(
+    folders: Sequence[Path], theirs: Sequence[Path], *, allow_dirty: bool, allow_mixed: bool
+) -> Board:
     from harness.publish.board import build_board
 
     board = build_board(*folders, theirs=theirs, mixed=allow_mixed)
-    dirty = [run.info for group in [board.references, *board.groups.values()] for run in group if run.info.provenance.dirty]
+    dirty = [
+        run.info
+        for group in [board.references, *board.groups.values()]
+        for run in group
+        if run.info.provenance.dirty
+    ]
     if dirty and not allow_dirty:
         raise InputError(
             f"{folders[0]}: {len(dirty)} runs, such as {dirty[0].strategy} seed {dirty[0].seed}, are of code that was not committed; "
@@ -57,7 +85,10 @@ def _photos(root: Path) -> dict[str, Path]:
     from harness.data.cityscapes import Split
     from harness.files import cache_folder
 
-    return {image_id: files.photo for image_id, files in Split(root, "train", cache_folder()).files.items()}
+    return {
+        image_id: files.photo
+        for image_id, files in Split(root, "train", cache_folder()).files.items()
+    }
 
 
 def write_board(runs: Path, out: Path) -> None:
@@ -83,8 +114,16 @@ def write_files(
     verdicts = judge(board)
     beside = notes(board, verdicts)
     document = build_document(board, verdicts, beside)
-    calibrated = [(entry.strategy, entry.cost_calibration) for entry in document.entries if entry.cost_calibration and not entry.bound]
-    drawn = ["leaderboard", *(["ranks"] if verdicts else []), *(["cost-model"] if calibrated else [])]
+    calibrated = [
+        (entry.strategy, entry.cost_calibration)
+        for entry in document.entries
+        if entry.cost_calibration and not entry.bound
+    ]
+    drawn = [
+        "leaderboard",
+        *(["ranks"] if verdicts else []),
+        *(["cost-model"] if calibrated else []),
+    ]
     to_csv(board, verdicts, out / "leaderboard.csv")
     to_json(document, out / "leaderboard.json")
     to_tex(board, verdicts, out / "leaderboard.tex")

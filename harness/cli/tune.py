@@ -32,19 +32,46 @@ _SAMPLER_SEED = 0
 
 
 def tune(
-    config: Annotated[Path, typer.Option(help="A config with a tune block.")] = Path("streets_tune"),
-    trials: Annotated[int | None, typer.Option(help="How many; the config's without it; a grid has its own number.")] = None,
-    objective: Annotated[str, typer.Option(help="aubc-clicks, c95, or aubc-clicks,time for a Pareto front.")] = "aubc-clicks",
+    config: Annotated[Path, typer.Option(help="A config with a tune block.")] = Path(
+        "streets_tune"
+    ),
+    trials: Annotated[
+        int | None,
+        typer.Option(help="How many; the config's without it; a grid has its own number."),
+    ] = None,
+    objective: Annotated[
+        str, typer.Option(help="aubc-clicks, c95, or aubc-clicks,time for a Pareto front.")
+    ] = "aubc-clicks",
     sampler: Annotated[str, typer.Option(help="tpe, or grid for a sweep.")] = "tpe",
     pruner: Annotated[str, typer.Option(help="median, hyperband or none.")] = "median",
-    out: Annotated[Path, typer.Option(help="Where trials, tables and figures go.")] = Path("tuning"),
-    storage: Annotated[str | None, typer.Option(help="A journal file or an Optuna URL; a journal in --out without it.")] = None,
-    write: Annotated[Path | None, typer.Option(help="The tuned config; configs/tuned/NAME.py without it.")] = None,
-    report: Annotated[bool, typer.Option(help="Run default and tuned parameters on the reporting seeds at the end.")] = True,
-    grace: Annotated[float, typer.Option(help="Seconds without a beat after which another process's trial is dead.")] = 60.0,
-    workers: Annotated[int | None, typer.Option(help="Processes of the report; for more of the search, start the command again.")] = None,
+    out: Annotated[Path, typer.Option(help="Where trials, tables and figures go.")] = Path(
+        "tuning"
+    ),
+    storage: Annotated[
+        str | None,
+        typer.Option(help="A journal file or an Optuna URL; a journal in --out without it."),
+    ] = None,
+    write: Annotated[
+        Path | None, typer.Option(help="The tuned config; configs/tuned/NAME.py without it.")
+    ] = None,
+    report: Annotated[
+        bool,
+        typer.Option(help="Run default and tuned parameters on the reporting seeds at the end."),
+    ] = True,
+    grace: Annotated[
+        float,
+        typer.Option(help="Seconds without a beat after which another process's trial is dead."),
+    ] = 60.0,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            help="Processes of the report; for more of the search, start the command again."
+        ),
+    ] = None,
     disk_gb: Annotated[float, typer.Option(help="Disk for region maps.")] = 20.0,
-    data_root: Annotated[Path | None, typer.Option(help="Cityscapes' folder, for configs that read it.")] = None,
+    data_root: Annotated[
+        Path | None, typer.Option(help="Cityscapes' folder, for configs that read it.")
+    ] = None,
     device: Annotated[str | None, typer.Option(help="cpu or cuda.")] = None,
 ) -> int:
     """Tune a strategy on training images and seeds of its own; several processes may work on one study."""
@@ -62,7 +89,13 @@ def tune(
 
     spec = load_spec(config, data_root=data_root, device=device)
     study = _Study(spec, cast("Objective", objective), out, machine)
-    study.search(storage or str(out / "study.journal"), trials, cast("Any", sampler), cast("Any", pruner), grace)
+    study.search(
+        storage or str(out / "study.journal"),
+        trials,
+        cast("Any", sampler),
+        cast("Any", pruner),
+        grace,
+    )
     return study.conclude(write or Path("configs/tuned") / f"{spec.name}.py", report=report)
 
 
@@ -74,7 +107,9 @@ def _one_of(option: str, value: str, allowed: tuple[str, ...]) -> None:
 class _Study:
     """One invocation: a share of the search, then the report, which the first process to get there writes."""
 
-    def __init__(self, spec: ExperimentSpec, objective: Objective, out: Path, machine: Machine) -> None:
+    def __init__(
+        self, spec: ExperimentSpec, objective: Objective, out: Path, machine: Machine
+    ) -> None:
         import strategies
         from harness.cli.tuning import Tuner, tuning_splits
         from harness.cli.workshop import check_sizes
@@ -89,18 +124,30 @@ class _Study:
         bought, scored = tuning_splits(train, self.tune.city_share)
         for window in self.tune.window or (spec.harness.window,):
             check_sizes(
-                spec.model_copy(update={"harness": spec.harness.model_copy(update={"window": window})}),
+                spec.model_copy(
+                    update={"harness": spec.harness.model_copy(update={"window": window})}
+                ),
                 bought.index.sizes,
                 len(train.class_names),
                 scored.index.sizes,
             )
-        self.tuner: Tuner = Tuner(spec, out, objective, bought, scored, collect(1, spec.device), int(machine.disk_gb * 1e9 / 4))
+        self.tuner: Tuner = Tuner(
+            spec,
+            out,
+            objective,
+            bought,
+            scored,
+            collect(1, spec.device),
+            int(machine.disk_gb * 1e9 / 4),
+        )
         self.study: optuna.Study
         self._me = f"{_WORK}{uuid.uuid4().hex[:12]}"
 
     # --------------------------------------------------------------------------------------------------------- search
 
-    def search(self, storage: str, trials: int | None, sampler: Any, pruner: Any, grace_s: float) -> None:
+    def search(
+        self, storage: str, trials: int | None, sampler: Any, pruner: Any, grace_s: float
+    ) -> None:
         """Do trials until the study has enough of them."""
         from harness.cli.workshop import set_up_torch
         from harness.results import TRAINER_VERSION
@@ -142,8 +189,15 @@ class _Study:
         values = ", ".join(f"{value:.4f}" for value in trial.values or ())
         if trial.state.name == "PRUNED":
             values = f"pruned at {values}"
-        best = f"; best so far {findings.best.values[0]:.4f} (trial {findings.best.number})" if findings else ""
-        point = ", ".join(f"{name}={value:.3g}" if isinstance(value, float) else f"{name}={value}" for name, value in trial.params.items())
+        best = (
+            f"; best so far {findings.best.values[0]:.4f} (trial {findings.best.number})"
+            if findings
+            else ""
+        )
+        point = ", ".join(
+            f"{name}={value:.3g}" if isinstance(value, float) else f"{name}={value}"
+            for name, value in trial.params.items()
+        )
         typer.echo(f"trial {trial.number}: {point}: {values}{best}")
 
     # ----------------------------------------------------------------------------------------------------- conclusion
@@ -156,7 +210,9 @@ class _Study:
             with FileLock(self.out / ".report.lock").acquire(timeout=0):
                 findings = find(self.study, self.space, self.objective)
                 if findings is None:
-                    raise InputError(f"study {self.spec.name}: no trial has ended; allowed: more trials, or --pruner none")
+                    raise InputError(
+                        f"study {self.spec.name}: no trial has ended; allowed: more trials, or --pruner none"
+                    )
                 chosen = self.space.choice(findings.best.params)
                 tuned = self._tuned(chosen, findings)
                 from harness.cli.tuning import at
@@ -167,7 +223,13 @@ class _Study:
                     lines += self._report(findings, chosen, tuned)
                 draw(self.study, findings, self.out)
                 to_csv(self.study, self.out / "trials.csv")
-                to_markdown(self.spec.name, findings, importances(self.study, findings), lines, self.out / "tuning.md")
+                to_markdown(
+                    self.spec.name,
+                    findings,
+                    importances(self.study, findings),
+                    lines,
+                    self.out / "tuning.md",
+                )
         except Timeout:
             typer.echo("another process writes the report")
             return 0
@@ -201,7 +263,10 @@ class _Study:
         )
 
     def _lines(self, findings: Findings, chosen: Choice) -> list[str]:
-        (work, hours), states = self._work(), [trial.state.name.lower() for trial in findings.trials]
+        (work, hours), states = (
+            self._work(),
+            [trial.state.name.lower() for trial in findings.trials],
+        )
         counts = ", ".join(f"{states.count(state)} {state}" for state in sorted(set(states)))
         default = findings.default
         lines = [
@@ -210,7 +275,9 @@ class _Study:
         ]
         if default is not None:
             gain = findings.best.values[0] - default.values[0]
-            lines.append(f"Default parameters (trial {default.number}): {default.values[0]:.4f}; the best is {gain:+.4f} from there.")
+            lines.append(
+                f"Default parameters (trial {default.number}): {default.values[0]:.4f}; the best is {gain:+.4f} from there."
+            )
         lines.append(
             f"Shared: {work.trainings_asked} trainings asked for, {work.trainings_run} run; "
             f"{work.images_asked} image predictions asked for, {work.images_predicted} run; {hours:.2f} hours in all processes."
@@ -229,7 +296,9 @@ class _Study:
             spec = at(self.spec, choice).model_copy(update={"tuned": tuned})
             folder = self.out / "report" / f"window-{choice.window}-stride-{choice.stride}"
             if code := Bench(spec, [choice.strategy], folder, self.machine).start():
-                raise InputError(f"the report could not be finished (exit code {code}); the same command goes on there")
+                raise InputError(
+                    f"the report could not be finished (exit code {code}); the same command goes on there"
+                )
             row = next(row for row in build_board(folder).rows if row.strategy == choice.strategy)
             if self.objective != "c95":
                 found[name] = row.aubc_clicks.mean
@@ -240,8 +309,17 @@ class _Study:
                 f"On the reporting seeds {', '.join(map(str, self.spec.harness.seeds))} and val: c95 is not reached; see {self.out / 'report'}."
             ]
         sign = -1.0 if self.objective == "c95" else 1.0
-        gain, optimism = sign * (found["tuned"] - found["default"]), sign * (findings.best.values[0] - found["tuned"])
-        document = {"default": found["default"], "tuned": found["tuned"], "gain": gain, "optimism": optimism, "choice": asdict(chosen)}
+        gain, optimism = (
+            sign * (found["tuned"] - found["default"]),
+            sign * (findings.best.values[0] - found["tuned"]),
+        )
+        document = {
+            "default": found["default"],
+            "tuned": found["tuned"],
+            "gain": gain,
+            "optimism": optimism,
+            "choice": asdict(chosen),
+        }
         from harness.files import write_text
 
         write_text(self.out / "report.json", json.dumps(document, indent=1) + "\n")

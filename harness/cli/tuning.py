@@ -12,7 +12,15 @@ from filelock import FileLock
 import strategies
 from harness.acquisition import Tally
 from harness.bench import Clock, Job
-from harness.cli.workshop import WORK_FOLDER, BenchWorkshop, build_trainer, info_template, oracle_of, rules_of, schedule_of
+from harness.cli.workshop import (
+    WORK_FOLDER,
+    BenchWorkshop,
+    build_trainer,
+    info_template,
+    oracle_of,
+    rules_of,
+    schedule_of,
+)
 from harness.config import ExperimentSpec
 from harness.data.cityscapes import Split
 from harness.errors import InputError
@@ -51,7 +59,9 @@ def tuning_splits(train: Split, share: float) -> tuple[Split, Split]:
         scored = list(train.files)[:: max(2, round(1 / share))]
     bought = sorted(set(train.files) - set(scored))
     if not bought:
-        raise InputError(f"tune.city_share is {share}: no training image is left to tune on; allowed: less, or more cities")
+        raise InputError(
+            f"tune.city_share is {share}: no training image is left to tune on; allowed: less, or more cities"
+        )
     return train.only(bought), train.only(scored)
 
 
@@ -168,7 +178,12 @@ class Tuner:
             key = f"{self.train.index.fingerprint} {self.val.index.fingerprint} {self.spec.annotator} {self.spec.device}"
             trainer = build_trainer(self.spec, self.train, self.val)
             self._store = NetworkStore(
-                trainer, self.out / WORK_FOLDER, data_fingerprint=key, stage=self.clock.stage, tally=self.tally, map_bytes=self.map_bytes
+                trainer,
+                self.out / WORK_FOLDER,
+                data_fingerprint=key,
+                stage=self.clock.stage,
+                tally=self.tally,
+                map_bytes=self.map_bytes,
             )
         return self._store
 
@@ -186,7 +201,9 @@ class Tuner:
     def _threshold(self) -> float:
         """Return 95 % of the full-data mIoU on the tuning images, trained once for each seed."""
         found = []
-        choice = Choice("random-region", self.spec.harness.window, self.spec.harness.stride)  # the reference asks by no strategy
+        choice = Choice(
+            "random-region", self.spec.harness.window, self.spec.harness.stride
+        )  # the reference asks by no strategy
         for seed in self.seeds:
             path = run_path(self._board(choice), FULL_DATA, seed)
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -194,7 +211,13 @@ class Tuner:
                 workshop = self._workshop(choice)
                 finished, writer = workshop.open_run(Job("full-data", FULL_DATA, seed))
                 if not finished:
-                    run_full_data(seed, oracle=workshop.oracle, sizes=workshop.sizes, networks=workshop.networks, writer=writer)
+                    run_full_data(
+                        seed,
+                        oracle=workshop.oracle,
+                        sizes=workshop.sizes,
+                        networks=workshop.networks,
+                        writer=writer,
+                    )
             found.append(mean_iou(read_run(path).rounds[0].areas))
         return REFERENCE_SHARE * sum(found) / len(found)
 

@@ -30,7 +30,9 @@ WORK_FOLDER = ".harness-work"
 _SMALLEST_FREE_BYTES = 1 << 28
 
 
-def check_sizes(spec: ExperimentSpec, sizes: ImageSizes, n_classes: int, val_sizes: ImageSizes) -> None:
+def check_sizes(
+    spec: ExperimentSpec, sizes: ImageSizes, n_classes: int, val_sizes: ImageSizes
+) -> None:
     """Refuse a protocol that the data cannot hold: before anything is trained.
 
     Raises:
@@ -39,13 +41,17 @@ def check_sizes(spec: ExperimentSpec, sizes: ImageSizes, n_classes: int, val_siz
     """
     smallest = min(min(size) for size in (*sizes.values(), *val_sizes.values()))
     if spec.harness.window > smallest:
-        raise InputError(f"harness.window is {spec.harness.window}; allowed: at most {smallest}, the smallest side of an image")
+        raise InputError(
+            f"harness.window is {spec.harness.window}; allowed: at most {smallest}, the smallest side of an image"
+        )
     if spec.model.get("decode_head", {}).get("num_classes") != n_classes:
         raise InputError(
             f"model.decode_head.num_classes is {spec.model.get('decode_head', {}).get('num_classes')}; allowed: {n_classes}, the classes of the data"
         )
     if spec.training.frozen_trunk and len(set(sizes.values())) > 1:
-        raise InputError("training.frozen_trunk is True, but the training images have several sizes; allowed: images of one size")
+        raise InputError(
+            "training.frozen_trunk is True, but the training images have several sizes; allowed: images of one size"
+        )
     asked = spec.harness.seed_images + spec.harness.rounds * spec.harness.images_per_round
     if asked > len(sizes):
         raise InputError(
@@ -60,7 +66,12 @@ def schedule_of(spec: ExperimentSpec) -> Schedule:
 
 def rules_of(spec: ExperimentSpec) -> QueryRules:
     """Return how queries are made."""
-    return QueryRules(spec.harness.window, spec.harness.stride, spec.harness.overlap == "allow", spec.harness.committee)
+    return QueryRules(
+        spec.harness.window,
+        spec.harness.stride,
+        spec.harness.overlap == "allow",
+        spec.harness.committee,
+    )
 
 
 def oracle_of(spec: ExperimentSpec, train: Split) -> ClickOracle:
@@ -96,7 +107,9 @@ class BenchWorkshop:
             FailedBeforeError: it failed in an earlier invocation; its record says how.
         """
         if shutil.disk_usage(self.out).free < _SMALLEST_FREE_BYTES:
-            raise InputError(f"{self.out}: less than {_SMALLEST_FREE_BYTES >> 20} MiB of disk space left; allowed: more, or another --out")
+            raise InputError(
+                f"{self.out}: less than {_SMALLEST_FREE_BYTES >> 20} MiB of disk space left; allowed: more, or another --out"
+            )
         strategy = self.strategies.get(job.strategy)
         folder = RunFolder(run_path(self.out, job.strategy, job.seed))
         self.networks.owner = f"{job.strategy}-seed-{job.seed}"
@@ -149,7 +162,9 @@ class _TimedWriter:
         self.folder.append(record)
 
 
-def info_template(spec: ExperimentSpec, train: Split, val: Split, provenance: Provenance) -> RunInfo:
+def info_template(
+    spec: ExperimentSpec, train: Split, val: Split, provenance: Provenance
+) -> RunInfo:
     """Return what the ``run.json`` files of a board have in common."""
     sizes = train.index.sizes
     return RunInfo(
@@ -184,7 +199,9 @@ def build_trainer(spec: ExperimentSpec, train: Split, val: Split) -> Trainer:
         model=spec.model,
         optim_wrapper=spec.optim_wrapper,
         param_scheduler=spec.param_scheduler,
-        crop=CropRecipe(*training.crop, flip=training.flip, jitter=training.jitter, sampler=training.sampler),
+        crop=CropRecipe(
+            *training.crop, flip=training.flip, jitter=training.jitter, sampler=training.sampler
+        ),
         cost=CostRecipe(**spec.cost_model.model_dump()),
         steps=training.steps,
         steps_per_image=training.steps_per_image,
@@ -196,7 +213,9 @@ def build_trainer(spec: ExperimentSpec, train: Split, val: Split) -> Trainer:
         class_weights=training.class_weights,
         precision=training.precision,
     )
-    return SegmentorTrainer(recipe, train_split=train, val_split=val, window_px=spec.harness.window, device=spec.device)
+    return SegmentorTrainer(
+        recipe, train_split=train, val_split=val, window_px=spec.harness.window, device=spec.device
+    )
 
 
 def set_up_torch(device: str, threads: int = 1, *, deterministic: bool = True) -> None:
@@ -213,7 +232,12 @@ def set_up_torch(device: str, threads: int = 1, *, deterministic: bool = True) -
 
 
 def build_workshop(
-    spec: ExperimentSpec, identities: Sequence[str], out: Path, provenance: Provenance, *, map_bytes: int | None = None
+    spec: ExperimentSpec,
+    identities: Sequence[str],
+    out: Path,
+    provenance: Provenance,
+    *,
+    map_bytes: int | None = None,
 ) -> BenchWorkshop:
     """Build the workshop of this process."""
     import strategies

@@ -51,7 +51,11 @@ class Recording:
             if label is None or label.label_id < 0 or len(item.vertices) == 0:
                 continue
             points = clamp_vertices([item.vertices], self.height, self.width)
-            around = [padded[points[:, 1] + dy, points[:, 0] + dx] == label.label_id for dy in range(3) for dx in range(3)]
+            around = [
+                padded[points[:, 1] + dy, points[:, 0] + dx] == label.label_id
+                for dy in range(3)
+                for dx in range(3)
+            ]
             kept.append(points[np.any(around, axis=0)])
         return np.concatenate(kept)
 
@@ -71,14 +75,26 @@ def read_recording(path: Path) -> Recording:
         raise InputError(f"{path}: cannot be read as JSON ({error})") from error
     try:
         height, width = _whole(document["imgHeight"]), _whole(document["imgWidth"])
-        objects = tuple(_object(item, number) for number, item in enumerate(document["objects"]) if not item.get("deleted"))
+        objects = tuple(
+            _object(item, number)
+            for number, item in enumerate(document["objects"])
+            if not item.get("deleted")
+        )
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
-        raise InputError(f"{path}: not a polygon file ({error!r}); allowed: imgHeight, imgWidth, objects with label and polygon") from error
+        raise InputError(
+            f"{path}: not a polygon file ({error!r}); allowed: imgHeight, imgWidth, objects with label and polygon"
+        ) from error
     return Recording(height, width, objects)
 
 
 def _whole(value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or int(value) != value or value < 1:
+    if (
+        isinstance(value, bool)
+        or not isinstance(value, int | float)
+        or not math.isfinite(value)
+        or int(value) != value
+        or value < 1
+    ):
         raise ValueError(f"{value!r} is not a whole number of pixels")
     return int(value)
 
@@ -100,7 +116,9 @@ def rasterise(recording: Recording) -> npt.NDArray[np.uint8]:
     return paint_labels(objects, recording.height, recording.width)
 
 
-def paint_labels(objects: Iterable[tuple[str, Sequence[Sequence[float]]]], height: int, width: int) -> npt.NDArray[np.uint8]:
+def paint_labels(
+    objects: Iterable[tuple[str, Sequence[Sequence[float]]]], height: int, width: int
+) -> npt.NDArray[np.uint8]:
     """Return the (H, W) label ids of (label, vertices) pairs, painted back to front the way cityscapesScripts paints them."""
     canvas = Image.new("L", (width, height), 0)
     pen = ImageDraw.Draw(canvas)

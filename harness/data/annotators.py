@@ -61,19 +61,25 @@ class ErringOracle(ClickOracle):
         rng = generator(self._slips.seed, 0, Purpose.SLIPS, f"{region}")
         factor = max(0.0, 1.0 + self._slips.click_noise * float(rng.standard_normal()))
         clicks = annotation.clicks
-        noisy = Clicks(round(clicks.polygon * factor), clicks.intersection, clicks.box, clicks.classes)
+        noisy = Clicks(
+            round(clicks.polygon * factor), clicks.intersection, clicks.box, clicks.classes
+        )
         return replace(annotation, labels=labels, clicks=noisy)
 
     def _erring_labels(self, image_id: str) -> npt.NDArray[np.uint8]:
         if image_id not in self._labels:
             rng = generator(self._slips.seed, 0, Purpose.SLIPS, image_id)
-            self._labels[image_id] = with_slips(self._split.train_ids(image_id), len(self._split.class_names), self._slips, rng)
+            self._labels[image_id] = with_slips(
+                self._split.train_ids(image_id), len(self._split.class_names), self._slips, rng
+            )
             while len(self._labels) > _REMEMBERED_IMAGES:
                 self._labels.popitem(last=False)
         return self._labels[image_id]
 
 
-def with_slips(labels: npt.NDArray[np.uint8], n_classes: int, slips: Slips, rng: np.random.Generator) -> npt.NDArray[np.uint8]:
+def with_slips(
+    labels: npt.NDArray[np.uint8], n_classes: int, slips: Slips, rng: np.random.Generator
+) -> npt.NDArray[np.uint8]:
     """Return (H, W) labels with small objects missed or of a wrong class, and with borders that wander."""
     erring = labels.copy()
     if slips.missed or slips.wrong:
@@ -82,7 +88,9 @@ def with_slips(labels: npt.NDArray[np.uint8], n_classes: int, slips: Slips, rng:
             if draw < slips.missed:
                 erring[component] = _label_around(labels, component)
             elif draw < slips.missed + slips.wrong:
-                erring[component] = (int(labels[component][0]) + 1 + int(rng.integers(n_classes - 1))) % n_classes
+                erring[component] = (
+                    int(labels[component][0]) + 1 + int(rng.integers(n_classes - 1))
+                ) % n_classes
     return _wander(erring, slips.jitter_px, rng) if slips.jitter_px > 0.0 else erring
 
 
@@ -91,21 +99,42 @@ def _small_components(labels: npt.NDArray[np.uint8], small_px: int) -> list[npt.
     for value in np.unique(labels):
         if value == IGNORE:
             continue
-        count, components, stats, _ = cv2.connectedComponentsWithStats((labels == value).view(np.uint8), connectivity=8)
-        found += [np.asarray(components == number) for number in range(1, count) if stats[number, cv2.CC_STAT_AREA] <= small_px]
+        count, components, stats, _ = cv2.connectedComponentsWithStats(
+            (labels == value).view(np.uint8), connectivity=8
+        )
+        found += [
+            np.asarray(components == number)
+            for number in range(1, count)
+            if stats[number, cv2.CC_STAT_AREA] <= small_px
+        ]
     return found
 
 
 def _label_around(labels: npt.NDArray[np.uint8], component: npt.NDArray[np.bool_]) -> int:
-    ring = cv2.dilate(component.view(np.uint8), np.ones((3, 3), np.uint8)).astype(np.bool_) & ~component
+    ring = (
+        cv2.dilate(component.view(np.uint8), np.ones((3, 3), np.uint8)).astype(np.bool_)
+        & ~component
+    )
     return int(np.bincount(labels[ring], minlength=256).argmax())
 
 
-def _wander(labels: npt.NDArray[np.uint8], jitter_px: float, rng: np.random.Generator) -> npt.NDArray[np.uint8]:
+def _wander(
+    labels: npt.NDArray[np.uint8], jitter_px: float, rng: np.random.Generator
+) -> npt.NDArray[np.uint8]:
     """Move every pixel's label by a smooth random shift with the given standard deviation."""
     height, width = labels.shape
     coarse = rng.standard_normal((2, height // 8 + 2, width // 8 + 2)).astype(np.float32)
-    shift = np.stack([cv2.resize(field, (width, height), interpolation=cv2.INTER_CUBIC) for field in coarse])
+    shift = np.stack(
+        [cv2.resize(field, (width, height), interpolation=cv2.INTER_CUBIC) for field in coarse]
+    )
     shift *= jitter_px / max(float(shift.std()), 1e-6)
     rows, cols = np.mgrid[0:height, 0:width].astype(np.float32)
-    return np.asarray(cv2.remap(labels, cols + shift[0], rows + shift[1], cv2.INTER_NEAREST, borderMode=cv2.BORDER_REPLICATE))
+    return np.asarray(
+        cv2.remap(
+            labels,
+            cols + shift[0],
+            rows + shift[1],
+            cv2.INTER_NEAREST,
+            borderMode=cv2.BORDER_REPLICATE,
+        )
+    )

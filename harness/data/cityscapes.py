@@ -19,7 +19,14 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from harness.clicks import ClickMaps, count_all_windows, count_components, count_region, vertex_map, vertices_inside
+from harness.clicks import (
+    ClickMaps,
+    count_all_windows,
+    count_components,
+    count_region,
+    vertex_map,
+    vertices_inside,
+)
 from harness.data.annotations import Recording, read_recording
 from harness.data.decoded import DecodedCache
 from harness.data.index import Index, Problem, check_split, load_index
@@ -72,10 +79,14 @@ class Split:
     def _find(self) -> dict[str, ImageFiles]:
         folder = self.root / "leftImg8bit" / self.name
         if not folder.is_dir():
-            raise InputError(f"data root {self.root}: no folder leftImg8bit/{self.name}; expected {LAYOUT}")
+            raise InputError(
+                f"data root {self.root}: no folder leftImg8bit/{self.name}; expected {LAYOUT}"
+            )
         photos = sorted(folder.glob(f"*/*{_PHOTO_SUFFIX}"), key=lambda path: path.name)
         if not photos:
-            raise InputError(f"data root {self.root}: no image in leftImg8bit/{self.name}; expected {LAYOUT}")
+            raise InputError(
+                f"data root {self.root}: no image in leftImg8bit/{self.name}; expected {LAYOUT}"
+            )
         return {path.name.removesuffix(_PHOTO_SUFFIX): self._files_of(path) for path in photos}
 
     def _files_of(self, photo: Path) -> ImageFiles:
@@ -117,7 +128,11 @@ class Split:
     def train_ids(self, image_id: str) -> npt.NDArray[np.uint8]:
         """Return the (H, W) train ids, 255 for void: from ``labelTrainIds.png`` where there is one."""
         given = self.files[image_id].train_ids
-        return decode(given, "L") if given.is_file() else np.asarray(self.to_train_ids(self.label_ids(image_id)))
+        return (
+            decode(given, "L")
+            if given.is_file()
+            else np.asarray(self.to_train_ids(self.label_ids(image_id)))
+        )
 
     def to_train_ids(self, label_ids: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
         """Map label ids to train ids."""
@@ -145,12 +160,18 @@ class Split:
     def decode_vertices(self, image_id: str) -> npt.NDArray[np.int32]:
         """Read the vertices that count as clicks."""
         recording = read_recording(self.files[image_id].polygons)
-        return recording.visible_vertices(self.decode_label_ids(image_id)) if self.visible_only else recording.vertices()
+        return (
+            recording.visible_vertices(self.decode_label_ids(image_id))
+            if self.visible_only
+            else recording.vertices()
+        )
 
     def click_fingerprint(self, image_id: str) -> bytes:
         """Return what identifies an image's clicks, whatever the white space of its file."""
         document = json.loads(self.files[image_id].polygons.read_text(encoding="utf-8"))
-        return json.dumps(document, sort_keys=True).encode() + (b"visible only" if self.visible_only else b"")
+        return json.dumps(document, sort_keys=True).encode() + (
+            b"visible only" if self.visible_only else b""
+        )
 
     # ------------------------------------------------------------------------------------------------------- checking
 
@@ -170,13 +191,19 @@ class Split:
         if found is None:
             found, problems = check_split(self)
             if problems:
-                more = f" (and {len(problems) - 1} more; harness data check lists them)" if len(problems) > 1 else ""
+                more = (
+                    f" (and {len(problems) - 1} more; harness data check lists them)"
+                    if len(problems) > 1
+                    else ""
+                )
                 raise InputError(f"{problems[0]}{more}")
             if found is None:
                 raise InputError(f"data root {self.root}: {self.name} cannot be indexed")
         return found
 
-    def check(self, *, each: Callable[[str], None] | None = None) -> tuple[Index | None, list[Problem]]:
+    def check(
+        self, *, each: Callable[[str], None] | None = None
+    ) -> tuple[Index | None, list[Problem]]:
         """Read every file again, whatever was indexed before; return what was found and everything that is wrong."""
         found, problems = check_split(self, each=each)
         self.__dict__.pop("index", None)
@@ -248,7 +275,9 @@ class ClickOracle:
         label_ids = self._split.label_ids(region.image_id)
         inside = vertices_inside(self._split.vertices(region.image_id), region)
         billed = inside[is_new[inside[:, 1] - region.top, inside[:, 0] - region.left]]
-        labels = self._split.train_ids(region.image_id)[region.slices].copy()  # a view would keep the whole image alive
+        labels = self._split.train_ids(region.image_id)[
+            region.slices
+        ].copy()  # a view would keep the whole image alive
         return Annotation(region, labels, inside, is_new, count_region(billed, label_ids, region))
 
     def click_map(self, image_id: str) -> npt.NDArray[np.int64]:
@@ -257,4 +286,6 @@ class ClickOracle:
 
     def click_maps(self, image_id: str, window: tuple[int, int], *, stride: int = 1) -> ClickMaps:
         """Return the true clicks by kind of every placement of a window in one image."""
-        return count_all_windows(self._split.vertices(image_id), self._split.label_ids(image_id), window, stride=stride)
+        return count_all_windows(
+            self._split.vertices(image_id), self._split.label_ids(image_id), window, stride=stride
+        )

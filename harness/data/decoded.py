@@ -60,7 +60,12 @@ class DecodedCache:
             if document["version"] != _VERSION:
                 return None
             entries = {
-                key: _Entry(tuple(row["shape"]), int(row["vertices"]), tuple(row["offsets"]), tuple(row["crc32"]))
+                key: _Entry(
+                    tuple(row["shape"]),
+                    int(row["vertices"]),
+                    tuple(row["offsets"]),
+                    tuple(row["crc32"]),
+                )
                 for key, row in document["entries"].items()
             }
             sizes = [(folder / name).stat().st_size for name in cls.FILES]
@@ -118,12 +123,17 @@ class DecodedWriter:
     def add(self, image_id: str, item: Decoded) -> None:
         """Append one image."""
         arrays = [np.ascontiguousarray(part) for part in item]
-        offsets = tuple(stream.tell() for stream in self._streams)
+        photos, labels, vertices = (stream.tell() for stream in self._streams)
         for stream, array in zip(self._streams, arrays, strict=True):
             stream.write(array.tobytes())
-        crcs = tuple(zlib.crc32(array.tobytes()) for array in arrays)
+        crc_photo, crc_labels, crc_vertices = (zlib.crc32(array.tobytes()) for array in arrays)
         height, width = item.label_ids.shape
-        self._catalogue.entries[image_id] = _Entry((height, width), len(item.vertices), offsets, crcs)  # type: ignore[arg-type]
+        self._catalogue.entries[image_id] = _Entry(
+            shape=(height, width),
+            vertices=len(item.vertices),
+            offsets=(photos, labels, vertices),
+            crc32=(crc_photo, crc_labels, crc_vertices),
+        )
 
     def finish(self) -> None:
         """Sync all files and give the cache its name."""

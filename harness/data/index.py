@@ -48,7 +48,12 @@ class Index:
     def only(self, image_ids: Sequence[str], totals: ClickTotals) -> Index:
         """Return the index of some of its images."""
         fingerprint = hashlib.sha256(f"{self.fingerprint} {sorted(image_ids)}".encode()).hexdigest()
-        return replace(self, sizes={image_id: self.sizes[image_id] for image_id in image_ids}, totals=totals, fingerprint=fingerprint)
+        return replace(
+            self,
+            sizes={image_id: self.sizes[image_id] for image_id in image_ids},
+            totals=totals,
+            fingerprint=fingerprint,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +66,9 @@ class _Checked:
 
 def index_file(split: Split) -> Path:
     """Return where a split's index is kept."""
-    return split.cache / "indices" / f"{hashlib.sha256(split.identity.encode()).hexdigest()[:16]}.json"
+    return (
+        split.cache / "indices" / f"{hashlib.sha256(split.identity.encode()).hexdigest()[:16]}.json"
+    )
 
 
 def _stamp(split: Split) -> str:
@@ -71,8 +78,12 @@ def _stamp(split: Split) -> str:
             try:
                 status = path.stat()
             except OSError as error:
-                raise InputError(f"{files.photo}: its annotation {path} is missing; expected an annotation for each image") from error
-            digest.update(f"{image_id} {path.name} {status.st_size} {status.st_mtime_ns}\n".encode())
+                raise InputError(
+                    f"{files.photo}: its annotation {path} is missing; expected an annotation for each image"
+                ) from error
+            digest.update(
+                f"{image_id} {path.name} {status.st_size} {status.st_mtime_ns}\n".encode()
+            )
     return digest.hexdigest()
 
 
@@ -88,7 +99,10 @@ def load_index(split: Split) -> Index | None:
             return None
         low, mean, high = document["vertices_per_image"]
         return Index(
-            sizes={image_id: (int(height), int(width)) for image_id, (height, width) in document["sizes"].items()},
+            sizes={
+                image_id: (int(height), int(width))
+                for image_id, (height, width) in document["sizes"].items()
+            },
             totals=ClickTotals(int(document["polygon"]), int(document["classes"])),
             fingerprint=str(document["fingerprint"]),
             vertices_per_image=(int(low), float(mean), int(high)),
@@ -99,7 +113,9 @@ def load_index(split: Split) -> Index | None:
         return None
 
 
-def check_split(split: Split, *, each: Callable[[str], None] | None = None) -> tuple[Index | None, list[Problem]]:
+def check_split(
+    split: Split, *, each: Callable[[str], None] | None = None
+) -> tuple[Index | None, list[Problem]]:
     """Read every file of a split once, in parallel; write the index and the decoded images if all is well.
 
     Args:
@@ -120,7 +136,13 @@ def check_split(split: Split, *, each: Callable[[str], None] | None = None) -> t
     problems: list[Problem] = []
     rows: dict[str, tuple[tuple[int, int], int, int, str]] = {}
     unknown: Counter[str] = Counter()
-    folder = split.cache / "decoded" / hashlib.sha256(f"{stamp} {split.identity}".encode()).hexdigest()[:16] if _has_room(split) else None
+    folder = (
+        split.cache
+        / "decoded"
+        / hashlib.sha256(f"{stamp} {split.identity}".encode()).hexdigest()[:16]
+        if _has_room(split)
+        else None
+    )
 
     def checked() -> Iterator[tuple[str, decoded.Decoded]]:
         for image_id, result in _in_parallel(split):
@@ -128,7 +150,12 @@ def check_split(split: Split, *, each: Callable[[str], None] | None = None) -> t
                 problems.append(result)
             else:
                 height, width = result.item.label_ids.shape
-                rows[image_id] = ((height, width), len(result.item.vertices), result.classes, result.digest)
+                rows[image_id] = (
+                    (height, width),
+                    len(result.item.vertices),
+                    result.classes,
+                    result.digest,
+                )
                 unknown.update(result.unknown)
                 yield image_id, result.item
             if each is not None:
@@ -136,11 +163,15 @@ def check_split(split: Split, *, each: Callable[[str], None] | None = None) -> t
 
     _drain(checked(), folder, problems)
     if not problems and sum(row[1] for row in rows.values()) == 0:
-        problems.append(f"data root {split.root}: no polygon vertex in {split.name}; allowed: annotations with recorded clicks")
+        problems.append(
+            f"data root {split.root}: no polygon vertex in {split.name}; allowed: annotations with recorded clicks"
+        )
     if problems:
         return None, problems
     counts = np.array([row[1] for row in rows.values()])
-    digest = hashlib.sha256("".join(f"{image_id} {row[3]}\n" for image_id, row in rows.items()).encode())
+    digest = hashlib.sha256(
+        "".join(f"{image_id} {row[3]}\n" for image_id, row in rows.items()).encode()
+    )
     index = Index(
         sizes={image_id: row[0] for image_id, row in rows.items()},
         totals=ClickTotals(int(counts.sum()), sum(row[2] for row in rows.values())),
@@ -160,10 +191,16 @@ def _in_parallel(split: Split) -> Iterator[tuple[str, _Checked | Problem]]:
     with ThreadPoolExecutor(cores) as workers:
         for start in range(0, len(image_ids), 4 * cores):
             batch = image_ids[start : start + 4 * cores]
-            yield from zip(batch, workers.map(lambda image_id: _check_image(split, image_id), batch), strict=True)
+            yield from zip(
+                batch,
+                workers.map(lambda image_id: _check_image(split, image_id), batch),
+                strict=True,
+            )
 
 
-def _drain(items: Iterator[tuple[str, decoded.Decoded]], folder: Path | None, problems: list[Problem]) -> None:
+def _drain(
+    items: Iterator[tuple[str, decoded.Decoded]], folder: Path | None, problems: list[Problem]
+) -> None:
     """Go through all images, writing them to the decoded cache as long as nothing is wrong."""
     if folder is None:
         for _ in items:
@@ -189,13 +226,19 @@ def _has_room(split: Split) -> bool:
         pixels = split.decode_photo(first).size
     except InputError:
         return False
-    return decoded.make_room(split.cache / "decoded", len(split.files) * pixels * 4 // 3 + (1 << 20))
+    return decoded.make_room(
+        split.cache / "decoded", len(split.files) * pixels * 4 // 3 + (1 << 20)
+    )
 
 
 def _check_image(split: Split, image_id: str) -> _Checked | Problem:
     files = split.files[image_id]
     try:
-        photo, labels, recording = split.decode_photo(image_id), split.decode_label_ids(image_id), split.recording(image_id)
+        photo, labels, recording = (
+            split.decode_photo(image_id),
+            split.decode_label_ids(image_id),
+            split.recording(image_id),
+        )
         vertices = split.decode_vertices(image_id)
     except InputError as error:
         return str(error)
@@ -216,7 +259,12 @@ def _check_image(split: Split, image_id: str) -> _Checked | Problem:
     digest.update(split.click_fingerprint(image_id))
     if files.train_ids.is_file():
         digest.update(split.train_ids(image_id).tobytes())
-    return _Checked(decoded.Decoded(photo, labels, vertices), count_components(labels), digest.hexdigest(), unknown)
+    return _Checked(
+        decoded.Decoded(photo, labels, vertices),
+        count_components(labels),
+        digest.hexdigest(),
+        unknown,
+    )
 
 
 def _write(split: Split, index: Index, stamp: str) -> None:

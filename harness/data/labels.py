@@ -62,7 +62,11 @@ LABELS: tuple[Label, ...] = (
 
 BY_NAME: dict[str, Label] = {label.name: label for label in LABELS}
 
-CLASS_NAMES: tuple[str, ...] = tuple(label.name for label in sorted(LABELS, key=lambda row: row.train_id) if label.train_id != NO_TRAIN_ID)
+CLASS_NAMES: tuple[str, ...] = tuple(
+    label.name
+    for label in sorted(LABELS, key=lambda row: row.train_id)
+    if label.train_id != NO_TRAIN_ID
+)
 """The 19 evaluated classes, in the order of their train ids."""
 
 NUM_CLASSES = len(CLASS_NAMES)

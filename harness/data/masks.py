@@ -50,14 +50,26 @@ class MaskSplit(Split):
         super().__init__(root, name, cache)
 
     def _find(self) -> dict[str, ImageFiles]:
-        images, labels = (self.root / pattern.format(split=self.name) for pattern in (self.layout.images, self.layout.labels))
+        images, labels = (
+            self.root / pattern.format(split=self.name)
+            for pattern in (self.layout.images, self.layout.labels)
+        )
         if not images.is_dir():
-            raise InputError(f"data root {self.root}: no folder {images}; allowed: a folder of images")
+            raise InputError(
+                f"data root {self.root}: no folder {images}; allowed: a folder of images"
+            )
         photos = sorted(path for path in images.iterdir() if path.suffix.lower() in _IMAGE_SUFFIXES)
         if not photos:
-            raise InputError(f"data root {self.root}: no image in {images}; allowed: {', '.join(sorted(_IMAGE_SUFFIXES))}")
+            raise InputError(
+                f"data root {self.root}: no image in {images}; allowed: {', '.join(sorted(_IMAGE_SUFFIXES))}"
+            )
         nowhere = labels / "nowhere"
-        return {path.stem: ImageFiles(path, labels / f"{path.stem}.png", labels / f"{path.stem}.png", nowhere) for path in photos}
+        return {
+            path.stem: ImageFiles(
+                path, labels / f"{path.stem}.png", labels / f"{path.stem}.png", nowhere
+            )
+            for path in photos
+        }
 
     def to_train_ids(self, label_ids: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
         """Map mask values to class numbers, 255 for void."""
@@ -99,16 +111,22 @@ def simulate_clicks(label_map: npt.NDArray[np.uint8], tolerance_px: float) -> np
     """
     contours: list[tuple[int, npt.NDArray[np.int32]]] = []
     for value in np.unique(label_map):
-        count, components, stats, _ = cv2.connectedComponentsWithStats((label_map == value).view(np.uint8), connectivity=8)
+        count, components, stats, _ = cv2.connectedComponentsWithStats(
+            (label_map == value).view(np.uint8), connectivity=8
+        )
         for number in range(1, count):
             x, y, width, height, area = (int(entry) for entry in stats[number])
             crop = (components[y : y + height, x : x + width] == number).view(np.uint8)
-            outer, _ = cv2.findContours(crop, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE, offset=(x, y))
+            outer, _ = cv2.findContours(
+                crop, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE, offset=(x, y)
+            )
             contours += [(area, np.asarray(points[:, 0], np.int32)) for points in outer]
     return _click_once(contours, label_map.shape, tolerance_px)
 
 
-def _click_once(contours: list[tuple[int, npt.NDArray[np.int32]]], shape: tuple[int, ...], tolerance_px: float) -> npt.NDArray[np.int32]:
+def _click_once(
+    contours: list[tuple[int, npt.NDArray[np.int32]]], shape: tuple[int, ...], tolerance_px: float
+) -> npt.NDArray[np.int32]:
     """Simplify contours, the smallest object first, leaving out vertices on borders that are already drawn."""
     drawn = np.zeros((shape[0], shape[1]), np.uint8)
     reach = int(np.ceil(1.5 + tolerance_px))
@@ -132,19 +150,38 @@ class Calibration:
 
 def calibrate(split: Split, tolerances: tuple[float, ...], window_px: int) -> list[Calibration]:
     """Compare simulated with recorded c_p per window where both exist; ``ratio`` is simulated over recorded, summed."""
-    recorded = [_tiles(split.vertices(image_id), split.index.sizes[image_id], window_px) for image_id in split.files]
+    recorded = [
+        _tiles(split.vertices(image_id), split.index.sizes[image_id], window_px)
+        for image_id in split.files
+    ]
     rows = []
     for tolerance in tolerances:
         simulated = [
-            _tiles(simulate_clicks(split.label_ids(image_id), tolerance), split.index.sizes[image_id], window_px)
+            _tiles(
+                simulate_clicks(split.label_ids(image_id), tolerance),
+                split.index.sizes[image_id],
+                window_px,
+            )
             for image_id in split.files
         ]
         ours, truth = np.concatenate(simulated), np.concatenate(recorded)
-        rows.append(Calibration(tolerance, len(truth), float(np.corrcoef(ours, truth)[0, 1]), float(ours.sum() / truth.sum())))
+        rows.append(
+            Calibration(
+                tolerance,
+                len(truth),
+                float(np.corrcoef(ours, truth)[0, 1]),
+                float(ours.sum() / truth.sum()),
+            )
+        )
     return rows
 
 
-def _tiles(vertices: npt.NDArray[np.int32], size: tuple[int, int], window_px: int) -> npt.NDArray[np.int64]:
+def _tiles(
+    vertices: npt.NDArray[np.int32], size: tuple[int, int], window_px: int
+) -> npt.NDArray[np.int64]:
     rows, cols = size[0] // window_px, size[1] // window_px
-    inside = vertices[(vertices[:, 1] < rows * window_px) & (vertices[:, 0] < cols * window_px)] // window_px
+    inside = (
+        vertices[(vertices[:, 1] < rows * window_px) & (vertices[:, 0] < cols * window_px)]
+        // window_px
+    )
     return np.bincount(inside[:, 1] * cols + inside[:, 0], minlength=rows * cols)

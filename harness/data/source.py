@@ -40,6 +40,12 @@ def open_splits(data: StreetsData | CityscapesData | MasksData) -> tuple[Split, 
     root, cache = data_root(data), cache_folder()
     if isinstance(data, MasksData):
         layout = MaskLayout(data.images, data.labels, data.classes, data.tolerance_px)
-        return MaskSplit(root, data.train_split, cache, layout), MaskSplit(root, data.val_split, cache, layout)
-    train, val = (data.train_split, data.val_split) if isinstance(data, CityscapesData) else ("train", "val")
-    return Split(root, train, cache, visible_only=data.visible_only), Split(root, val, cache, visible_only=data.visible_only)
+        return MaskSplit(root, data.train_split, cache, layout), MaskSplit(
+            root, data.val_split, cache, layout
+        )
+    train, val = (
+        (data.train_split, data.val_split) if isinstance(data, CityscapesData) else ("train", "val")
+    )
+    return Split(root, train, cache, visible_only=data.visible_only), Split(
+        root, val, cache, visible_only=data.visible_only
+    )

@@ -27,9 +27,15 @@ def _class_of(item: RecordedObject) -> int:
 
 def per_class(split: Split) -> pd.DataFrame:
     """Return one row per evaluated class and one for void: share of pixels, images, recorded clicks, clicks per 1000 px."""
-    pixels, images, clicks = np.zeros(_VOID + 1, np.int64), np.zeros(_VOID + 1, np.int64), Counter[int]()
+    pixels, images, clicks = (
+        np.zeros(_VOID + 1, np.int64),
+        np.zeros(_VOID + 1, np.int64),
+        Counter[int](),
+    )
     for image_id in split.files:
-        counts = np.bincount(np.minimum(split.train_ids(image_id), _VOID).ravel(), minlength=_VOID + 1)
+        counts = np.bincount(
+            np.minimum(split.train_ids(image_id), _VOID).ravel(), minlength=_VOID + 1
+        )
         pixels += counts
         images += counts > 0
         recording = split.recording(image_id)
@@ -41,7 +47,9 @@ def per_class(split: Split) -> pd.DataFrame:
             "share of pixels": np.round(pixels / pixels.sum(), 4),
             "images": images,
             "clicks": [clicks[row] for row in range(_VOID + 1)],
-            "clicks per 1000 px": [round(1000 * clicks[row] / max(int(pixels[row]), 1), 1) for row in range(_VOID + 1)],
+            "clicks per 1000 px": [
+                round(1000 * clicks[row] / max(int(pixels[row]), 1), 1) for row in range(_VOID + 1)
+            ],
         }
     )
 
@@ -61,7 +69,9 @@ def draw_clicks(split: Split, path: Path) -> None:
     classes.barh(table["class"], table["clicks"], color="#4a7ab5")
     classes.invert_yaxis()
     classes.set_xlabel("recorded clicks")
-    images.hist([len(split.vertices(image_id)) for image_id in split.files], bins=30, color="#4a7ab5")
+    images.hist(
+        [len(split.vertices(image_id)) for image_id in split.files], bins=30, color="#4a7ab5"
+    )
     images.set_xlabel("recorded clicks of an image")
     images.set_ylabel("images")
     objects.loglog(np.maximum(areas, 1.0), counts, ".", markersize=3, alpha=0.4, color="#4a7ab5")
@@ -138,10 +148,18 @@ def _crossings(labels: np.ndarray, region: Region) -> np.ndarray:
     points = [np.empty((0, 2))]
     for row, counts in ((region.top, region.top > 0), (bottom, bottom < labels.shape[0] - 1)):
         if counts:
-            at = np.flatnonzero(np.diff(labels[row, region.left : right + 1].astype(int))) + region.left + 0.5
+            at = (
+                np.flatnonzero(np.diff(labels[row, region.left : right + 1].astype(int)))
+                + region.left
+                + 0.5
+            )
             points.append(np.stack([at, np.full(len(at), float(row))], axis=1))
     for column, counts in ((region.left, region.left > 0), (right, right < labels.shape[1] - 1)):
         if counts:
-            at = np.flatnonzero(np.diff(labels[region.top : bottom + 1, column].astype(int))) + region.top + 0.5
+            at = (
+                np.flatnonzero(np.diff(labels[region.top : bottom + 1, column].astype(int)))
+                + region.top
+                + 0.5
+            )
             points.append(np.stack([np.full(len(at), float(column)), at], axis=1))
     return np.concatenate(points)

@@ -121,20 +121,29 @@ def build_board(*folders: Path, theirs: Sequence[Path] = (), mixed: bool = False
     Raises:
         InputError: no finished run, runs of different boards, or two runs of one identity that differ, both named.
     """
-    found = _gather([*((folder, False) for folder in folders), *((folder, True) for folder in theirs)])
+    found = _gather(
+        [*((folder, False) for folder in folders), *((folder, True) for folder in theirs)]
+    )
     runs = [run for run, _ in found.values() if run.rounds]
     where = ", ".join(map(str, [*folders, *theirs]))
     if not mixed:
         _check_same_board(where, runs)
-    references = sorted((run for run in runs if run.info.strategy == FULL_DATA), key=lambda run: run.info.seed)
+    references = sorted(
+        (run for run in runs if run.info.strategy == FULL_DATA), key=lambda run: run.info.seed
+    )
     by_name, unfinished = _group([run for run in runs if run.info.strategy != FULL_DATA])
     if not by_name:
-        raise InputError(f"{where}: no finished run; allowed: a folder where harness bench has finished at least one")
+        raise InputError(
+            f"{where}: no finished run; allowed: a folder where harness bench has finished at least one"
+        )
     full = [mean_iou(run.rounds[0].areas) for run in references]
     threshold = REFERENCE_SHARE * sum(full) / len(full) if full else None
     foreign = {run.info.strategy for run, is_theirs in found.values() if is_theirs}
     rows = sorted(
-        (_row(group, threshold, full, is_theirs=name in foreign) for name, group in by_name.items()),
+        (
+            _row(group, threshold, full, is_theirs=name in foreign)
+            for name, group in by_name.items()
+        ),
         key=lambda row: (row.is_bound, -row.aubc_clicks.mean, row.strategy),
     )
     noise = [curve for row in rows if row.strategy == NOISE_STRATEGY for curve in row.curves]
@@ -145,7 +154,9 @@ def build_board(*folders: Path, theirs: Sequence[Path] = (), mixed: bool = False
         full_data=full,
         threshold=threshold,
         budget_shares=_budget_shares(some_run),
-        signal_to_noise=signal_to_noise(full, [curve.miou[0] for curve in noise], [curve.miou[-1] for curve in noise]),
+        signal_to_noise=signal_to_noise(
+            full, [curve.miou[0] for curve in noise], [curve.miou[-1] for curve in noise]
+        ),
         groups=by_name,
         references=references,
         unfinished=unfinished,
@@ -161,11 +172,16 @@ def _gather(folders: Iterable[tuple[Path, bool]]) -> dict[tuple[str, int], tuple
         for path in find_runs(folder):
             run = read_run(path)
             key = run.info.strategy, run.info.seed
-            if key in found and (found[key][0].info.identity != run.info.identity or found[key][0].rounds != run.rounds):
+            if key in found and (
+                found[key][0].info.identity != run.info.identity
+                or found[key][0].rounds != run.rounds
+            ):
                 raise InputError(
                     f"{places[key]} and {path} are both {key[0]} seed {key[1]}, and they differ; allowed: one of the two, or equal copies"
                 )
-            if is_theirs and any(name == key[0] and not foreign for (name, _), (_, foreign) in found.items()):
+            if is_theirs and any(
+                name == key[0] and not foreign for (name, _), (_, foreign) in found.items()
+            ):
                 continue  # our own runs of a strategy stand for it; theirs add strategies
             found.setdefault(key, (run, is_theirs))
             places.setdefault(key, path)
@@ -176,8 +192,12 @@ def _check_same_board(where: str, runs: list[Run]) -> None:
     for what in runs[0].info.board if runs else ():
         values = {run.info.board[what]: run.info for run in runs}
         if len(values) > 1:
-            named = " and ".join(f"{info.strategy} seed {info.seed}" for info in list(values.values())[:2])
-            raise InputError(f"{where}: {named} have different {what}; allowed: one board in a table, or --allow-mixed")
+            named = " and ".join(
+                f"{info.strategy} seed {info.seed}" for info in list(values.values())[:2]
+            )
+            raise InputError(
+                f"{where}: {named} have different {what}; allowed: one board in a table, or --allow-mixed"
+            )
 
 
 def _group(runs: list[Run]) -> tuple[dict[str, list[Run]], list[str]]:
@@ -187,7 +207,9 @@ def _group(runs: list[Run]) -> tuple[dict[str, list[Run]], list[str]]:
     for run in sorted(runs, key=lambda run: (run.info.strategy, run.info.seed)):
         wanted = int(run.info.config["harness"]["rounds"]) + 1
         if len(run.rounds) < wanted:
-            unfinished.append(f"{run.info.strategy} seed {run.info.seed} ({len(run.rounds)} of {wanted} rounds)")
+            unfinished.append(
+                f"{run.info.strategy} seed {run.info.seed} ({len(run.rounds)} of {wanted} rounds)"
+            )
         else:
             groups[run.info.strategy].append(run)
     return dict(groups), unfinished
@@ -226,18 +248,27 @@ def _row(group: list[Run], threshold: float | None, full: list[float], *, is_the
         equation=group[0].info.equation,
         is_bound=group[0].info.is_bound,
         is_theirs=is_theirs,
-        is_tuned=any((run.info.config.get("tuned") or {}).get("strategy") == run.info.strategy for run in group),
+        is_tuned=any(
+            (run.info.config.get("tuned") or {}).get("strategy") == run.info.strategy
+            for run in group
+        ),
         curves=curves,
         miou=[_spread([curve.miou[number] for curve in curves]) for number in rounds],
         cost_b=[_spread([curve.cost_b[number] for curve in curves]) for number in rounds],
         cost_a=_spread([curve.cost_a[-1] for curve in curves]),
         polygon_clicks=_spread([float(curve.polygon_clicks[-1]) for curve in curves]),
         hours=_spread([curve.seconds[-1] / 3600 for curve in curves]),
-        share_of_full=_spread([curve.miou[-1] / full_mean for curve in curves]) if full_mean else None,
+        share_of_full=_spread([curve.miou[-1] / full_mean for curve in curves])
+        if full_mean
+        else None,
         p95=_crossing([curve.over_pixels() for curve in curves], threshold),
         c95=_crossing([curve.over_clicks() for curve in curves], threshold),
-        aubc_pixels=_spread([aubc(curve.over_pixels(), stop=max(end, curve.pixel_share[0])) for curve in curves]),
-        aubc_clicks=_spread([aubc(curve.over_clicks(), stop=max(end, curve.cost_b[0])) for curve in curves]),
+        aubc_pixels=_spread(
+            [aubc(curve.over_pixels(), stop=max(end, curve.pixel_share[0])) for curve in curves]
+        ),
+        aubc_clicks=_spread(
+            [aubc(curve.over_clicks(), stop=max(end, curve.cost_b[0])) for curve in curves]
+        ),
         cost_spearman=_cost_spearman(group),
     )
 
@@ -245,7 +276,11 @@ def _row(group: list[Run], threshold: float | None, full: list[float], *, is_the
 def _cost_spearman(group: list[Run]) -> Spread | None:
     """Return how well the cost network ordered validation windows when it was last used."""
     qualities = [record.cost_quality for run in group for record in run.rounds[-2:-1]]
-    values = [quality.spearman for quality in qualities if quality is not None and quality.spearman is not None]
+    values = [
+        quality.spearman
+        for quality in qualities
+        if quality is not None and quality.spearman is not None
+    ]
     return _spread(values) if values else None
 
 

@@ -183,7 +183,9 @@ def _entry(row: Row, group: list[Run], verdicts: Significance | None) -> Entry:
 
 def _by_class(group: list[Run]) -> dict[str, float | None]:
     scores = np.array([iou(run.rounds[-1].areas) for run in group])
-    means = [float(np.nanmean(column)) if not np.isnan(column).all() else None for column in scores.T]
+    means = [
+        float(np.nanmean(column)) if not np.isnan(column).all() else None for column in scores.T
+    ]
     return dict(zip(group[0].info.class_names, means, strict=False))
 
 
@@ -206,7 +208,12 @@ _CALIBRATION_BINS = 10
 def calibration(group: list[Run]) -> list[tuple[float, float]]:
     """Return (predicted, recorded) mean clicks per bought window, in tenths of the windows by prediction; empty without a cost model."""
     pairs = [
-        (receipt.cost, float(receipt.polygon + (receipt.intersection + receipt.box) * (run.info.cost == "whole")))
+        (
+            receipt.cost,
+            float(
+                receipt.polygon + (receipt.intersection + receipt.box) * (run.info.cost == "whole")
+            ),
+        )
         for run in group
         for record in run.rounds[1:]
         for receipt in record.query
@@ -215,7 +222,10 @@ def calibration(group: list[Run]) -> list[tuple[float, float]]:
     if len(pairs) < _CALIBRATION_BINS:
         return []
     ordered = np.array(sorted(pairs))
-    return [(float(part[:, 0].mean()), float(part[:, 1].mean())) for part in np.array_split(ordered, _CALIBRATION_BINS)]
+    return [
+        (float(part[:, 0].mean()), float(part[:, 1].mean()))
+        for part in np.array_split(ordered, _CALIBRATION_BINS)
+    ]
 
 
 # -------------------------------------------------------------------------------------------------------------- LaTeX
@@ -241,7 +251,9 @@ def to_tex(board: Board, verdicts: Significance | None, path: Path) -> None:
             _tex_crossing(row.c95),
             _tex_spread(row.aubc_pixels),
             _tex_spread(row.aubc_clicks),
-            "--" if saved is None else f"${100 * saved.value:+.0f}$ [${100 * saved.low:+.0f}$, ${100 * saved.high:+.0f}$]",
+            "--"
+            if saved is None
+            else f"${100 * saved.value:+.0f}$ [${100 * saved.low:+.0f}$, ${100 * saved.high:+.0f}$]",
         ]
         lines.append(" & ".join(cells) + r" \\")
     lines += [r"\bottomrule", r"\end{tabular}", ""]
@@ -250,15 +262,25 @@ def to_tex(board: Board, verdicts: Significance | None, path: Path) -> None:
 
 def _escaped(text: str) -> str:
     for character in "\\&%$#_{}":
-        text = text.replace(character, r"\textbackslash{}" if character == "\\" else f"\\{character}")
+        text = text.replace(
+            character, r"\textbackslash{}" if character == "\\" else f"\\{character}"
+        )
     return text
 
 
 def _tex_spread(spread: Spread) -> str:
-    return f"${100 * spread.mean:.1f}$" if spread.std is None else f"${100 * spread.mean:.1f} \\pm {100 * spread.std:.1f}$"
+    return (
+        f"${100 * spread.mean:.1f}$"
+        if spread.std is None
+        else f"${100 * spread.mean:.1f} \\pm {100 * spread.std:.1f}$"
+    )
 
 
 def _tex_crossing(crossing: Crossing | None) -> str:
     if crossing is None:
         return "--"
-    return f"${100 * crossing.value:.1f}$" if crossing.value is not None else f"$> {100 * (crossing.beyond or 0.0):.1f}$"
+    return (
+        f"${100 * crossing.value:.1f}$"
+        if crossing.value is not None
+        else f"$> {100 * (crossing.beyond or 0.0):.1f}$"
+    )

@@ -65,27 +65,49 @@ def _number(value: float | None, digits: int) -> str:
     return "-" if value is None else f"{value:.{digits}f}"
 
 
-def draw(photo: npt.NDArray[np.uint8], maps: ImageMaps, windows: list[WindowReason], title: str, path: Path, *, stride: int) -> None:
+def draw(
+    photo: npt.NDArray[np.uint8],
+    maps: ImageMaps,
+    windows: list[WindowReason],
+    title: str,
+    path: Path,
+    *,
+    stride: int,
+) -> None:
     """Draw the photograph with its windows, and the maps of all placements, each at the middle of its window."""
     panels: list[tuple[str, npt.NDArray[np.float64]]] = [
         (name, values)
-        for name, values in (("information of the window, nats", maps.information), ("cost of the window, clicks", maps.cost))
+        for name, values in (
+            ("information of the window, nats", maps.information),
+            ("cost of the window, clicks", maps.cost),
+        )
         if values is not None
     ]
     panels.append(("score", np.where(np.isfinite(maps.scores), maps.scores, np.nan)))
     height, width = photo.shape[:2]
-    figure = Figure(figsize=(12, 12 * height / width * ((len(panels) + 2) // 2) / 2 + 0.8), layout="constrained")
+    figure = Figure(
+        figsize=(12, 12 * height / width * ((len(panels) + 2) // 2) / 2 + 0.8), layout="constrained"
+    )
     grid = figure.subplots((len(panels) + 2) // 2, 2, squeeze=False).flatten()
     grid[0].imshow(photo)
     grid[0].set_title("what was asked for, by rank in the pool", fontsize=9)
     for axes, (name, values) in zip(grid[1:], panels, strict=False):
         if values.size > 1:
             rows, cols = values.shape
-            left, top = (width - (cols - 1) * stride) / 2 - stride / 2, (height - (rows - 1) * stride) / 2 - stride / 2
-            shown = axes.imshow(values, cmap="viridis", extent=(left, left + cols * stride, top + rows * stride, top))
+            left, top = (
+                (width - (cols - 1) * stride) / 2 - stride / 2,
+                (height - (rows - 1) * stride) / 2 - stride / 2,
+            )
+            shown = axes.imshow(
+                values,
+                cmap="viridis",
+                extent=(left, left + cols * stride, top + rows * stride, top),
+            )
             figure.colorbar(shown, ax=axes, shrink=0.7)
         else:
-            axes.text(0.5, 0.5, f"{float(values.flat[0]):.4g}", transform=axes.transAxes, ha="center")
+            axes.text(
+                0.5, 0.5, f"{float(values.flat[0]):.4g}", transform=axes.transAxes, ha="center"
+            )
         axes.set_title(name, fontsize=9)
     for axes in grid[: len(panels) + 1]:
         axes.set_xlim(-0.5, width - 0.5)
@@ -112,11 +134,20 @@ def draw_costs(explanation: Explanation, recorded: list[int], path: Path) -> Non
     highest = max([*predicted, *recorded, 1.0])
     axes.plot([0, highest], [0, highest], color="0.6", linewidth=1, linestyle="--")
     axes.scatter(predicted, recorded, s=14, alpha=0.6, linewidths=0)
-    axes.plot([x for x, _ in quality.reliability], [y for _, y in quality.reliability], marker="o", markersize=4, color="C1")
+    axes.plot(
+        [x for x, _ in quality.reliability],
+        [y for _, y in quality.reliability],
+        marker="o",
+        markersize=4,
+        color="C1",
+    )
     axes.set_xlabel("predicted clicks of the window")
     axes.set_ylabel("recorded clicks")
     rho = "-" if quality.spearman is None else f"{quality.spearman:.2f}"
-    axes.set_title(f"{explanation.strategy}, seed {explanation.seed}, round {explanation.round}: Spearman {rho}", fontsize=10)
+    axes.set_title(
+        f"{explanation.strategy}, seed {explanation.seed}, round {explanation.round}: Spearman {rho}",
+        fontsize=10,
+    )
     axes.spines[["top", "right"]].set_visible(False)
     with replacing(path) as draft:
         figure.savefig(draft, format="png", dpi=110)
@@ -125,6 +156,21 @@ def draw_costs(explanation: Explanation, recorded: list[int], path: Path) -> Non
 def _mark(axes: Axes, windows: list[WindowReason]) -> None:
     for window in windows:
         axes.add_patch(
-            Rectangle((window.left - 0.5, window.top - 0.5), window.width, window.height, fill=False, edgecolor="red", linewidth=1.4)
+            Rectangle(
+                (window.left - 0.5, window.top - 0.5),
+                window.width,
+                window.height,
+                fill=False,
+                edgecolor="red",
+                linewidth=1.4,
+            )
         )
-        axes.text(window.left + 2, window.top + 2, str(window.rank), color="white", fontsize=8, va="top", backgroundcolor=(0.7, 0, 0, 0.7))
+        axes.text(
+            window.left + 2,
+            window.top + 2,
+            str(window.rank),
+            color="white",
+            fontsize=8,
+            va="top",
+            backgroundcolor=(0.7, 0, 0, 0.7),
+        )

@@ -36,11 +36,18 @@ def draw_curves(board: Board, path: Path) -> None:
         for axes, shares in ((left, pixels), (right, [spread.mean for spread in row.cost_b])):
             x = np.array(shares) * 100
             axes.plot(x, mean, label=row.label, **style)
-            axes.fill_between(x, mean - std, mean + std, color=style["color"], alpha=0.08, linewidth=0)
-    for axes, label in ((left, "labelled pixels, % of the training set"), (right, "clicks, % of the training set (cost B)")):
+            axes.fill_between(
+                x, mean - std, mean + std, color=style["color"], alpha=0.08, linewidth=0
+            )
+    for axes, label in (
+        (left, "labelled pixels, % of the training set"),
+        (right, "clicks, % of the training set (cost B)"),
+    ):
         _finish(axes, board, label)
     left.set_ylabel("mIoU on val, %")
-    figure.suptitle(f"{board.name}: equal pixels are enforced; clicks are what happens", fontsize=12)
+    figure.suptitle(
+        f"{board.name}: equal pixels are enforced; clicks are what happens", fontsize=12
+    )
     handles, labels = left.get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside right upper", fontsize=8, frameon=False)
     _save(figure, path)
@@ -69,7 +76,11 @@ def _finish(axes: Axes, board: Board, label: str) -> None:
 def _save(figure: Figure, path: Path) -> None:
     """Write a figure as PNG, SVG and PDF: without dates or random names in it, so that the same board gives the same files."""
     with mpl.rc_context({"svg.hashsalt": path.stem, "svg.fonttype": "none"}):
-        for kind, metadata in (("png", {}), ("svg", {"Date": None}), ("pdf", {"CreationDate": None})):
+        for kind, metadata in (
+            ("png", {}),
+            ("svg", {"Date": None}),
+            ("pdf", {"CreationDate": None}),
+        ):
             with replacing(path.with_suffix(f".{kind}")) as draft:
                 figure.savefig(draft, format=kind, dpi=110, metadata=metadata)
 
@@ -85,33 +96,59 @@ def draw_ranks(verdicts: Significance, board: Board, path: Path) -> None:
     left, right = figure.subplots(1, 2, width_ratios=[1.25, 1])
     places = [100 * row.aubc_clicks.mean for row in rows]
     order = {row.strategy: number for number, row in enumerate(rows)}
-    left.errorbar(places, range(len(rows)), xerr=[100 * (row.aubc_clicks.std or 0.0) for row in rows], fmt="o", color="0.15", ecolor="0.65")
+    left.errorbar(
+        places,
+        range(len(rows)),
+        xerr=[100 * (row.aubc_clicks.std or 0.0) for row in rows],
+        fmt="o",
+        color="0.15",
+        ecolor="0.65",
+    )
     left.set_yticks(range(len(rows)), names, fontsize=8)
     left.invert_yaxis()
     widest = max(places) - min(places) or 1.0
     farthest = max(100 * (row.aubc_clicks.mean + (row.aubc_clicks.std or 0.0)) for row in rows)
     for number, (first, last) in enumerate(verdicts.bars):
         x = farthest + widest * (0.08 + 0.06 * number)
-        left.plot([x, x], [order[first] - 0.15, order[last] + 0.15], color="firebrick", linewidth=3, solid_capstyle="butt")
-    left.set_xlabel("AUBC over clicks, % mIoU (± std over seeds); a red bar joins what cannot be told apart")
+        left.plot(
+            [x, x],
+            [order[first] - 0.15, order[last] + 0.15],
+            color="firebrick",
+            linewidth=3,
+            solid_capstyle="butt",
+        )
+    left.set_xlabel(
+        "AUBC over clicks, % mIoU (± std over seeds); a red bar joins what cannot be told apart"
+    )
     left.spines[["top", "right"]].set_visible(False)
     left.grid(axis="x", alpha=0.25)
     matrix = np.array([[verdicts.penalty[a.strategy][b.strategy] for b in rows] for a in rows])
     right.imshow(matrix, cmap="Blues", vmin=0, vmax=1)
     for y, x in np.argwhere(matrix > 0):
         right.annotate(
-            f"{matrix[y, x]:.1f}", (x, y), ha="center", va="center", fontsize=7, color="white" if matrix[y, x] > 0.5 else "black"
+            f"{matrix[y, x]:.1f}",
+            (x, y),
+            ha="center",
+            va="center",
+            fontsize=7,
+            color="white" if matrix[y, x] > 0.5 else "black",
         )
     right.set_xticks(range(len(rows)), names, rotation=60, ha="right", fontsize=7)
     right.set_yticks(range(len(rows)), [])
-    right.set_title("share of budgets at which the row beats the column\n(paired t-test, p < 0.05, uncorrected)", fontsize=9)
+    right.set_title(
+        "share of budgets at which the row beats the column\n(paired t-test, p < 0.05, uncorrected)",
+        fontsize=9,
+    )
     figure.suptitle(
-        f"{board.name}: {verdicts.separable} of {verdicts.pairs} pairs differ after Holm's correction ({verdicts.seeds} seeds)", fontsize=11
+        f"{board.name}: {verdicts.separable} of {verdicts.pairs} pairs differ after Holm's correction ({verdicts.seeds} seeds)",
+        fontsize=11,
     )
     _save(figure, path)
 
 
-def draw_calibration(entries: Sequence[tuple[str, Sequence[tuple[float, float]]]], path: Path) -> None:
+def draw_calibration(
+    entries: Sequence[tuple[str, Sequence[tuple[float, float]]]], path: Path
+) -> None:
     """Draw recorded over predicted clicks of bought windows, in tenths of the windows by prediction."""
     figure = Figure(figsize=(6.4, 5), layout="constrained")
     axes = figure.subplots()
@@ -119,7 +156,12 @@ def draw_calibration(entries: Sequence[tuple[str, Sequence[tuple[float, float]]]
     axes.plot([0, highest], [0, highest], color="0.6", linewidth=1, linestyle="--")
     for number, (name, points) in enumerate(entries):
         axes.plot(
-            [x for x, _ in points], [y for _, y in points], marker=_MARKERS[number % len(_MARKERS)], label=name, linewidth=1.2, markersize=4
+            [x for x, _ in points],
+            [y for _, y in points],
+            marker=_MARKERS[number % len(_MARKERS)],
+            label=name,
+            linewidth=1.2,
+            markersize=4,
         )
     axes.set_xlabel("predicted clicks per window")
     axes.set_ylabel("recorded clicks per window")

@@ -43,7 +43,11 @@ def _proxy(board: Board) -> list[str]:
         return []
     name = config["model"]["backbone"].get("pretrained")
     frozen = config["training"].get("frozen_trunk", False)
-    kind = "PROXY BOARD: the trunk is frozen and only heads were trained" if frozen else "The trunk did not start from scratch"
+    kind = (
+        "PROXY BOARD: the trunk is frozen and only heads were trained"
+        if frozen
+        else "The trunk did not start from scratch"
+    )
     return [f"{kind}; its weights are {name} (SHA-256 {weights[:12]})."]
 
 
@@ -60,9 +64,13 @@ def _noise(board: Board) -> str:
     if ratio is None:
         return f"Signal-to-noise: unknown; it needs {NOISE_STRATEGY} with two seeds or more, and the full-data reference."
     judgement = (
-        "differences within the ± of the table still mean nothing" if ratio >= ENOUGH_SIGNAL else "too low: read no order into this board"
+        "differences within the ± of the table still mean nothing"
+        if ratio >= ENOUGH_SIGNAL
+        else "too low: read no order into this board"
     )
-    formula = f"(full-data mIoU - seed-set mIoU) / std of {NOISE_STRATEGY} over seeds at the last round"
+    formula = (
+        f"(full-data mIoU - seed-set mIoU) / std of {NOISE_STRATEGY} over seeds at the last round"
+    )
     return f"Signal-to-noise: {ratio:.1f} = {formula}; an order needs {ENOUGH_SIGNAL:.0f} or more; {judgement}."
 
 
@@ -78,10 +86,16 @@ def _missing(board: Board) -> list[str]:
         lines.append(f"Not every strategy has every seed: {', '.join(uneven)}. Compare with care.")
     differing = sorted(set(seeds) ^ {run.info.seed for run in board.references})
     if board.references and differing:
-        lines.append(f"References and runs do not have the same seeds; they differ in {', '.join(map(str, differing))}.")
+        lines.append(
+            f"References and runs do not have the same seeds; they differ in {', '.join(map(str, differing))}."
+        )
     if board.unfinished:
         lines.append(f"Left out, unfinished: {'; '.join(board.unfinished)}.")
-    short = sorted(name for name, group in board.groups.items() if any(_ran_out(record) for run in group for record in run.rounds))
+    short = sorted(
+        name
+        for name, group in board.groups.items()
+        if any(_ran_out(record) for run in group for record in run.rounds)
+    )
     if short:
         lines.append(f"Ran out of candidates before the budget: {', '.join(short)}.")
     return lines
@@ -97,7 +111,9 @@ def _clicks(board: Board) -> list[str]:
     info = board.any_run.info
     lines = []
     if info.simulated_clicks:
-        lines.append("SIMULATED CLICKS: this data set has masks and no polygons; clicks were derived from the masks' contours.")
+        lines.append(
+            "SIMULATED CLICKS: this data set has masks and no polygons; clicks were derived from the masks' contours."
+        )
     slips = info.config.get("annotator", {})
     if any(slips.get(key) for key in ("missed", "wrong", "jitter_px", "click_noise")):
         lines.append(f"Annotators who err: {slips}.")
@@ -105,7 +121,9 @@ def _clicks(board: Board) -> list[str]:
 
 
 def _tuned(board: Board) -> list[str]:
-    found = {json.dumps(run.info.config.get("tuned")) for group in board.groups.values() for run in group}
+    found = {
+        json.dumps(run.info.config.get("tuned")) for group in board.groups.values() for run in group
+    }
     return [
         f"Tuned: {how['strategy']} was found by harness tune in {how['trials']} trials ({how['objective']}) on training images and seeds of their own; "
         f"that took {how['clicks']} recorded clicks and {how['hours']:.2f} hours of computing, which no column holds."
@@ -118,10 +136,14 @@ def _cost_models(board: Board) -> list[str]:
     weak = [
         f"{row.strategy} ({row.cost_spearman.mean:.2f})"
         for row in board.rows
-        if row.cost_spearman is not None and not row.is_bound and row.cost_spearman.mean < USEFUL_SPEARMAN
+        if row.cost_spearman is not None
+        and not row.is_bound
+        and row.cost_spearman.mean < USEFUL_SPEARMAN
     ]
     return (
-        [f"The cost model orders windows hardly better than a constant would (Spearman of clicks per window on val): {', '.join(weak)}."]
+        [
+            f"The cost model orders windows hardly better than a constant would (Spearman of clicks per window on val): {', '.join(weak)}."
+        ]
         if weak
         else []
     )
@@ -155,7 +177,9 @@ def _provenance(board: Board) -> str:
     runs = [*board.references, *(run for group in board.groups.values() for run in group)]
     seconds: dict[str, float] = defaultdict(float)
     files = {
-        file.relative_to(folder): file for folder in reversed(board.folders) for file in (folder / "runs").glob("*/seed-*/timings.jsonl")
+        file.relative_to(folder): file
+        for folder in reversed(board.folders)
+        for file in (folder / "runs").glob("*/seed-*/timings.jsonl")
     }
     for _, file in sorted(files.items()):
         for row in read_timings(file.parent):
@@ -164,7 +188,13 @@ def _provenance(board: Board) -> str:
                     seconds[stage] += value
     total = sum(seconds.values())
     share = f", {100 * seconds.get('training', 0.0) / total:.0f} % of it training" if total else ""
-    commits = sorted({(run.info.provenance.commit or "unknown")[:10] + ("+changes" if run.info.provenance.dirty else "") for run in runs})
+    commits = sorted(
+        {
+            (run.info.provenance.commit or "unknown")[:10]
+            + ("+changes" if run.info.provenance.dirty else "")
+            for run in runs
+        }
+    )
     info = runs[0].info
     return (
         f"Config {info.config_sha256[:12]}, data {info.data_fingerprint[:12]}, commit {', '.join(commits)}, torch {info.provenance.versions.get('torch', '?')}, "

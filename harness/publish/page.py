@@ -20,7 +20,9 @@ _MOST_RECEIPTS = 20_000
 """Choice: the page stays below a few megabytes; a larger board shows what was asked for first, and maps of its first and last query."""
 
 
-def to_page(board: Board, document: Document, path: Path, *, photos: dict[str, Path] | None = None) -> None:
+def to_page(
+    board: Board, document: Document, path: Path, *, photos: dict[str, Path] | None = None
+) -> None:
     """Write the page. Everything that it shows is data in it, and is shown as text.
 
     Args:
@@ -31,15 +33,23 @@ def to_page(board: Board, document: Document, path: Path, *, photos: dict[str, P
         run = min(board.groups[row.strategy], key=lambda run: run.info.seed)
         queries[row.strategy] = _queries(run, _MOST_RECEIPTS // len(board.rows))
         shown = {1, len(run.rounds) - 1}
-        maps[row.strategy] = [_maps(run, number) if number in shown else {} for number in range(len(run.rounds))]
-    asked = {receipt["image"] for rounds in queries.values() for query in rounds for receipt in query}
+        maps[row.strategy] = [
+            _maps(run, number) if number in shown else {} for number in range(len(run.rounds))
+        ]
+    asked = {
+        receipt["image"] for rounds in queries.values() for query in rounds for receipt in query
+    }
     whole = board.any_run.rounds[0].query[0]
     data = {
         "document": rounded(asdict(document)),
         "queries": queries,
         "maps": maps,
         "size": [whole.height, whole.width],
-        "photos": {image_id: _small(photos[image_id]) for image_id in sorted(asked) if photos and image_id in photos},
+        "photos": {
+            image_id: _small(photos[image_id])
+            for image_id in sorted(asked)
+            if photos and image_id in photos
+        },
     }
     text = json.dumps(data, separators=(",", ":")).replace("<", "\\u003c")
     write_text(path, _TEMPLATE.read_text(encoding="utf-8").replace("{{DATA}}", text))
@@ -75,7 +85,10 @@ def _queries(run: Run, most: int) -> list[list[dict[str, Any]]]:
 def _maps(run: Run, number: int) -> dict[str, Any]:
     """Return the small maps of a round by image."""
     kept = (read_maps(run.path, number) if run.path else None) or []
-    return {entry.image: rounded({key: value for key, value in asdict(entry).items() if key != "image"}) for entry in kept}
+    return {
+        entry.image: rounded({key: value for key, value in asdict(entry).items() if key != "image"})
+        for entry in kept
+    }
 
 
 def _small(file: Path) -> str:

@@ -54,12 +54,20 @@ def _rank(row: Row, verdicts: Significance | None) -> str:
 
 def _gain(row: Row, verdicts: Significance | None) -> str:
     gain = verdicts.verdicts[row.strategy].gain if verdicts else None
-    return "-" if gain is None else f"{100 * gain.value:+.1f} [{100 * gain.low:+.1f}, {100 * gain.high:+.1f}]"
+    return (
+        "-"
+        if gain is None
+        else f"{100 * gain.value:+.1f} [{100 * gain.low:+.1f}, {100 * gain.high:+.1f}]"
+    )
 
 
 def _saved(row: Row, verdicts: Significance | None) -> str:
     saved = verdicts.verdicts[row.strategy].saved if verdicts else None
-    return "-" if saved is None else f"{100 * saved.value:+.0f} [{100 * saved.low:+.0f}, {100 * saved.high:+.0f}]"
+    return (
+        "-"
+        if saved is None
+        else f"{100 * saved.value:+.0f} [{100 * saved.low:+.0f}, {100 * saved.high:+.0f}]"
+    )
 
 
 def _header(board: Board) -> list[str]:
@@ -80,7 +88,13 @@ def _header(board: Board) -> list[str]:
     ]
 
 
-def to_markdown(board: Board, verdicts: Significance | None, beside: list[str], path: Path, figures: Sequence[str] = ()) -> None:
+def to_markdown(
+    board: Board,
+    verdicts: Significance | None,
+    beside: list[str],
+    path: Path,
+    figures: Sequence[str] = (),
+) -> None:
     """Write the table, its notes and its figures, which lie beside it."""
     header = _header(board)
     lines = [
@@ -91,7 +105,12 @@ def to_markdown(board: Board, verdicts: Significance | None, beside: list[str], 
     ]
     lines += ["| " + " | ".join(header) + " |", "|" + "---|" * len(header)]
     lines += ["| " + " | ".join(_cells(row, verdicts)) + " |" for row in board.rows]
-    lines += ["", *[f"- {note}" for note in beside], "", *[f"![{name}]({name}.png)\n" for name in figures]]
+    lines += [
+        "",
+        *[f"- {note}" for note in beside],
+        "",
+        *[f"![{name}]({name}.png)\n" for name in figures],
+    ]
     write_text(path, "\n".join(lines))
 
 
@@ -127,15 +146,34 @@ def to_csv(board: Board, verdicts: Significance | None, path: Path) -> None:
         for row in board.rows
         for number in range(len(row.miou))
     ]
-    write_text(path, pd.DataFrame.from_records(records).to_csv(index=False, float_format="%.6f", lineterminator="\n"))
+    write_text(
+        path,
+        pd.DataFrame.from_records(records).to_csv(
+            index=False, float_format="%.6f", lineterminator="\n"
+        ),
+    )
 
 
 def to_rich(board: Board, verdicts: Significance | None) -> Table:
     """Return the table for a terminal: what fits a line; all of it stands in the Markdown and CSV files."""
-    table = Table(title=f"{board.name}: percent, means over seeds; ± standard deviation", box=None, pad_edge=False, title_justify="left")
+    table = Table(
+        title=f"{board.name}: percent, means over seeds; ± standard deviation",
+        box=None,
+        pad_edge=False,
+        title_justify="left",
+    )
     budgets = [f"{100 * share:.1f} %" for share in board.budget_shares]
     for number, title in enumerate(
-        ["rank", "mIoU at a share of pixels", *budgets, "clicks B", "p95", "c95 B", "AUBC clicks", "vs random-region"]
+        [
+            "rank",
+            "mIoU at a share of pixels",
+            *budgets,
+            "clicks B",
+            "p95",
+            "c95 B",
+            "AUBC clicks",
+            "vs random-region",
+        ]
     ):
         table.add_column(title, justify="left" if number == 1 else "right", no_wrap=True)
     for row in board.rows:

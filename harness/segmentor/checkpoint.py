@@ -49,7 +49,9 @@ class Checkpoints:
             try:
                 return _open(path.read_bytes())
             except ValueError as error:
-                print(f"harness: {path}: {error}; going on with what came before it", file=sys.stderr)
+                print(
+                    f"harness: {path}: {error}; going on with what came before it", file=sys.stderr
+                )
         return None
 
     def keep(self, state: dict[str, Any]) -> None:
@@ -57,7 +59,9 @@ class Checkpoints:
         buffer = io.BytesIO()
         torch.save(state, buffer)
         with replacing(self._newest) as draft:
-            draft.write_bytes(_MAGIC + hashlib.sha256(buffer.getbuffer()).digest() + buffer.getbuffer())
+            draft.write_bytes(
+                _MAGIC + hashlib.sha256(buffer.getbuffer()).digest() + buffer.getbuffer()
+            )
             if self._newest.exists():
                 os.replace(self._newest, self._older)
 
@@ -90,16 +94,27 @@ class CheckpointHook(Hook):  # type: ignore[misc]
             return
         runner.model.load_state_dict(self._state["model"])
         runner.optim_wrapper.load_state_dict(self._state["optimizer"])
-        for scheduler, values in zip(runner.param_schedulers, self._state["schedules"], strict=True):
+        for scheduler, values in zip(
+            runner.param_schedulers, self._state["schedules"], strict=True
+        ):
             scheduler.__dict__.update(values)
         torch.set_rng_state(self._state["random"])
         if self._state["random_cuda"] is not None:
             torch.cuda.set_rng_state(self._state["random_cuda"], _device_of(runner))
         self._state = None
 
-    def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:  # noqa: ARG002
+    def after_train_iter(
+        self,
+        runner: Runner,
+        batch_idx: int,
+        data_batch: Any = None,  # noqa: ARG002
+        outputs: Any = None,  # noqa: ARG002
+    ) -> None:
         """Keep a state when it is time."""
-        if batch_idx + 1 == runner.max_iters or time.monotonic() - self._kept < self._checkpoints.every_s:
+        if (
+            batch_idx + 1 == runner.max_iters
+            or time.monotonic() - self._kept < self._checkpoints.every_s
+        ):
             return
         self._checkpoints.keep(
             {
@@ -107,11 +122,17 @@ class CheckpointHook(Hook):  # type: ignore[misc]
                 "model": runner.model.state_dict(),
                 "optimizer": runner.optim_wrapper.state_dict(),
                 "schedules": [
-                    {key: value for key, value in scheduler.__dict__.items() if isinstance(value, _PLAIN)}
+                    {
+                        key: value
+                        for key, value in scheduler.__dict__.items()
+                        if isinstance(value, _PLAIN)
+                    }
                     for scheduler in runner.param_schedulers
                 ],
                 "random": torch.get_rng_state(),
-                "random_cuda": torch.cuda.get_rng_state(_device_of(runner)) if _device_of(runner).type == "cuda" else None,
+                "random_cuda": torch.cuda.get_rng_state(_device_of(runner))
+                if _device_of(runner).type == "cuda"
+                else None,
             }
         )
         self._kept = time.monotonic()

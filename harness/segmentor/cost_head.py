@@ -65,7 +65,13 @@ class CostHead(nn.Module):
         super().__init__()
         hidden = max(recipe.hidden, 1)
         self.standardise = nn.BatchNorm1d(channels, affine=False, momentum=None)
-        deep = (nn.Linear(channels, hidden), nn.ReLU(), nn.Linear(hidden, hidden), nn.ReLU(), nn.Linear(hidden, 1))
+        deep = (
+            nn.Linear(channels, hidden),
+            nn.ReLU(),
+            nn.Linear(hidden, hidden),
+            nn.ReLU(),
+            nn.Linear(hidden, 1),
+        )
         self.layers = nn.Sequential(*((nn.Linear(channels, 1),) if recipe.is_linear else deep))
         self._is_density = recipe.target == "density"
         if not self._is_density:
@@ -89,11 +95,17 @@ class CostHead(nn.Module):
             levels: (1, c_i, h_i, w_i) maps whose channels add up to F. cells: (h, w).
         """
         first = cast("nn.Linear", self.layers[0])
-        mean, variance = self.standardise.get_buffer("running_mean"), self.standardise.get_buffer("running_var")
+        mean, variance = (
+            self.standardise.get_buffer("running_mean"),
+            self.standardise.get_buffer("running_var"),
+        )
         weight = first.weight * torch.rsqrt(variance + self.standardise.eps)
         bias = first.bias - weight @ mean
         parts = torch.split(weight, [level.shape[1] for level in levels], dim=1)
-        made = [upsample(F.conv2d(level, part[:, :, None, None]), cells) for level, part in zip(levels, parts, strict=True)]
+        made = [
+            upsample(F.conv2d(level, part[:, :, None, None]), cells)
+            for level, part in zip(levels, parts, strict=True)
+        ]
         hidden = (torch.stack(made).sum(0) + bias[:, None, None])[0].permute(1, 2, 0)
         return self._clicks(self.layers[1:](hidden).squeeze(-1))
 
@@ -124,7 +136,9 @@ def build_head(channels: int, recipe: CostRecipe) -> CostHead | BorderHead:
     return BorderHead() if recipe.head == "borders" else CostHead(channels, recipe)
 
 
-def feature_levels(features: Sequence[Tensor], logits: Tensor, size: tuple[int, int], head: str = "trunk") -> list[Tensor]:
+def feature_levels(
+    features: Sequence[Tensor], logits: Tensor, size: tuple[int, int], head: str = "trunk"
+) -> list[Tensor]:
     """List what the head sees of one image, each at its own resolution.
 
     Args:
@@ -139,12 +153,18 @@ def feature_levels(features: Sequence[Tensor], logits: Tensor, size: tuple[int, 
     """
     if head == "borders":
         winners = Logits(logits[0], size).winners()
-        borders = F.pad((winners[:, 1:] != winners[:, :-1]).float(), (0, 1)) + F.pad((winners[1:] != winners[:-1]).float(), (0, 0, 0, 1))
+        borders = F.pad((winners[:, 1:] != winners[:, :-1]).float(), (0, 1)) + F.pad(
+            (winners[1:] != winners[:-1]).float(), (0, 0, 0, 1)
+        )
         return [per_cell_sum(borders)[None, None]]
     probabilities = logits.softmax(1)
     if head == "probabilities":
         return [probabilities]
-    return [*features, probabilities, _highest_nearby(probabilities) + _highest_nearby(-probabilities)]
+    return [
+        *features,
+        probabilities,
+        _highest_nearby(probabilities) + _highest_nearby(-probabilities),
+    ]
 
 
 def _highest_nearby(maps: Tensor) -> Tensor:
@@ -160,7 +180,9 @@ def _highest_nearby(maps: Tensor) -> Tensor:
     return maps
 
 
-def cell_features(features: Sequence[Tensor], logits: Tensor, size: tuple[int, int], head: str = "trunk") -> Tensor:
+def cell_features(
+    features: Sequence[Tensor], logits: Tensor, size: tuple[int, int], head: str = "trunk"
+) -> Tensor:
     """Return ``feature_levels`` as (h, w, F), one row of features for each cell: what the head is trained on."""
     cells = logits.shape[-2], logits.shape[-1]
     levels = feature_levels(features, logits, size, head)
@@ -170,12 +192,19 @@ def cell_features(features: Sequence[Tensor], logits: Tensor, size: tuple[int, i
 def per_cell_sum(pixels: Tensor) -> Tensor:
     """Sum an (H, W) map over its 8 x 8 cells: (ceil(H / 8), ceil(W / 8))."""
     return (
-        F.avg_pool2d(F.pad(pixels, (0, -pixels.shape[1] % _CELL_PX, 0, -pixels.shape[0] % _CELL_PX))[None, None], _CELL_PX)[0, 0]
+        F.avg_pool2d(
+            F.pad(pixels, (0, -pixels.shape[1] % _CELL_PX, 0, -pixels.shape[0] % _CELL_PX))[
+                None, None
+            ],
+            _CELL_PX,
+        )[0, 0]
         * _CELL_PX**2
     )
 
 
-def click_density(vertices: npt.NDArray[np.int32], labelled: npt.NDArray[np.bool_], sigma_px: float) -> npt.NDArray[np.float64]:
+def click_density(
+    vertices: npt.NDArray[np.int32], labelled: npt.NDArray[np.bool_], sigma_px: float
+) -> npt.NDArray[np.float64]:
     """Spread each recorded vertex over labelled pixels: the target of the cost head.
 
     Choice: a Gaussian that is cut at the mask and scaled back to mass 1 for each vertex, so the map's sum is the number of
@@ -194,23 +223,31 @@ def click_density(vertices: npt.NDArray[np.int32], labelled: npt.NDArray[np.bool
     return _blur(points / reach, sigma_px) * mask
 
 
-def near_vertices(vertices: npt.NDArray[np.int32], labelled: npt.NDArray[np.bool_]) -> npt.NDArray[np.float64]:
+def near_vertices(
+    vertices: npt.NDArray[np.int32], labelled: npt.NDArray[np.bool_]
+) -> npt.NDArray[np.float64]:
     """Mark each labelled pixel within 4 pixels of a recorded vertex: the other target. (H, W) of 0 and 1."""
     points = (vertex_map(vertices, *labelled.shape) > 0) & labelled
-    near = cv2.dilate(points.astype(np.uint8), np.ones((2 * _NEAR_PX + 1, 2 * _NEAR_PX + 1), np.uint8))
+    near = cv2.dilate(
+        points.astype(np.uint8), np.ones((2 * _NEAR_PX + 1, 2 * _NEAR_PX + 1), np.uint8)
+    )
     return np.asarray(near * labelled, np.float64)
 
 
 def _blur(values: npt.NDArray[np.float64], sigma_px: float) -> npt.NDArray[np.float64]:
     side = 2 * int(np.ceil(3 * sigma_px)) + 1
-    return np.asarray(cv2.GaussianBlur(values, (side, side), sigma_px, borderType=cv2.BORDER_CONSTANT), np.float64)
+    return np.asarray(
+        cv2.GaussianBlur(values, (side, side), sigma_px, borderType=cv2.BORDER_CONSTANT), np.float64
+    )
 
 
 def per_cell(pixel_map: npt.NDArray[np.float64]) -> Tensor:
     """Sum an (H, W) map over its 8 x 8 cells: (ceil(H / 8), ceil(W / 8)) float32."""
     height, width = pixel_map.shape
     padded = np.pad(pixel_map, ((0, -height % _CELL_PX), (0, -width % _CELL_PX)))
-    blocks = padded.reshape(padded.shape[0] // _CELL_PX, _CELL_PX, padded.shape[1] // _CELL_PX, _CELL_PX)
+    blocks = padded.reshape(
+        padded.shape[0] // _CELL_PX, _CELL_PX, padded.shape[1] // _CELL_PX, _CELL_PX
+    )
     return torch.from_numpy(blocks.sum(axis=(1, 3))).float()
 
 
@@ -249,7 +286,11 @@ def train_cost_head(cells: Cells, recipe: CostRecipe, seed: int) -> CostHead | B
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for parameter in head.parameters():
-            scale = (2.0 / parameter.shape[1]) ** 0.5 if parameter.ndim == 2 and not recipe.is_linear else 0.0
+            scale = (
+                (2.0 / parameter.shape[1]) ** 0.5
+                if parameter.ndim == 2 and not recipe.is_linear
+                else 0.0
+            )
             parameter.copy_(torch.randn(parameter.shape, generator=generator) * scale)
     head.train()
     head.standardise(cells.features)
@@ -260,9 +301,13 @@ def train_cost_head(cells: Cells, recipe: CostRecipe, seed: int) -> CostHead | B
     share = float((cells.near * cells.exposure).sum() / cells.exposure.sum())
     for _ in range(recipe.steps):
         n_rows = min(recipe.batch_cells, len(cells.features))
-        rows = torch.randint(len(cells.features), (n_rows,), generator=generator).to(cells.features.device)
+        rows = torch.randint(len(cells.features), (n_rows,), generator=generator).to(
+            cells.features.device
+        )
         batch = Cells(*(column[rows] for column in cells))
-        loss = _poisson(head, batch) if recipe.target == "density" else _balanced(head, batch, share)
+        loss = (
+            _poisson(head, batch) if recipe.target == "density" else _balanced(head, batch, share)
+        )
         if not torch.isfinite(loss):
             raise RunError("the cost head's loss is NaN or infinite")
         optimizer.zero_grad(set_to_none=True)
@@ -287,6 +332,9 @@ def _balanced(head: CostHead, cells: Cells, share: float) -> Tensor:
     """Cross entropy in which both sides weigh the same: ``share`` of all labelled pixels lies near a vertex."""
     share = min(max(share, 1e-6), 1 - 1e-6)
     score = head.score(cells.features)
-    near, far = F.logsigmoid(score) * cells.near / share, F.logsigmoid(-score) * (1 - cells.near) / (1 - share)
+    near, far = (
+        F.logsigmoid(score) * cells.near / share,
+        F.logsigmoid(-score) * (1 - cells.near) / (1 - share),
+    )
     loss: Tensor = -((near + far) * cells.exposure).mean() / 2
     return loss

@@ -61,9 +61,15 @@ class Coverage:
         pieces: dict[str, list[Piece]] = {}
         for image_id, size in self._sizes.items():
             side = min(self._crop[0], size[0]), min(self._crop[1], size[1])
-            pieces[image_id] = [piece for region in self._regions[image_id] for piece in _cut(region, side, rng)]
+            pieces[image_id] = [
+                piece for region in self._regions[image_id] for piece in _cut(region, side, rng)
+            ]
             if image_id in self._overlapping:
-                pieces[image_id] = [pieces[image_id][number] for number in np.unique(_owners(pieces[image_id], 0, 0, *size)) if number >= 0]
+                pieces[image_id] = [
+                    pieces[image_id][number]
+                    for number in np.unique(_owners(pieces[image_id], 0, 0, *size))
+                    if number >= 0
+                ]
             places += _pack(image_id, size, side, pieces[image_id], rng)
         order = rng.permutation(len(places))
         return [places[i] for i in order], pieces
@@ -79,13 +85,18 @@ def counts_in(place: Place, pieces: Sequence[Piece]) -> npt.NDArray[np.bool_]:
     return np.isin(owner, place.pieces)
 
 
-def _owners(pieces: Sequence[Piece], top: int, left: int, height: int, width: int) -> npt.NDArray[np.int32]:
+def _owners(
+    pieces: Sequence[Piece], top: int, left: int, height: int, width: int
+) -> npt.NDArray[np.int32]:
     """Return for each pixel of a rectangle the first piece that holds it, or -1."""
     owner = np.full((height, width), -1, np.int32)
     for number in range(len(pieces) - 1, -1, -1):
         piece = pieces[number]
         if piece.bottom > top and piece.right > left:
-            owner[max(piece.top - top, 0) : piece.bottom - top, max(piece.left - left, 0) : piece.right - left] = number
+            owner[
+                max(piece.top - top, 0) : piece.bottom - top,
+                max(piece.left - left, 0) : piece.right - left,
+            ] = number
     return owner
 
 
@@ -99,11 +110,21 @@ def _cut(region: Region, side: tuple[int, int], rng: np.random.Generator) -> lis
 def _cuts(start: int, length: int, side: int, rng: np.random.Generator) -> list[tuple[int, int]]:
     count = -(-length // side)
     shifts = np.sort(rng.integers(count * side - length + 1, size=count - 1)).tolist()
-    edges = [start, *(start + (number + 1) * side - shift for number, shift in enumerate(shifts)), start + length]
+    edges = [
+        start,
+        *(start + (number + 1) * side - shift for number, shift in enumerate(shifts)),
+        start + length,
+    ]
     return list(itertools.pairwise(edges))
 
 
-def _pack(image_id: str, size: tuple[int, int], side: tuple[int, int], pieces: Sequence[Piece], rng: np.random.Generator) -> list[Place]:
+def _pack(
+    image_id: str,
+    size: tuple[int, int],
+    side: tuple[int, int],
+    pieces: Sequence[Piece],
+    rng: np.random.Generator,
+) -> list[Place]:
     """Lay crops until each piece counts in one: around a random piece that is left, at the best of a few random places."""
     boxes = np.array(pieces)
     areas = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
@@ -115,11 +136,20 @@ def _pack(image_id: str, size: tuple[int, int], side: tuple[int, int], pieces: S
         tries = []
         for _ in range(_TRIES if left_over.sum() > 1 else 1):
             top, left = (
-                int(rng.integers(max(boxes[first, axis + 2] - side[axis], 0), min(boxes[first, axis], size[axis] - side[axis]) + 1))
+                int(
+                    rng.integers(
+                        max(boxes[first, axis + 2] - side[axis], 0),
+                        min(boxes[first, axis], size[axis] - side[axis]) + 1,
+                    )
+                )
                 for axis in (0, 1)
             )
             inside = (
-                left_over & (boxes[:, 0] >= top) & (boxes[:, 1] >= left) & (boxes[:, 2] <= top + side[0]) & (boxes[:, 3] <= left + side[1])
+                left_over
+                & (boxes[:, 0] >= top)
+                & (boxes[:, 1] >= left)
+                & (boxes[:, 2] <= top + side[0])
+                & (boxes[:, 3] <= left + side[1])
             )
             tries.append((int(areas[inside].sum()), top, left, inside))
         _, top, left, inside = max(tries, key=lambda one: one[0])

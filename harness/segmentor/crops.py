@@ -44,11 +44,23 @@ class CropRecipe:
 class LabelledCrops(Dataset[dict[str, Any]]):
     """Crops for one training; what is random about the i-th comes from the i-th random stream."""
 
-    def __init__(self, split: Split, pool: LabelledPool, recipe: CropRecipe, *, length: int, key: np.random.SeedSequence) -> None:
+    def __init__(
+        self,
+        split: Split,
+        pool: LabelledPool,
+        recipe: CropRecipe,
+        *,
+        length: int,
+        key: np.random.SeedSequence,
+    ) -> None:
         self._split, self._recipe, self._length, self._key = split, recipe, length, key
         self._ids = pool.touched_ids
         self._labels = {image_id: pool.labels(image_id, IGNORE) for image_id in self._ids}
-        self._places = _Covering(pool, recipe, length, key) if recipe.sampler == "cover" else _AroundPixels(pool, recipe)
+        self._places = (
+            _Covering(pool, recipe, length, key)
+            if recipe.sampler == "cover"
+            else _AroundPixels(pool, recipe)
+        )
 
     def __len__(self) -> int:
         return self._length
@@ -56,12 +68,18 @@ class LabelledCrops(Dataset[dict[str, Any]]):
     def __getitem__(self, index: int) -> dict[str, Any]:
         if not 0 <= index < self._length:
             raise IndexError(index)
-        return self._draw(index, np.random.default_rng(np.random.SeedSequence(self._key.entropy, spawn_key=(index,))))
+        return self._draw(
+            index,
+            np.random.default_rng(np.random.SeedSequence(self._key.entropy, spawn_key=(index,))),
+        )
 
     def _draw(self, index: int, rng: np.random.Generator) -> dict[str, Any]:
         recipe = self._recipe
         place, counts = self._places.at(index, rng)
-        window = slice(place.top, place.top + place.height), slice(place.left, place.left + place.width)
+        window = (
+            slice(place.top, place.top + place.height),
+            slice(place.left, place.left + place.width),
+        )
         photo: npt.NDArray[Any] = self._split.photo(place.image_id)[window]
         target = self._labels[place.image_id][window]
         if counts is not None:
@@ -70,7 +88,10 @@ class LabelledCrops(Dataset[dict[str, Any]]):
             photo, target = photo[:, ::-1], target[:, ::-1]
         if recipe.jitter:
             photo = _jitter(photo, rng)
-        return {"inputs": torch.from_numpy(np.ascontiguousarray(photo.transpose(2, 0, 1))), "data_samples": sample_of(target)}
+        return {
+            "inputs": torch.from_numpy(np.ascontiguousarray(photo.transpose(2, 0, 1))),
+            "data_samples": sample_of(target),
+        }
 
 
 class _AroundPixels:
@@ -79,7 +100,10 @@ class _AroundPixels:
     def __init__(self, pool: LabelledPool, recipe: CropRecipe) -> None:
         self._recipe, self._ids, self._sizes = recipe, pool.touched_ids, pool.sizes
         self._masks = {
-            image_id: None if labelled_in_full(pool, image_id) else np.flatnonzero(pool.is_labelled(image_id)) for image_id in self._ids
+            image_id: None
+            if labelled_in_full(pool, image_id)
+            else np.flatnonzero(pool.is_labelled(image_id))
+            for image_id in self._ids
         }
         ends = np.cumsum([pool.labelled_px_of(image_id) for image_id in self._ids])
         self._shares = ends / ends[-1]
@@ -87,7 +111,11 @@ class _AroundPixels:
     def at(self, _index: int, rng: np.random.Generator) -> tuple[Place, None]:
         image_id = self._ids[int(np.searchsorted(self._shares, rng.random(), side="right"))]
         size, labelled = self._sizes[image_id], self._masks[image_id]
-        flat = int(rng.integers(size[0] * size[1])) if labelled is None else int(labelled[rng.integers(len(labelled))])
+        flat = (
+            int(rng.integers(size[0] * size[1]))
+            if labelled is None
+            else int(labelled[rng.integers(len(labelled))])
+        )
         height, width = min(self._recipe.height, size[0]), min(self._recipe.width, size[1])
         row, column = divmod(flat, size[1])
         top, left = _around(row, height, size[0], rng), _around(column, width, size[1], rng)
@@ -97,7 +125,9 @@ class _AroundPixels:
 class _Covering:
     """Epoch after epoch of a coverage, as many crops as the training takes."""
 
-    def __init__(self, pool: LabelledPool, recipe: CropRecipe, length: int, key: np.random.SeedSequence) -> None:
+    def __init__(
+        self, pool: LabelledPool, recipe: CropRecipe, length: int, key: np.random.SeedSequence
+    ) -> None:
         if not pool.labelled_px:
             raise RunError("there is nothing to train on: no pixel is labelled")
         coverage = Coverage(pool, recipe.height, recipe.width)
@@ -105,7 +135,9 @@ class _Covering:
         for number in itertools.count():
             if len(self._places) >= length:
                 return
-            rng = np.random.default_rng(np.random.SeedSequence(key.entropy, spawn_key=(number, _PLAN)))
+            rng = np.random.default_rng(
+                np.random.SeedSequence(key.entropy, spawn_key=(number, _PLAN))
+            )
             places, pieces = coverage.epoch(rng)
             self._places += [(place, pieces[place.image_id]) for place in places]
 
@@ -122,13 +154,19 @@ def class_weights(pool: LabelledPool, n_classes: int) -> list[float]:
     seen = counts > 0
     weights = np.zeros(n_classes)
     weights[seen] = 1.0 / np.sqrt(np.maximum(counts[seen] / max(counts.sum(), 1.0), 1e-4))
-    return list((weights / max(weights[seen].mean(), 1e-12)).tolist()) if seen.any() else [1.0] * n_classes
+    return (
+        list((weights / max(weights[seen].mean(), 1e-12)).tolist())
+        if seen.any()
+        else [1.0] * n_classes
+    )
 
 
 def sample_of(target: npt.NDArray[np.uint8]) -> SegDataSample:
     """Return an (H, W) label map as mmseg's heads take it."""
     sample = SegDataSample()
-    sample.gt_sem_seg = PixelData(data=torch.from_numpy(np.ascontiguousarray(target, dtype=np.int64))[None])
+    sample.gt_sem_seg = PixelData(
+        data=torch.from_numpy(np.ascontiguousarray(target, dtype=np.int64))[None]
+    )
     return sample
 
 
@@ -146,4 +184,6 @@ def _around(at: int, side: int, extent: int, rng: np.random.Generator) -> int:
 def _jitter(photo: npt.NDArray[np.uint8], rng: np.random.Generator) -> npt.NDArray[np.float32]:
     gain = (1.0 + rng.uniform(-_JITTER, _JITTER)) * (1.0 + rng.uniform(-_TINT, _TINT, 3))
     shift = rng.uniform(-_SHIFT, _SHIFT)
-    return np.asarray(np.clip(photo * gain.astype(np.float32) + np.float32(shift), 0.0, 255.0), np.float32)
+    return np.asarray(
+        np.clip(photo * gain.astype(np.float32) + np.float32(shift), 0.0, 255.0), np.float32
+    )

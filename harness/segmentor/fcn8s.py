@@ -43,7 +43,13 @@ class VGG16(BaseModule):  # type: ignore[misc]
         pretrained: weights on disk: those that ``harness pretext`` wrote, or a torchvision ``vgg16`` or ``vgg16_bn`` state dict at full width.
     """
 
-    def __init__(self, *, width: float = 1.0, norm_cfg: dict[str, Any] | None = None, pretrained: str | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        width: float = 1.0,
+        norm_cfg: dict[str, Any] | None = None,
+        pretrained: str | None = None,
+    ) -> None:
         super().__init__()
         if not 0 < width <= 1:
             raise InputError(f"backbone.width is {width}; allowed: more than 0, at most 1")
@@ -54,7 +60,9 @@ class VGG16(BaseModule):  # type: ignore[misc]
         for base, repeats in STAGES:
             layers: list[nn.Module] = []
             for _ in range(repeats):
-                layers.append(ConvModule(channels, scaled(base, width), 3, padding=1, norm_cfg=norm_cfg))
+                layers.append(
+                    ConvModule(channels, scaled(base, width), 3, padding=1, norm_cfg=norm_cfg)
+                )
                 channels = scaled(base, width)
             stages.append(nn.Sequential(*layers, nn.MaxPool2d(2, stride=2, ceil_mode=True)))
         self.stages = nn.ModuleList(stages)
@@ -77,20 +85,36 @@ class VGG16(BaseModule):  # type: ignore[misc]
             try:
                 self.load_state_dict(document["state"])
             except (RuntimeError, KeyError) as error:
-                raise InputError(f"backbone.pretrained: {path} is of another trunk than this one, of width {self._width:g}") from error
+                raise InputError(
+                    f"backbone.pretrained: {path} is of another trunk than this one, of width {self._width:g}"
+                ) from error
         else:
             self._load_torchvision(path, document)
 
     def _load_torchvision(self, path: Path, state: dict[str, Any]) -> None:
         if self._width != 1.0:
-            raise InputError(f"backbone.pretrained: weights of torchvision need full width, but backbone.width is {self._width}")
+            raise InputError(
+                f"backbone.pretrained: weights of torchvision need full width, but backbone.width is {self._width}"
+            )
         source = [
-            (name, value) for name, value in state.items() if name.startswith("features.") and not name.endswith("num_batches_tracked")
+            (name, value)
+            for name, value in state.items()
+            if name.startswith("features.") and not name.endswith("num_batches_tracked")
         ]
-        target = [(name, value) for name, value in self.state_dict().items() if not name.endswith("num_batches_tracked")]
-        if [tuple(value.shape) for _, value in source] != [tuple(value.shape) for _, value in target]:
-            raise InputError(f"backbone.pretrained: {path} does not fit this trunk; with batch norm use vgg16_bn, without it vgg16")
-        self.load_state_dict({to: value for (to, _), (_, value) in zip(target, source, strict=True)}, strict=False)
+        target = [
+            (name, value)
+            for name, value in self.state_dict().items()
+            if not name.endswith("num_batches_tracked")
+        ]
+        if [tuple(value.shape) for _, value in source] != [
+            tuple(value.shape) for _, value in target
+        ]:
+            raise InputError(
+                f"backbone.pretrained: {path} does not fit this trunk; with batch norm use vgg16_bn, without it vgg16"
+            )
+        self.load_state_dict(
+            {to: value for (to, _), (_, value) in zip(target, source, strict=True)}, strict=False
+        )
 
 
 def draw_weights(model: nn.Module, seed: int) -> None:
@@ -137,8 +161,23 @@ class FCN8sHead(BaseDecodeHead):  # type: ignore[misc]
         loss_stride: the loss is taken on every ``loss_stride``-th pixel of each axis; 1 is every pixel.
     """
 
-    def __init__(self, in_channels: tuple[int, int, int], channels: int, *, loss_stride: int = 1, drop: float = 0.5, **mmseg: Any) -> None:
-        super().__init__(list(in_channels), channels, in_index=[0, 1, 2], input_transform="multiple_select", dropout_ratio=0.0, **mmseg)
+    def __init__(
+        self,
+        in_channels: tuple[int, int, int],
+        channels: int,
+        *,
+        loss_stride: int = 1,
+        drop: float = 0.5,
+        **mmseg: Any,
+    ) -> None:
+        super().__init__(
+            list(in_channels),
+            channels,
+            in_index=[0, 1, 2],
+            input_transform="multiple_select",
+            dropout_ratio=0.0,
+            **mmseg,
+        )
         pool3, pool4, pool5 = in_channels
         self.loss_stride = loss_stride
         self.fc6 = nn.Conv2d(pool5, channels, 7, padding=3)
@@ -167,7 +206,10 @@ class FCN8sHead(BaseDecodeHead):  # type: ignore[misc]
     def masks(self, state: HeadState, members: int, generator: torch.Generator) -> Masks:
         """Draw the dropout masks of some committee members from ``generator`` alone."""
         shape = members, self.fc7.in_channels, *_size(state.fc6)
-        return Masks(_kept(shape, self.drop6.p, generator).to(state.fc6.device), _kept(shape, self.drop7.p, generator).to(state.fc6.device))
+        return Masks(
+            _kept(shape, self.drop6.p, generator).to(state.fc6.device),
+            _kept(shape, self.drop7.p, generator).to(state.fc6.device),
+        )
 
     def committee(self, state: HeadState, masks: Masks) -> Tensor:
         """One stochastic pass of the suffix for each member (Gal & Ghahramani 2016). ``state`` is of one image."""
@@ -183,7 +225,11 @@ class FCN8sHead(BaseDecodeHead):  # type: ignore[misc]
         labels = labels[:, offset :: self.loss_stride, offset :: self.loss_stride]
         with torch.autocast(seg_logits.device.type, enabled=False):
             logits = upsample(seg_logits.float(), _size(labels))
-            return {self.loss_decode.loss_name: self.loss_decode(logits, labels, ignore_index=self.ignore_index)}
+            return {
+                self.loss_decode.loss_name: self.loss_decode(
+                    logits, labels, ignore_index=self.ignore_index
+                )
+            }
 
 
 def _size(maps: Tensor) -> tuple[int, int]:

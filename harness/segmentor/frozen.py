@@ -44,7 +44,9 @@ class FeatureCache:
 def trunk_features(model: Any, photo: npt.NDArray[np.uint8]) -> Features:
     """Run a segmentor's trunk on an (H, W, 3) photograph."""
     pixels = torch.from_numpy(np.ascontiguousarray(photo.transpose(2, 0, 1)))
-    batch = model.data_preprocessor({"inputs": [pixels]}, False)["inputs"].contiguous(memory_format=torch.channels_last)
+    batch = model.data_preprocessor({"inputs": [pixels]}, False)["inputs"].contiguous(
+        memory_format=torch.channels_last
+    )
     features: Features = model.extract_feat(batch)
     return features
 
@@ -56,36 +58,57 @@ class LabelledFeatures(Dataset[dict[str, Any]]):
     """
 
     def __init__(
-        self, model: Any, split: Split, pool: LabelledPool, cache: FeatureCache, *, length: int, key: np.random.SeedSequence, flip: bool
+        self,
+        model: Any,
+        split: Split,
+        pool: LabelledPool,
+        cache: FeatureCache,
+        *,
+        length: int,
+        key: np.random.SeedSequence,
+        flip: bool,
     ) -> None:
         self._model, self._split, self._cache, self._flip = model, split, cache, flip
         self._ids = pool.touched_ids
         self._labels = {image_id: pool.labels(image_id, IGNORE) for image_id in self._ids}
         rng = np.random.default_rng(key)
         epochs = -(-length // len(self._ids))
-        self._order = np.concatenate([rng.permutation(len(self._ids)) for _ in range(epochs)])[:length]
+        self._order = np.concatenate([rng.permutation(len(self._ids)) for _ in range(epochs)])[
+            :length
+        ]
         self._mirrored = rng.random(length) < 0.5
 
     def __len__(self) -> int:
         return len(self._order)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        image_id, mirrored = self._ids[self._order[index]], bool(self._mirrored[index]) and self._flip
+        image_id, mirrored = (
+            self._ids[self._order[index]],
+            bool(self._mirrored[index]) and self._flip,
+        )
         target = self._labels[image_id]
-        return {"features": self._features(image_id, mirrored=mirrored), "data_samples": sample_of(target[:, ::-1] if mirrored else target)}
+        return {
+            "features": self._features(image_id, mirrored=mirrored),
+            "data_samples": sample_of(target[:, ::-1] if mirrored else target),
+        }
 
     @torch.no_grad()
     def _features(self, image_id: str, *, mirrored: bool) -> Features:
         photo = self._split.photo(image_id)
         if not mirrored:
             return self._cache.get(f"train/{image_id}", lambda: trunk_features(self._model, photo))
-        return self._cache.get(f"train/{image_id} mirrored", lambda: trunk_features(self._model, photo[:, ::-1]))
+        return self._cache.get(
+            f"train/{image_id} mirrored", lambda: trunk_features(self._model, photo[:, ::-1])
+        )
 
 
 def collate(batch: list[dict[str, Any]]) -> dict[str, Any]:
     """Put images of one size together."""
     levels = zip(*(item["features"] for item in batch), strict=True)
-    return {"features": [torch.cat(level) for level in levels], "data_samples": [item["data_samples"] for item in batch]}
+    return {
+        "features": [torch.cat(level) for level in levels],
+        "data_samples": [item["data_samples"] for item in batch],
+    }
 
 
 class HeadTraining(BaseModel):  # type: ignore[misc]
@@ -95,9 +118,13 @@ class HeadTraining(BaseModel):  # type: ignore[misc]
         super().__init__(BaseDataPreprocessor())
         self.decode_head = segmentor.decode_head
 
-    def forward(self, features: list[Tensor], data_samples: list[Any], mode: str = "loss") -> dict[str, Tensor]:
+    def forward(
+        self, features: list[Tensor], data_samples: list[Any], mode: str = "loss"
+    ) -> dict[str, Tensor]:
         """Return the loss; there is nothing else to ask."""
         if mode != "loss":
             raise ValueError(f"mode is {mode!r}; allowed: loss")
-        losses: dict[str, Tensor] = self.decode_head.loss_by_feat(self.decode_head(features), data_samples)
+        losses: dict[str, Tensor] = self.decode_head.loss_by_feat(
+            self.decode_head(features), data_samples
+        )
         return losses

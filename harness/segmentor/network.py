@@ -90,7 +90,9 @@ class TrainedNetwork:
         """
         seen = self._see_last(image_id)
         passes: Iterator[Logits | Tensor] = (
-            iter([Logits(seen.logits[0], seen.size)]) if n_passes == 1 else self._committee(image_id, seen, n_passes)
+            iter([Logits(seen.logits[0], seen.size)])
+            if n_passes == 1
+            else self._committee(image_id, seen, n_passes)
         )
         return Prediction(passes, self._cost(seen) if self._cost_head is not None else None)
 
@@ -121,7 +123,9 @@ class TrainedNetwork:
 
     @torch.no_grad()
     def _committee(self, image_id: str, seen: _Seen, n_passes: int) -> Iterator[Logits | Tensor]:
-        generator = torch.Generator(self._device).manual_seed(torch_seed(self._seed, self._round, Purpose.COMMITTEE, image_id))
+        generator = torch.Generator(self._device).manual_seed(
+            torch_seed(self._seed, self._round, Purpose.COMMITTEE, image_id)
+        )
         head = self._model.decode_head
         first: Tensor | None = None
         alive = False
@@ -145,8 +149,13 @@ class TrainedNetwork:
         except torch.OutOfMemoryError:
             if members == 1:
                 raise
-        half = members // 2  # outside of the handler: its traceback keeps the tensors alive that found no room
-        print(f"harness: out of memory with {members} committee members at once; going on with {half}", file=sys.stderr)
+        half = (
+            members // 2
+        )  # outside of the handler: its traceback keeps the tensors alive that found no room
+        print(
+            f"harness: out of memory with {members} committee members at once; going on with {half}",
+            file=sys.stderr,
+        )
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
         for part in (slice(None, half), slice(half, None)):
@@ -157,7 +166,9 @@ class TrainedNetwork:
         if self._cost_head is None:
             raise RunError("these networks predict no cost")
         cells = seen.logits.shape[-2], seen.logits.shape[-1]
-        clicks = self._cost_head.of_image(feature_levels(seen.features, seen.logits, seen.size, self._cost_input), cells)
+        clicks = self._cost_head.of_image(
+            feature_levels(seen.features, seen.logits, seen.size, self._cost_input), cells
+        )
         if not bool(torch.isfinite(clicks).all()):
             raise RunError("the cost network's clicks are NaN or infinite")
         return per_pixel(clicks, seen.size)
@@ -178,18 +189,40 @@ class TrainedNetwork:
             for image_id in self._val.files:
                 seen = self.see(self._val.photo(image_id), f"val/{image_id}")
                 winner = Logits(seen.logits[0], seen.size).winners()
-                areas.append(class_areas(image_id, winner.cpu().numpy(), self._val.train_ids(image_id), len(self._val.class_names), IGNORE))
+                areas.append(
+                    class_areas(
+                        image_id,
+                        winner.cpu().numpy(),
+                        self._val.train_ids(image_id),
+                        len(self._val.class_names),
+                        IGNORE,
+                    )
+                )
                 if self._cost_head is not None:
-                    tile = functools.partial(window_sum, window=self._window_px, stride=self._window_px)
+                    tile = functools.partial(
+                        window_sum, window=self._window_px, stride=self._window_px
+                    )
                     predicted.append(tile(self._cost(seen).cpu()).flatten().numpy())
-                    recorded.append(tile(torch.from_numpy(vertex_map(self._val.vertices(image_id), *seen.size))).flatten().numpy())
-            self._validated = areas, cost_quality(np.concatenate(predicted), np.concatenate(recorded)) if predicted else None
+                    recorded.append(
+                        tile(torch.from_numpy(vertex_map(self._val.vertices(image_id), *seen.size)))
+                        .flatten()
+                        .numpy()
+                    )
+            self._validated = (
+                areas,
+                cost_quality(np.concatenate(predicted), np.concatenate(recorded))
+                if predicted
+                else None,
+            )
         return self._validated
 
     # ------------------------------------------------------------------------------------------------------- storing
 
     def save(self, path: Path) -> None:
         """Write the weights under a temporary name, then rename."""
-        document = {"segmentor": self._model.state_dict(), "cost_head": self._cost_head.state_dict() if self._cost_head else None}
+        document = {
+            "segmentor": self._model.state_dict(),
+            "cost_head": self._cost_head.state_dict() if self._cost_head else None,
+        }
         with replacing(path) as draft, draft.open("wb") as stream:
             torch.save(document, stream)

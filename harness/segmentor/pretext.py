@@ -50,9 +50,14 @@ def grouped_pool(split: Split) -> LabelledPool:
 
 def save_trunk(backbone: Any, path: Path, about: str) -> None:
     """Write a trunk's weights in half precision, with a line that says where they come from."""
-    state = {name: value.half() if value.is_floating_point() else value for name, value in backbone.state_dict().items()}
+    state = {
+        name: value.half() if value.is_floating_point() else value
+        for name, value in backbone.state_dict().items()
+    }
     if not all(bool(torch.isfinite(value).all()) for value in state.values()):
-        raise RunError("a weight or running statistic of the trunk does not fit into half precision")
+        raise RunError(
+            "a weight or running statistic of the trunk does not fit into half precision"
+        )
     with replacing(path) as draft, draft.open("wb") as stream:
         torch.save({"format": FORMAT, "about": about, "state": state}, stream)
 
@@ -67,8 +72,12 @@ def read_trunk(path: Path) -> dict[str, Any]:
         raise InputError(f"backbone.pretrained: no such file: {path}")
     try:
         document = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # a torch file can be broken in as many ways as a zip and a pickle can
-        raise InputError(f"backbone.pretrained: {path} cannot be read as weights ({type(error).__name__})") from error
+    except (
+        Exception
+    ) as error:  # a torch file can be broken in as many ways as a zip and a pickle can
+        raise InputError(
+            f"backbone.pretrained: {path} cannot be read as weights ({type(error).__name__})"
+        ) from error
     if not isinstance(document, dict):
         raise InputError(f"backbone.pretrained: {path} holds no weights")
     return document

@@ -47,10 +47,22 @@ class _FiniteLoss(Hook):  # type: ignore[misc]
     def __init__(self, done: int) -> None:
         self._done = done
 
-    def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:  # noqa: ARG002
+    def after_train_iter(
+        self,
+        runner: Runner,
+        batch_idx: int,
+        data_batch: Any = None,  # noqa: ARG002
+        outputs: Any = None,
+    ) -> None:
         last = batch_idx + 1 == runner.max_iters
-        if outputs is not None and (last or batch_idx % _CHECK_EVERY == 0) and not bool(torch.isfinite(outputs["loss"]).all()):
-            raise RunError(f"the segmentation loss is NaN or infinite at step {self._done + batch_idx}")
+        if (
+            outputs is not None
+            and (last or batch_idx % _CHECK_EVERY == 0)
+            and not bool(torch.isfinite(outputs["loss"]).all())
+        ):
+            raise RunError(
+                f"the segmentation loss is NaN or infinite at step {self._done + batch_idx}"
+            )
 
 
 @OPTIM_WRAPPERS.register_module()
@@ -129,12 +141,22 @@ def train(
             model=model,
             work_dir=folder,
             train_dataloader=loader,
-            train_cfg={"type": "IterBasedTrainLoop", "max_iters": steps - done, "val_interval": steps + 1},
+            train_cfg={
+                "type": "IterBasedTrainLoop",
+                "max_iters": steps - done,
+                "val_interval": steps + 1,
+            },
             optim_wrapper=optim_wrapper,
             param_scheduler=schedulers,
             default_hooks=dict.fromkeys(_UNUSED_HOOKS),
-            custom_hooks=[_FiniteLoss(done), *([CheckpointHook(checkpoints, state)] if checkpoints else [])],
-            env_cfg={"mp_cfg": {"mp_start_method": multiprocessing.get_start_method()}, "dist_cfg": {"backend": "nccl"}},
+            custom_hooks=[
+                _FiniteLoss(done),
+                *([CheckpointHook(checkpoints, state)] if checkpoints else []),
+            ],
+            env_cfg={
+                "mp_cfg": {"mp_start_method": multiprocessing.get_start_method()},
+                "dist_cfg": {"backend": "nccl"},
+            },
             default_scope="mmseg",
             randomness={"seed": seed % 2**31},
             experiment_name=name,

@@ -74,12 +74,16 @@ class Recipe:
 
     def steps_for(self, labelled_px: int, image_px: float) -> int:
         """Return the length of a training: it grows with the labels, equally for all strategies with equal pixels."""
-        return min(self.max_steps, round(self.steps + self.steps_per_image * labelled_px / image_px))
+        return min(
+            self.max_steps, round(self.steps + self.steps_per_image * labelled_px / image_px)
+        )
 
     def digest(self) -> str:
         """Identify the recipe."""
         document = {"code": TRAINER_VERSION, **_identity(self)}
-        return hashlib.sha256(json.dumps(document, sort_keys=True, default=str).encode()).hexdigest()
+        return hashlib.sha256(
+            json.dumps(document, sort_keys=True, default=str).encode()
+        ).hexdigest()
 
 
 def _identity(recipe: Any) -> dict[str, Any]:
@@ -95,7 +99,9 @@ def _identity(recipe: Any) -> dict[str, Any]:
 class SegmentorTrainer:
     """Trains FCN8s with mmengine's Runner, then the cost head on its frozen trunk."""
 
-    def __init__(self, recipe: Recipe, *, train_split: Split, val_split: Split, window_px: int, device: str) -> None:
+    def __init__(
+        self, recipe: Recipe, *, train_split: Split, val_split: Split, window_px: int, device: str
+    ) -> None:
         self._recipe, self._train, self._val = recipe, train_split, val_split
         self._window_px, self._device = window_px, torch.device(device)
         self.recipe = recipe.digest()
@@ -105,7 +111,10 @@ class SegmentorTrainer:
                 "training.frozen_trunk is True, but model.backbone.pretrained names no weights; allowed: weights of harness pretext"
             )
         init_default_scope("mmseg")
-        if recipe.precision != "float32" and recipe.optim_wrapper.get("type", "OptimWrapper") != "OptimWrapper":
+        if (
+            recipe.precision != "float32"
+            and recipe.optim_wrapper.get("type", "OptimWrapper") != "OptimWrapper"
+        ):
             raise InputError(
                 f"training.precision is {recipe.precision!r}, but optim_wrapper.type is {recipe.optim_wrapper['type']!r}; allowed with it: OptimWrapper"
             )
@@ -116,14 +125,27 @@ class SegmentorTrainer:
         try:
             if class_weight is not None:
                 config["decode_head"]["loss_decode"]["class_weight"] = class_weight
-            config["data_preprocessor"]["size"] = (self._recipe.crop.height, self._recipe.crop.width)
+            config["data_preprocessor"]["size"] = (
+                self._recipe.crop.height,
+                self._recipe.crop.width,
+            )
             return MODELS.build(config)
         except InputError:
             raise
         except (TypeError, KeyError, ValueError, AssertionError) as error:
-            raise InputError(f"the config's model cannot be built: {' '.join(str(error).split())}") from error
+            raise InputError(
+                f"the config's model cannot be built: {' '.join(str(error).split())}"
+            ) from error
 
-    def fit(self, pool: LabelledPool, seed: int, round_number: int, *, with_cost: bool, checkpoints: Path | None = None) -> TrainedNetwork:
+    def fit(
+        self,
+        pool: LabelledPool,
+        seed: int,
+        round_number: int,
+        *,
+        with_cost: bool,
+        checkpoints: Path | None = None,
+    ) -> TrainedNetwork:
         """Train on the labelled pixels; the initial weights depend on the seed alone.
 
         Args:
@@ -134,7 +156,11 @@ class SegmentorTrainer:
         """
         steps = self._recipe.steps_for(pool.labelled_px, pool.total_px / len(pool.sizes))
         again = f"repeat {self._recipe.repeat}" if self._recipe.repeat else ""
-        model = self._build(class_weights(pool, len(self._train.class_names)) if self._recipe.class_weights else None)
+        model = self._build(
+            class_weights(pool, len(self._train.class_names))
+            if self._recipe.class_weights
+            else None
+        )
         fcn8s.draw_weights(model, torch_seed(seed, 0, Purpose.WEIGHTS))
         self._check_given_weights()
         model.backbone.load_pretrained()
@@ -142,7 +168,12 @@ class SegmentorTrainer:
         model.data_preprocessor._non_blocking = True  # noqa: SLF001  matters for pinned batches alone
         kept = Checkpoints(checkpoints) if checkpoints else None
         state = kept.latest() if kept else None
-        data = self._data(model, pool, steps * self._recipe.batch_size, sequence(seed, round_number, Purpose.CROPS, again))
+        data = self._data(
+            model,
+            pool,
+            steps * self._recipe.batch_size,
+            sequence(seed, round_number, Purpose.CROPS, again),
+        )
         left = range((state["step"] if state else 0) * self._recipe.batch_size, len(data))
         train(
             HeadTraining(model).to(self._device) if self._recipe.frozen_trunk else model,
@@ -158,19 +189,33 @@ class SegmentorTrainer:
             raise RunError("a weight of the segmentation network is NaN or infinite after training")
         model.requires_grad_(False)
         network = self._network(model, None, seed, round_number)
-        return self._network(model, self._fit_cost(network, pool, seed, round_number), seed, round_number) if with_cost else network
+        return (
+            self._network(
+                model, self._fit_cost(network, pool, seed, round_number), seed, round_number
+            )
+            if with_cost
+            else network
+        )
 
     def _batches(self, data: Subset[dict[str, Any]]) -> Batches:
         """Return the batches of a training; on a GPU crops are drawn and pinned ahead of it, and their copies wait for nobody."""
         frozen, size = self._recipe.frozen_trunk, self._recipe.batch_size
         ahead = self._device.type == "cuda" and not frozen
         return Batches(
-            data, batch_size=size, collate_fn=collate if frozen else pseudo_collate, ahead=AHEAD if ahead else 0, pin_memory=ahead
+            data,
+            batch_size=size,
+            collate_fn=collate if frozen else pseudo_collate,
+            ahead=AHEAD if ahead else 0,
+            pin_memory=ahead,
         )
 
     def _optim_wrapper(self) -> dict[str, Any]:
         config = copy.deepcopy(self._recipe.optim_wrapper)
-        return config if self._recipe.precision == "float32" else {**config, "type": "Bfloat16OptimWrapper"}
+        return (
+            config
+            if self._recipe.precision == "float32"
+            else {**config, "type": "Bfloat16OptimWrapper"}
+        )
 
     def _check_given_weights(self) -> None:
         """Refuse weights that are not those that the board began with.
@@ -179,32 +224,52 @@ class SegmentorTrainer:
             InputError: the file has changed since.
         """
         name = self._recipe.model["backbone"].get("pretrained")
-        if name and hashlib.sha256(weights_path(name).read_bytes()).hexdigest() != self._recipe.pretrained_sha256:
+        if (
+            name
+            and hashlib.sha256(weights_path(name).read_bytes()).hexdigest()
+            != self._recipe.pretrained_sha256
+        ):
             raise InputError(
                 f"backbone.pretrained: {name} is not the file that this board began with; allowed: that file, or another --out"
             )
 
-    def _data(self, model: Any, pool: LabelledPool, length: int, key: np.random.SeedSequence) -> LabelledCrops | LabelledFeatures:
+    def _data(
+        self, model: Any, pool: LabelledPool, length: int, key: np.random.SeedSequence
+    ) -> LabelledCrops | LabelledFeatures:
         """Return what a training is shown: crops, or whole images as features of a trunk that stays as it is."""
         crop = self._recipe.crop
         if not self._recipe.frozen_trunk:
             return LabelledCrops(self._train, pool, crop, length=length, key=key)
         model.backbone.eval()
-        return LabelledFeatures(model, self._train, pool, self._features, length=length, key=key, flip=crop.flip)
+        return LabelledFeatures(
+            model, self._train, pool, self._features, length=length, key=key, flip=crop.flip
+        )
 
-    def _fit_cost(self, network: TrainedNetwork, pool: LabelledPool, seed: int, round_number: int) -> CostHead | BorderHead:
+    def _fit_cost(
+        self, network: TrainedNetwork, pool: LabelledPool, seed: int, round_number: int
+    ) -> CostHead | BorderHead:
         cells = self.labelled_cells(network, pool, seed, round_number)
-        return train_cost_head(cells, self._recipe.cost, torch_seed(seed, round_number, Purpose.COST_HEAD))
+        return train_cost_head(
+            cells, self._recipe.cost, torch_seed(seed, round_number, Purpose.COST_HEAD)
+        )
 
-    def labelled_cells(self, network: TrainedNetwork, pool: LabelledPool, seed: int, round_number: int) -> Cells:
+    def labelled_cells(
+        self, network: TrainedNetwork, pool: LabelledPool, seed: int, round_number: int
+    ) -> Cells:
         """Run the frozen trunk once over what is labelled, and keep the labelled cells."""
         kept = self._drawn_cells(pool, seed, round_number)
-        parts = (self._labelled_cells(network, pool, image_id, kept.get(image_id)) for image_id in pool.touched_ids)
+        parts = (
+            self._labelled_cells(network, pool, image_id, kept.get(image_id))
+            for image_id in pool.touched_ids
+        )
         return Cells(*(torch.cat(column) for column in zip(*parts, strict=True)))
 
     def _drawn_cells(self, pool: LabelledPool, seed: int, round_number: int) -> dict[str, Tensor]:
         """Draw which labelled cells of each image are kept, before any features are made; empty where there is room for all."""
-        counts = [int((per_cell(pool.is_labelled(image_id).astype(np.float64)) > 0).sum()) for image_id in pool.touched_ids]
+        counts = [
+            int((per_cell(pool.is_labelled(image_id).astype(np.float64)) > 0).sum())
+            for image_id in pool.touched_ids
+        ]
         if sum(counts) <= self._recipe.cost.max_cells:
             return {}
         rng = generator(seed, round_number, Purpose.COST_HEAD)
@@ -212,23 +277,36 @@ class SegmentorTrainer:
         ends = np.cumsum(counts)
         parts = np.split(rows, np.searchsorted(rows, ends[:-1]))
         starts = ends - counts
-        return {image_id: torch.from_numpy(part - start) for image_id, part, start in zip(pool.touched_ids, parts, starts, strict=True)}
+        return {
+            image_id: torch.from_numpy(part - start)
+            for image_id, part, start in zip(pool.touched_ids, parts, starts, strict=True)
+        }
 
-    def _labelled_cells(self, network: TrainedNetwork, pool: LabelledPool, image_id: str, rows: Tensor | None) -> Cells:
+    def _labelled_cells(
+        self, network: TrainedNetwork, pool: LabelledPool, image_id: str, rows: Tensor | None
+    ) -> Cells:
         labelled, vertices = pool.is_labelled(image_id), pool.vertices(image_id)
         part = _surroundings(labelled)
         seen = network.see(self._train.photo(image_id)[part])
-        labelled, vertices = labelled[part], vertices - np.array([part[1].start, part[0].start], np.int32)
+        labelled, vertices = (
+            labelled[part],
+            vertices - np.array([part[1].start, part[0].start], np.int32),
+        )
         features = cell_features(seen.features, seen.logits, seen.size, self._recipe.cost.head)
         area = per_cell(labelled.astype(np.float64))
         clicks = per_cell(click_density(vertices, labelled, self._recipe.cost.sigma_px))
         near = per_cell(near_vertices(vertices, labelled)) / area.clamp(min=1.0)
         kept = (area.flatten() > 0).nonzero()[:, 0]
         kept = kept if rows is None else kept[rows]
-        flat = (maps.flatten()[kept].to(self._device) for maps in (clicks, near, area / fcn8s.LOGIT_STRIDE_PX**2))
+        flat = (
+            maps.flatten()[kept].to(self._device)
+            for maps in (clicks, near, area / fcn8s.LOGIT_STRIDE_PX**2)
+        )
         return Cells(features.flatten(0, 1)[kept.to(self._device)], *flat)
 
-    def _network(self, model: Any, cost_head: CostHead | BorderHead | None, seed: int, round_number: int) -> TrainedNetwork:
+    def _network(
+        self, model: Any, cost_head: CostHead | BorderHead | None, seed: int, round_number: int
+    ) -> TrainedNetwork:
         return TrainedNetwork(
             model,
             cost_head,
@@ -251,7 +329,9 @@ class SegmentorTrainer:
         cost_head = None
         if document["cost_head"] is not None:
             first = document["cost_head"].get("layers.0.weight")
-            cost_head = build_head(1 if first is None else first.shape[1], self._recipe.cost).to(self._device)
+            cost_head = build_head(1 if first is None else first.shape[1], self._recipe.cost).to(
+                self._device
+            )
             cost_head.load_state_dict(document["cost_head"])
             cost_head.eval()
         return self._network(model, cost_head, seed, round_number)
@@ -262,7 +342,10 @@ def _surroundings(labelled: npt.NDArray[np.bool_]) -> tuple[slice, slice]:
     spans = []
     for axis, extent in enumerate(labelled.shape):
         where = np.flatnonzero(labelled.any(axis=1 - axis))
-        first, last = (where[0] - _FIELD_PX) // _ALIGNED_PX * _ALIGNED_PX, -(-(where[-1] + 1 + _FIELD_PX) // _ALIGNED_PX) * _ALIGNED_PX
+        first, last = (
+            (where[0] - _FIELD_PX) // _ALIGNED_PX * _ALIGNED_PX,
+            -(-(where[-1] + 1 + _FIELD_PX) // _ALIGNED_PX) * _ALIGNED_PX,
+        )
         spans.append(slice(max(int(first), 0), min(int(last), extent)))
     return spans[0], spans[1]
 
@@ -272,7 +355,9 @@ _FIELD_PX = 224
 """More than half of the receptive field of 404 px: what lies further away cannot change a labelled cell's features."""
 
 
-def check_optimizer(model: Any, optim_wrapper: dict[str, Any], param_scheduler: list[dict[str, Any]]) -> None:
+def check_optimizer(
+    model: Any, optim_wrapper: dict[str, Any], param_scheduler: list[dict[str, Any]]
+) -> None:
     """Refuse, before anything is trained, an optimizer that cannot be built or a schedule that is not known.
 
     Raises:
@@ -281,9 +366,13 @@ def check_optimizer(model: Any, optim_wrapper: dict[str, Any], param_scheduler: 
     try:
         build_optim_wrapper(model, copy.deepcopy(optim_wrapper))
     except (TypeError, KeyError, ValueError, AssertionError) as error:
-        raise InputError(f"the config's optim_wrapper cannot be built: {' '.join(str(error).split())}") from error
+        raise InputError(
+            f"the config's optim_wrapper cannot be built: {' '.join(str(error).split())}"
+        ) from error
     if optim_wrapper.get("accumulative_counts", 1) != 1:
-        raise InputError("the config's optim_wrapper accumulates gradients; allowed: accumulative_counts = 1, and a batch_size that fits")
+        raise InputError(
+            "the config's optim_wrapper accumulates gradients; allowed: accumulative_counts = 1, and a batch_size that fits"
+        )
     for item in param_scheduler:
         if PARAM_SCHEDULERS.get(item.get("type", "")) is None:
             raise InputError(

@@ -61,7 +61,9 @@ def importances(study: optuna.Study, findings: Findings) -> dict[str, float]:
         return {}
 
 
-def to_markdown(name: str, findings: Findings, deciding: dict[str, float], lines: list[str], path: Path) -> None:
+def to_markdown(
+    name: str, findings: Findings, deciding: dict[str, float], lines: list[str], path: Path
+) -> None:
     """Write the study's page: what came out, then every trial in its order."""
     names = sorted({name for trial in findings.trials for name in trial.params})
     columns = ["trial", *names, *findings.objective.split(","), "state"]
@@ -69,13 +71,25 @@ def to_markdown(name: str, findings: Findings, deciding: dict[str, float], lines
     if deciding:
         shares = ", ".join(f"{name} {100 * value:.0f} %" for name, value in deciding.items())
         text += [f"Share of the differences that each parameter decides (PED-ANOVA): {shares}.", ""]
-    text += ["A value in brackets is that of a pruned trial after its first seeds; it cannot be compared with the others.", ""]
+    text += [
+        "A value in brackets is that of a pruned trial after its first seeds; it cannot be compared with the others.",
+        "",
+    ]
     text += ["| " + " | ".join(columns) + " |", "|" + "---|" * len(columns)]
     for trial in findings.trials:
         values = [_value(trial, number) for number in range(len(findings.objective.split(",")))]
-        cells = [str(trial.number), *(_short(trial.params.get(name)) for name in names), *values, trial.state.name.lower()]
+        cells = [
+            str(trial.number),
+            *(_short(trial.params.get(name)) for name in names),
+            *values,
+            trial.state.name.lower(),
+        ]
         text.append("| " + " | ".join(cells) + " |")
-    text += ["", *[f"![{file.stem}]({file.name})" for file in sorted(path.parent.glob("*.png"))], ""]
+    text += [
+        "",
+        *[f"![{file.stem}]({file.name})" for file in sorted(path.parent.glob("*.png"))],
+        "",
+    ]
     write_text(path, "\n".join(text))
 
 
@@ -83,7 +97,11 @@ def _value(trial: FrozenTrial, number: int) -> str:
     """Return a trial's value; that of a pruned trial is of its first seeds only, and stands in brackets."""
     if not trial.values:
         return "-"
-    return f"({trial.values[number]:.4f})" if trial.state == TrialState.PRUNED else f"{trial.values[number]:.4f}"
+    return (
+        f"({trial.values[number]:.4f})"
+        if trial.state == TrialState.PRUNED
+        else f"{trial.values[number]:.4f}"
+    )
 
 
 def _short(value: Any) -> str:
@@ -92,8 +110,18 @@ def _short(value: Any) -> str:
 
 def to_csv(study: optuna.Study, path: Path) -> None:
     """Write all trials, as Optuna lays them out."""
-    frame = study.trials_dataframe(attrs=("number", "state", "value" if len(study.directions) == 1 else "values", "params", "user_attrs"))
-    frame = frame[[column for column in frame.columns if not column.startswith("user_attrs_harness:")]]
+    frame = study.trials_dataframe(
+        attrs=(
+            "number",
+            "state",
+            "value" if len(study.directions) == 1 else "values",
+            "params",
+            "user_attrs",
+        )
+    )
+    frame = frame[
+        [column for column in frame.columns if not column.startswith("user_attrs_harness:")]
+    ]
     write_text(path, frame.to_csv(index=False, lineterminator="\n"))
 
 
@@ -107,13 +135,22 @@ def draw(study: optuna.Study, findings: Findings, folder: Path) -> list[Path]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         if len(study.directions) > 1:
-            written.append(_save(pictures.plot_pareto_front(study, target_names=findings.objective.split(",")), folder / "pareto.png"))
+            written.append(
+                _save(
+                    pictures.plot_pareto_front(study, target_names=findings.objective.split(",")),
+                    folder / "pareto.png",
+                )
+            )
         else:
             written.append(_save(pictures.plot_optimization_history(study), folder / "history.png"))
             if len(names) >= 2 and len(findings.ended) >= 3:
-                written.append(_save(pictures.plot_contour(study, params=names[:2]), folder / "contour.png"))
+                written.append(
+                    _save(pictures.plot_contour(study, params=names[:2]), folder / "contour.png")
+                )
             elif names:
-                written.append(_save(pictures.plot_slice(study, params=names[:1]), folder / "slice.png"))
+                written.append(
+                    _save(pictures.plot_slice(study, params=names[:1]), folder / "slice.png")
+                )
     return written
 
 
@@ -129,10 +166,15 @@ def _save(axes: Any, path: Path) -> Path:
 
 def tuned_config(spec: ExperimentSpec, tuned: Tuned, path: Path) -> None:
     """Write a config file that stands alone: the given board's, with the tuned strategy named."""
-    blocks = spec.model_dump(mode="python", exclude={"name", "device", "tune", "tuned", "pretrained_sha256"})
+    blocks = spec.model_dump(
+        mode="python", exclude={"name", "device", "tune", "tuned", "pretrained_sha256"}
+    )
     if isinstance(blocks["data"], dict):
         blocks["data"].pop("root", None)
-    text = [f"# Found by harness tune in {tuned.trials} trials; run it with: harness bench --strategies all --config {path}", ""]
+    text = [
+        f"# Found by harness tune in {tuned.trials} trials; run it with: harness bench --strategies all --config {path}",
+        "",
+    ]
     for name, block in {**blocks, "tuned": tuned.model_dump(mode="python")}.items():
         text += [f"{name} = {pprint.pformat(block, width=120, sort_dicts=False)}", ""]
     write_text(path, "\n".join(text))

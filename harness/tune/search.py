@@ -63,10 +63,14 @@ def open_storage(text: str) -> BaseStorage:
         Path(text).parent.mkdir(parents=True, exist_ok=True)
         return JournalStorage(JournalFileBackend(str(Path(text).resolve())))
     except OSError as error:
-        raise InputError(f"--storage {text}: {error.strerror}; allowed: a file in a writable folder, or a database URL") from error
+        raise InputError(
+            f"--storage {text}: {error.strerror}; allowed: a file in a writable folder, or a database URL"
+        ) from error
     except Exception as error:  # each database driver has errors of its own
         reason = " ".join(str(error).split())[:200]
-        raise InputError(f"--storage {text}: cannot be opened ({reason}); allowed: a file, or a URL such as sqlite:///study.db") from error
+        raise InputError(
+            f"--storage {text}: cannot be opened ({reason}); allowed: a file, or a URL such as sqlite:///study.db"
+        ) from error
 
 
 def open_study(
@@ -105,16 +109,25 @@ def open_study(
             opening = int(study.user_attrs.get(_OPENINGS, 0))
             study.set_user_attr(_OPENINGS, opening + 1)
             draws = int(np.random.SeedSequence([seed, opening]).generate_state(1)[0])
-            study.sampler = optuna.samplers.TPESampler(seed=draws, n_startup_trials=8, constant_liar=True)
+            study.sampler = optuna.samplers.TPESampler(
+                seed=draws, n_startup_trials=8, constant_liar=True
+            )
         except (ValueError, KeyError, TypeError) as error:
             raise InputError(
                 f"study {name}: the storage cannot be read ({' '.join(str(error).split())}); allowed: another --storage"
             ) from error
-        if found is not None and (different := sorted(key for key in {*found, *bound_to} if found.get(key) != bound_to.get(key))):
+        if found is not None and (
+            different := sorted(
+                key for key in {*found, *bound_to} if found.get(key) != bound_to.get(key)
+            )
+        ):
             raise InputError(
                 f"study {name} in this storage was started with another {', '.join(different)}; allowed: what it was started with, or another --storage"
             )
-        for point in [*([] if found else [space.defaults()]), *(_sweep(space) if sampler == "grid" else [])]:
+        for point in [
+            *([] if found else [space.defaults()]),
+            *(_sweep(space) if sampler == "grid" else []),
+        ]:
             study.enqueue_trial(point, skip_if_exists=True)
         study.set_user_attr(_BOUND_TO, bound_to)
     return study
@@ -158,7 +171,10 @@ class Search:
         while True:
             self._bury_the_dead()
             states = [trial.state for trial in self.study.get_trials(deepcopy=False)]
-            started = sum(state in {TrialState.COMPLETE, TrialState.PRUNED, TrialState.RUNNING} for state in states)
+            started = sum(
+                state in {TrialState.COMPLETE, TrialState.PRUNED, TrialState.RUNNING}
+                for state in states
+            )
             if TrialState.WAITING in states or started < self.trials:
                 self._run_one()
             elif TrialState.RUNNING in states:
@@ -192,7 +208,10 @@ class Search:
             if trial.number in self._own:
                 continue
             beat = trial.user_attrs.get(_BEAT)
-            if self._seen.get(trial.number, (None, 0.0))[0] != beat or trial.number not in self._seen:
+            if (
+                self._seen.get(trial.number, (None, 0.0))[0] != beat
+                or trial.number not in self._seen
+            ):
                 self._seen[trial.number] = beat, now
             elif now - self._seen[trial.number][1] >= self.grace_s:
                 self._retry(trial.number)
@@ -202,7 +221,10 @@ class Search:
         trials = self.study.get_trials(deepcopy=False)
         trial = trials[number]
         if not any(other.user_attrs.get("retry of") == number for other in trials):
-            point = {**trial.system_attrs.get("fixed_params", {}), **trial.params}  # it may have died between two parameters
+            point = {
+                **trial.system_attrs.get("fixed_params", {}),
+                **trial.params,
+            }  # it may have died between two parameters
             self.study.enqueue_trial(point, user_attrs={"retry of": number})
         with suppress(ValueError, UpdateFinishedTrialError):
             self.study.tell(number, state=TrialState.FAIL)
@@ -242,7 +264,9 @@ def _beating(trial: optuna.Trial) -> Iterator[None]:
         thread.join()
 
 
-def bound_to(config_sha256: str, tune: dict[str, Any], data: str, objective: str, trainer_version: int) -> dict[str, str]:
+def bound_to(
+    config_sha256: str, tune: dict[str, Any], data: str, objective: str, trainer_version: int
+) -> dict[str, str]:
     """Return what binds a study: trials of another config, data set, space, objective or trainer cannot be compared."""
     return {
         "config": config_sha256,

@@ -59,30 +59,51 @@ class Space:
             raise InputError(
                 f"config {spec.name} has no tune block; allowed: one with strategy, parameters, window, seeds (docs/tuning.md)"
             )
-        space = cls(spec.tune, spec.harness.window, spec.harness.stride, spec.harness.committee, catalogue)
+        space = cls(
+            spec.tune, spec.harness.window, spec.harness.stride, spec.harness.committee, catalogue
+        )
         known = {name: space._parameters(name) for name in spec.tune.strategy}
         for parameter in spec.tune.parameters:
             if not any(parameter in own for own in known.values()):
-                raise InputError(f"tune.parameters has {parameter!r}, which none of {', '.join(known)} has; see harness strategies")
-        if not spec.tune.parameters and max(map(len, (spec.tune.strategy, spec.tune.window, spec.tune.stride))) < 2:
-            raise InputError("the tune block leaves nothing to choose; allowed: parameters, or two or more of strategy, window or stride")
+                raise InputError(
+                    f"tune.parameters has {parameter!r}, which none of {', '.join(known)} has; see harness strategies"
+                )
+        if (
+            not spec.tune.parameters
+            and max(map(len, (spec.tune.strategy, spec.tune.window, spec.tune.stride))) < 2
+        ):
+            raise InputError(
+                "the tune block leaves nothing to choose; allowed: parameters, or two or more of strategy, window or stride"
+            )
         for name, own in known.items():
             for end in (0, 1):
-                space.choice({"strategy": name} | {key: type(default)(spec.tune.parameters[key][end]) for key, default in own.items()})
+                space.choice(
+                    {"strategy": name}
+                    | {
+                        key: type(default)(spec.tune.parameters[key][end])
+                        for key, default in own.items()
+                    }
+                )
         return space
 
     def _parameters(self, strategy: str) -> dict[str, float | int]:
         """Return the tuned parameters that a strategy has, with their defaults; a whole number where it takes one."""
         if "[" in strategy:
-            raise InputError(f"tune.strategy {strategy!r} sets a parameter; allowed: bare names, bounds go to tune.parameters")
+            raise InputError(
+                f"tune.strategy {strategy!r} sets a parameter; allowed: bare names, bounds go to tune.parameters"
+            )
         self.catalogue.make(strategy)
         own = inspect.signature(self.catalogue.available()[strategy]).parameters
         found: dict[str, float | int] = {}
         for name in filter(own.__contains__, self.tune.parameters):
             default = own[name].default
             if isinstance(default, str):
-                raise InputError(f"tune.parameters has {name!r}, which is no number; allowed: numbers, such as alpha or passes")
-            found[name] = self.committee if default is None else default  # no committee size of its own: the config's
+                raise InputError(
+                    f"tune.parameters has {name!r}, which is no number; allowed: numbers, such as alpha or passes"
+                )
+            found[name] = (
+                self.committee if default is None else default
+            )  # no committee size of its own: the config's
         return found
 
     def defaults(self) -> dict[str, Value]:
@@ -104,13 +125,23 @@ class Space:
     def suggest(self, trial: optuna.Trial) -> dict[str, Value]:
         """Ask Optuna for a point."""
         values: dict[str, Value] = {}
-        for name, choices in (("strategy", self.tune.strategy), ("window", self.tune.window), ("stride", self.tune.stride)):
+        for name, choices in (
+            ("strategy", self.tune.strategy),
+            ("window", self.tune.window),
+            ("stride", self.tune.stride),
+        ):
             if len(choices) > 1:
                 values[name] = trial.suggest_categorical(name, choices)
-        for name, default in self._parameters(str(values.get("strategy", self.tune.strategy[0]))).items():
+        for name, default in self._parameters(
+            str(values.get("strategy", self.tune.strategy[0]))
+        ).items():
             low, high = self.tune.parameters[name]
             whole = isinstance(default, int)
-            values[name] = trial.suggest_int(name, round(low), round(high)) if whole else trial.suggest_float(name, low, high)
+            values[name] = (
+                trial.suggest_int(name, round(low), round(high))
+                if whole
+                else trial.suggest_float(name, low, high)
+            )
         return values
 
     def grid(self) -> dict[str, list[Value]]:
@@ -121,10 +152,16 @@ class Space:
         """
         own = {name: self._parameters(name) for name in self.tune.strategy}
         if any(set(parameters) != set(self.tune.parameters) for parameters in own.values()):
-            raise InputError("a grid needs every tuned parameter in every tuned strategy; allowed: --sampler tpe, or one strategy")
+            raise InputError(
+                "a grid needs every tuned parameter in every tuned strategy; allowed: --sampler tpe, or one strategy"
+            )
         axes: dict[str, list[Value]] = {
             name: list(choices)
-            for name, choices in (("strategy", self.tune.strategy), ("window", self.tune.window), ("stride", self.tune.stride))
+            for name, choices in (
+                ("strategy", self.tune.strategy),
+                ("window", self.tune.window),
+                ("stride", self.tune.stride),
+            )
             if len(choices) > 1
         }
         for name, default in own[self.tune.strategy[0]].items():
@@ -141,7 +178,9 @@ class Space:
         name = str(values.get("strategy", self.tune.strategy[0]))
         own = ",".join(f"{key}={_four_digits(values[key])}" for key in self._parameters(name))
         identity = self.catalogue.make(f"{name}[{own}]" if own else name).name
-        return Choice(identity, int(values.get("window", self.window)), int(values.get("stride", self.stride)))
+        return Choice(
+            identity, int(values.get("window", self.window)), int(values.get("stride", self.stride))
+        )
 
 
 def _four_digits(value: Value) -> Value:

@@ -21,23 +21,38 @@ def areas(board: Board, names: list[str], *, clicks: bool) -> np.ndarray:
     rows = {row.strategy: row for row in board.rows}
     return np.array(
         [
-            [aubc(curve.over_clicks() if clicks else curve.over_pixels(), stop=_end(board, clicks=clicks)) for curve in rows[name].curves]
+            [
+                aubc(
+                    curve.over_clicks() if clicks else curve.over_pixels(),
+                    stop=_end(board, clicks=clicks),
+                )
+                for curve in rows[name].curves
+            ]
             for name in names
         ]
     )
 
 
 def _end(board: Board, *, clicks: bool) -> float:
-    last = [curve.cost_b[-1] if clicks else curve.pixel_share[-1] for row in board.rows for curve in row.curves]
+    last = [
+        curve.cost_b[-1] if clicks else curve.pixel_share[-1]
+        for row in board.rows
+        for curve in row.curves
+    ]
     return min(last)
 
 
-def tau(first: np.ndarray, second: np.ndarray, resamples: int = 10_000) -> tuple[float, float, float]:
+def tau(
+    first: np.ndarray, second: np.ndarray, resamples: int = 10_000
+) -> tuple[float, float, float]:
     """Return Kendall's tau of the means and its 95 % interval."""
     rng = np.random.default_rng(0)
     found = []
     for _ in range(resamples):
-        drawn = [values[:, rng.integers(values.shape[1], size=values.shape[1])].mean(1) for values in (first, second)]
+        drawn = [
+            values[:, rng.integers(values.shape[1], size=values.shape[1])].mean(1)
+            for values in (first, second)
+        ]
         found.append(stats.kendalltau(*drawn).statistic)
     low, high = np.nanquantile(found, [0.025, 0.975])
     return float(stats.kendalltau(first.mean(1), second.mean(1)).statistic), float(low), float(high)
@@ -46,11 +61,20 @@ def tau(first: np.ndarray, second: np.ndarray, resamples: int = 10_000) -> tuple
 def halves(values: np.ndarray) -> float:
     """Return tau of a board with itself: one seed against the mean of the others, averaged."""
     seeds = range(values.shape[1])
-    return float(np.mean([stats.kendalltau(values[:, seed], np.delete(values, seed, axis=1).mean(1)).statistic for seed in seeds]))
+    return float(
+        np.mean(
+            [
+                stats.kendalltau(values[:, seed], np.delete(values, seed, axis=1).mean(1)).statistic
+                for seed in seeds
+            ]
+        )
+    )
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--first", type=Path, required=True)
     parser.add_argument("--second", type=Path, required=True)
     arguments = parser.parse_args()

@@ -53,15 +53,21 @@ def compare(notebook: Notebook, config: str, seeds: list[int], images: list[floa
             for name, changes in HEADS.items():
                 notebook.line(
                     f"{labelled:g} images {name} seed {seed}",
-                    lambda changes=changes, network=network, pool=pool, seed=seed, training_s=training_s: _score(
-                        trainer, network, pool, seed, changes, training_s
+                    lambda changes=changes, network=network, pool=pool, seed=seed, training_s=training_s: (
+                        _score(trainer, network, pool, seed, changes, training_s)
                     ),
                 )
 
 
 def _score(trainer, network, pool, seed, changes, training_s) -> dict[str, float]:
     recipe = replace(trainer._recipe, cost=replace(trainer._recipe.cost, **changes))
-    trainer = trainer.__class__(recipe, train_split=trainer._train, val_split=trainer._val, window_px=trainer._window_px, device="cpu")
+    trainer = trainer.__class__(
+        recipe,
+        train_split=trainer._train,
+        val_split=trainer._val,
+        window_px=trainer._window_px,
+        device="cpu",
+    )
     start = time.process_time()
     cells = trainer.labelled_cells(network, pool, seed, 0)
     head = train_cost_head(cells, recipe.cost, torch_seed(seed, 0, Purpose.COST_HEAD))
@@ -91,19 +97,28 @@ def table(notebook: Notebook) -> None:
     groups: dict[str, list[dict[str, float]]] = {}
     for key, row in notebook.known.items():
         groups.setdefault(key.rpartition(" seed ")[0], []).append(row)
-    print("| labelled, head | Pearson | Spearman | mean abs. error, clicks | relative error | of training | of forward | seeds |")
+    print(
+        "| labelled, head | Pearson | Spearman | mean abs. error, clicks | relative error | of training | of forward | seeds |"
+    )
     print("|---|---|---|---|---|---|---|---|")
     for name, rows in sorted(groups.items()):
         cells = []
         for figure in ("pearson", "spearman", "mean_absolute_error", "relative_count_error"):
             values = np.array([row[figure] for row in rows if row[figure] is not None])
-            cells.append(f"{values.mean():.2f} ± {values.std(ddof=1):.2f}" if len(values) > 1 else "-")
-        cells += [f"{100 * np.mean([row[figure] for row in rows]):.0f} %" for figure in ("of_training", "of_forward")]
+            cells.append(
+                f"{values.mean():.2f} ± {values.std(ddof=1):.2f}" if len(values) > 1 else "-"
+            )
+        cells += [
+            f"{100 * np.mean([row[figure] for row in rows]):.0f} %"
+            for figure in ("of_training", "of_forward")
+        ]
         print(f"| {name} | {' | '.join(cells)} | {len(rows)} |")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--config", default="streets_standard")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
     parser.add_argument("--images", type=float, nargs="+", default=[4, 8])

@@ -19,20 +19,35 @@ def spread(values: list[float | None]) -> str:
 
 def quality(board: Board) -> None:
     """Print Spearman's rho by round: on windows of val, of the head that the round trained; on the windows that it then bought."""
-    learned = {name: runs for name, runs in board.groups.items() if any(record.cost_quality for run in runs for record in run.rounds)}
+    learned = {
+        name: runs
+        for name, runs in board.groups.items()
+        if any(record.cost_quality for run in runs for record in run.rounds)
+    }
     count = max(len(run.rounds) for runs in learned.values() for run in runs) - 1
-    print(f"{board.name}: Spearman of clicks per window, mean and standard deviation over seeds; on val, and on the windows bought next")
+    print(
+        f"{board.name}: Spearman of clicks per window, mean and standard deviation over seeds; on val, and on the windows bought next"
+    )
     print("| strategy |" + "".join(f" round {number} val | bought |" for number in range(count)))
     print("|---|" + "---|---|" * count)
     for name, runs in learned.items():
         cells = []
         for number in range(count):
-            cells.append(spread([run.rounds[number].cost_quality.spearman for run in runs if run.rounds[number].cost_quality]))
+            cells.append(
+                spread(
+                    [
+                        run.rounds[number].cost_quality.spearman
+                        for run in runs
+                        if run.rounds[number].cost_quality
+                    ]
+                )
+            )
             bought = [
                 cost_quality(
                     [receipt.cost for receipt in run.rounds[number + 1].query],
                     [
-                        receipt.polygon + (receipt.intersection + receipt.box) * (run.info.cost == "whole")
+                        receipt.polygon
+                        + (receipt.intersection + receipt.box) * (run.info.cost == "whole")
                         for receipt in run.rounds[number + 1].query
                     ],
                 ).spearman
@@ -57,12 +72,19 @@ def costs(board: Board) -> None:
             if row.c95.value is not None
             else f"> {100 * (row.c95.beyond or 0):.1f}"
         )
-        cells = [f"{100 * figure.mean:.1f} ± {100 * (figure.std or 0):.1f}" for figure in (row.cost_b[-1], row.miou[-1])]
-        print(f"| {row.label} | {' | '.join(cells)} | {c95} | {100 * row.aubc_clicks.mean:.1f} ± {100 * (row.aubc_clicks.std or 0):.1f} |")
+        cells = [
+            f"{100 * figure.mean:.1f} ± {100 * (figure.std or 0):.1f}"
+            for figure in (row.cost_b[-1], row.miou[-1])
+        ]
+        print(
+            f"| {row.label} | {' | '.join(cells)} | {c95} | {100 * row.aubc_clicks.mean:.1f} ± {100 * (row.aubc_clicks.std or 0):.1f} |"
+        )
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--runs", type=Path, nargs="+", required=True)
     for folder in parser.parse_args().runs:
         board = build_board(folder)

@@ -34,19 +34,43 @@ def shares(runs: Path) -> None:
         for line in read_timings(path):
             for stage in STAGES:
                 if stage in line:
-                    seconds.setdefault(int(line["round"]), {}).setdefault(stage, []).append(line[stage])
-    print(f"{runs}: median seconds of a round, one worker\n| round | labelled | " + " | ".join(STAGES) + " |")
+                    seconds.setdefault(int(line["round"]), {}).setdefault(stage, []).append(
+                        line[stage]
+                    )
+    print(
+        f"{runs}: median seconds of a round, one worker\n| round | labelled | "
+        + " | ".join(STAGES)
+        + " |"
+    )
     print("|---|---|" + "---|" * len(STAGES))
     for number in sorted(seconds):
         found = [seconds[number].get(stage) for stage in STAGES]
-        print(f"| {number} | {100 * labelled[number]:.1f} % | {' | '.join(f'{np.median(part):.1f}' if part else '-' for part in found)} |")
+        print(
+            f"| {number} | {100 * labelled[number]:.1f} % | {' | '.join(f'{np.median(part):.1f}' if part else '-' for part in found)} |"
+        )
 
 
 def timed(config: str, names: list[str], seed: int, workers: int, out: Path) -> tuple[float, str]:
     """Run a board and return its seconds and its last line."""
-    command = [sys.executable, "-m", "harness", "bench", "--config", config, "--strategies", ",".join(names), "--seeds", str(seed)]
+    command = [
+        sys.executable,
+        "-m",
+        "harness",
+        "bench",
+        "--config",
+        config,
+        "--strategies",
+        ",".join(names),
+        "--seeds",
+        str(seed),
+    ]
     start = time.monotonic()
-    done = subprocess.run([*command, "--workers", str(workers), "--out", str(out)], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [*command, "--workers", str(workers), "--out", str(out)],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     return time.monotonic() - start, done.stdout.splitlines()[-1]
 
 
@@ -60,11 +84,15 @@ def matrix(config: str, names: list[str], seed: int, workers: int) -> None:
         print(f"{len(names)} strategies alone, one after the other: {alone:.0f} s")
         for number in sorted({1, workers}):
             seconds, done = timed(config, names, seed, number, Path(folder) / f"together-{number}")
-            print(f"together with {number} worker(s): {seconds:.0f} s, {alone / seconds:.1f} times faster; {done}")
+            print(
+                f"together with {number} worker(s): {seconds:.0f} s, {alone / seconds:.1f} times faster; {done}"
+            )
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--runs", type=Path, nargs="*", default=[])
     parser.add_argument("--matrix", help="a config")
     parser.add_argument("--strategies", default="all")

@@ -28,13 +28,20 @@ class SyntheticMaps:
     def __init__(self) -> None:
         generator = torch.Generator().manual_seed(0)
         coarse = torch.rand((2, 1, 40, 80), generator=generator)
-        self._information, self._cost = F.interpolate(coarse, size=(SIZE[0] + 300, SIZE[1] + 300), mode="bicubic").clamp(min=0)[:, 0]
+        self._information, self._cost = F.interpolate(
+            coarse, size=(SIZE[0] + 300, SIZE[1] + 300), mode="bicubic"
+        ).clamp(min=0)[:, 0]
 
     def predict(self, image_id: str, _n_passes: int) -> Prediction:
         rng = np.random.default_rng(int(image_id))
         top, left, other_top, other_left = rng.integers(0, 300, 4)
-        information = self._information[top : top + SIZE[0], left : left + SIZE[1]] * float(rng.uniform(0.5, 1.0))
-        return Prediction(iter([information]), self._cost[other_top : other_top + SIZE[0], other_left : other_left + SIZE[1]])
+        information = self._information[top : top + SIZE[0], left : left + SIZE[1]] * float(
+            rng.uniform(0.5, 1.0)
+        )
+        return Prediction(
+            iter([information]),
+            self._cost[other_top : other_top + SIZE[0], other_left : other_left + SIZE[1]],
+        )
 
     def expect(self, image_ids) -> None:
         """Nothing has to be read."""

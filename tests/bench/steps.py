@@ -20,7 +20,9 @@ from harness.scoring import mean_iou
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--runs", type=Path, required=True)
     parser.add_argument("--strategies", nargs="+", required=True)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
@@ -36,12 +38,20 @@ def main() -> None:
             oracle, pool = ClickOracle(train), LabelledPool(train.index.sizes)
             for record in run.rounds:
                 pool.add(oracle.annotate([receipt.region for receipt in record.query], pool))
-            print(f"{strategy} seed {seed}: on the board {100 * mean_iou(run.rounds[-1].areas):.1f}", flush=True)
+            print(
+                f"{strategy} seed {seed}: on the board {100 * mean_iou(run.rounds[-1].areas):.1f}",
+                flush=True,
+            )
             for steps in arguments.steps:
-                longer = spec.training.model_copy(update={"steps": steps, "steps_per_image": 0, "max_steps": steps})
+                longer = spec.training.model_copy(
+                    update={"steps": steps, "steps_per_image": 0, "max_steps": steps}
+                )
                 trainer = build_trainer(spec.model_copy(update={"training": longer}), train, val)
                 network = trainer.fit(pool, seed, len(run.rounds) - 1, with_cost=False)
-                print(f"{strategy} seed {seed}: {steps} steps: {100 * mean_iou(network.evaluate()):.1f}", flush=True)
+                print(
+                    f"{strategy} seed {seed}: {steps} steps: {100 * mean_iou(network.evaluate()):.1f}",
+                    flush=True,
+                )
 
 
 if __name__ == "__main__":

@@ -37,13 +37,20 @@ def dense_convolution(pixels: torch.Tensor) -> torch.Tensor:
 
 def fast_fourier(pixels: torch.Tensor) -> torch.Tensor:
     size = (HEIGHT + WINDOW - 1, WIDTH + WINDOW - 1)
-    product = torch.fft.rfft2(pixels.double(), size) * torch.fft.rfft2(torch.ones(WINDOW, WINDOW).double(), size)
+    product = torch.fft.rfft2(pixels.double(), size) * torch.fft.rfft2(
+        torch.ones(WINDOW, WINDOW).double(), size
+    )
     return torch.fft.irfft2(product, size)[WINDOW - 1 : HEIGHT, WINDOW - 1 : WIDTH]
 
 
 def integral_of_floats(pixels: torch.Tensor) -> torch.Tensor:
     integral = F.pad(pixels.double().cumsum(0).cumsum(1), (1, 0, 1, 0))
-    return integral[WINDOW:, WINDOW:] - integral[:-WINDOW, WINDOW:] - integral[WINDOW:, :-WINDOW] + integral[:-WINDOW, :-WINDOW]
+    return (
+        integral[WINDOW:, WINDOW:]
+        - integral[:-WINDOW, WINDOW:]
+        - integral[WINDOW:, :-WINDOW]
+        + integral[:-WINDOW, :-WINDOW]
+    )
 
 
 @pytest.mark.benchmark(group="window sums, w = 128")
@@ -57,7 +64,9 @@ def test_window_sums(benchmark, pixels, form):
     }
     # float32 sums of 16,384 values in [0, 1] carry an absolute error of about 0.01
     assert torch.allclose(forms[form]().double(), forms["ours"](), atol=0.05)
-    benchmark.pedantic(forms[form], rounds=1 if form == "conv2d" else 5, warmup_rounds=0 if form == "conv2d" else 1)
+    benchmark.pedantic(
+        forms[form], rounds=1 if form == "conv2d" else 5, warmup_rounds=0 if form == "conv2d" else 1
+    )
 
 
 def greedy_over_the_whole_map(scores: np.ndarray) -> list[tuple[int, int]]:
@@ -73,7 +82,9 @@ def greedy_over_the_whole_map(scores: np.ndarray) -> list[tuple[int, int]]:
 def sorted_dictionaries(scores: np.ndarray) -> list[tuple[int, int]]:
     """One dictionary for each window, one sort, each one against all that were taken: the form of published region codes."""
     rows, cols = scores.shape
-    windows = [{"score": float(scores[y, x]), "y": y, "x": x} for y in range(rows) for x in range(cols)]
+    windows = [
+        {"score": float(scores[y, x]), "y": y, "x": x} for y in range(rows) for x in range(cols)
+    ]
     windows.sort(key=lambda window: (-window["score"], window["y"], window["x"]))
     taken: list[tuple[int, int]] = []
     for window in windows:
@@ -96,8 +107,12 @@ def region_maps() -> tuple[torch.Tensor, torch.Tensor]:
 def test_selection(benchmark, region_maps, form):
     information, cost = (rescale(one, float(one.min()), float(one.max())) for one in region_maps)
     forms = {
-        "ours": lambda: [(p.top, p.left) for p in non_maximum_suppression(g2(information, cost), WINDOW)],
-        "greedy over the whole map": lambda: greedy_over_the_whole_map(g2(information, cost).numpy()),
+        "ours": lambda: [
+            (p.top, p.left) for p in non_maximum_suppression(g2(information, cost), WINDOW)
+        ],
+        "greedy over the whole map": lambda: greedy_over_the_whole_map(
+            g2(information, cost).numpy()
+        ),
         "sort and dictionaries": lambda: sorted_dictionaries(g2(information, cost).numpy()),
     }
     slow = form == "sort and dictionaries"
@@ -107,7 +122,9 @@ def test_selection(benchmark, region_maps, form):
 
 
 @pytest.mark.benchmark(group="sums, scaling, fusion, selection of one image")
-@pytest.mark.parametrize("form", ["ours", "reading both pixel maps once", "reading and writing both region maps once"])
+@pytest.mark.parametrize(
+    "form", ["ours", "reading both pixel maps once", "reading and writing both region maps once"]
+)
 def test_one_image(benchmark, pixels, form):
     cost = pixels.flip(0).contiguous()
     kept = [window_sum(pixels, WINDOW), window_sum(cost, WINDOW)]
@@ -127,8 +144,15 @@ def test_one_image(benchmark, pixels, form):
 
 def smooth_logits(seed: int) -> Logits:
     """Scores as a network gives them: neighbouring cells mostly agree."""
-    coarse = torch.randn((1, 19, HEIGHT // 64, WIDTH // 64), generator=torch.Generator().manual_seed(seed)) * 4
-    return Logits(F.interpolate(coarse, size=(HEIGHT // 8, WIDTH // 8), mode="bicubic")[0], (HEIGHT, WIDTH))
+    coarse = (
+        torch.randn(
+            (1, 19, HEIGHT // 64, WIDTH // 64), generator=torch.Generator().manual_seed(seed)
+        )
+        * 4
+    )
+    return Logits(
+        F.interpolate(coarse, size=(HEIGHT // 8, WIDTH // 8), mode="bicubic")[0], (HEIGHT, WIDTH)
+    )
 
 
 @pytest.mark.benchmark(group="logits at stride 8 to entropy")
@@ -137,11 +161,15 @@ def test_entropy(benchmark, form):
     logits = smooth_logits(1)
 
     def separate() -> torch.Tensor:
-        probabilities = F.interpolate(logits.values[None], size=logits.size, mode="bilinear", align_corners=False).softmax(1)[0]
+        probabilities = F.interpolate(
+            logits.values[None], size=logits.size, mode="bilinear", align_corners=False
+        ).softmax(1)[0]
         return -(probabilities * torch.log(probabilities + 1e-12)).sum(0)
 
     assert torch.allclose(logits.entropy(), separate(), atol=1e-4)
-    benchmark.pedantic(logits.entropy if form == "ours, by strips" else separate, rounds=3, warmup_rounds=1)
+    benchmark.pedantic(
+        logits.entropy if form == "ours, by strips" else separate, rounds=3, warmup_rounds=1
+    )
 
 
 @pytest.mark.benchmark(group="logits at stride 8 to the winning class")
@@ -150,11 +178,15 @@ def test_winners(benchmark, form):
     logits = smooth_logits(2)
 
     def full() -> torch.Tensor:
-        return F.interpolate(logits.values[None], size=logits.size, mode="bilinear", align_corners=False)[0].argmax(0)
+        return F.interpolate(
+            logits.values[None], size=logits.size, mode="bilinear", align_corners=False
+        )[0].argmax(0)
 
     # another class wins only where two scores agree to float32 rounding
     assert float((logits.winners() == full()).float().mean()) > 0.9999
-    benchmark.pedantic(logits.winners if form == "ours, by cells" else full, rounds=3, warmup_rounds=1)
+    benchmark.pedantic(
+        logits.winners if form == "ours, by cells" else full, rounds=3, warmup_rounds=1
+    )
 
 
 COMMITTEE = 20
@@ -174,27 +206,39 @@ def network():
     init_default_scope("mmseg")
     model = Config.fromfile(str(config_path("_base_/fcn8s"))).model.to_dict()
     model["backbone"]["width"] = 0.25
-    model["decode_head"] |= {"in_channels": [scaled(base, 0.25) for base in (256, 512, 512)], "channels": 1024}
+    model["decode_head"] |= {
+        "in_channels": [scaled(base, 0.25) for base in (256, 512, 512)],
+        "channels": 1024,
+    }
     built = MODELS.build(model)
     draw_weights(built, 0)
     return built.eval().to(memory_format=torch.channels_last)
 
 
 @pytest.mark.benchmark(group="FCN8s x 0.25, one image")
-@pytest.mark.parametrize("form", ["entropy, plain", "committee of 20, ours", "committee of 20 full forwards"])
+@pytest.mark.parametrize(
+    "form", ["entropy, plain", "committee of 20, ours", "committee of 20 full forwards"]
+)
 @torch.no_grad()
 def test_committee(benchmark, network, form):
-    photo = torch.randn((1, 3, HEIGHT, WIDTH), generator=torch.Generator().manual_seed(4)).contiguous(memory_format=torch.channels_last)
+    photo = torch.randn(
+        (1, 3, HEIGHT, WIDTH), generator=torch.Generator().manual_seed(4)
+    ).contiguous(memory_format=torch.channels_last)
     head, generator = network.decode_head, torch.Generator()
 
     def plain() -> torch.Tensor:
-        return entropy(Prediction(iter([Logits(head(network.extract_feat(photo))[0], (HEIGHT, WIDTH))])))
+        return entropy(
+            Prediction(iter([Logits(head(network.extract_feat(photo))[0], (HEIGHT, WIDTH))]))
+        )
 
     def ours() -> torch.Tensor:
         state = head.prefix(network.extract_feat(photo))
         generator.manual_seed(0)
         return vote_entropy(
-            Prediction(Logits(head.committee(state, head.masks(state, 1, generator))[0], (HEIGHT, WIDTH)) for _ in range(COMMITTEE))
+            Prediction(
+                Logits(head.committee(state, head.masks(state, 1, generator))[0], (HEIGHT, WIDTH))
+                for _ in range(COMMITTEE)
+            )
         )
 
     def full_forwards() -> torch.Tensor:
@@ -203,14 +247,24 @@ def test_committee(benchmark, network, form):
         for _ in range(COMMITTEE):
             state = head.prefix(network.extract_feat(photo))
             logits = head.committee(state, head.masks(state, 1, generator))
-            winner = F.interpolate(logits, size=(HEIGHT, WIDTH), mode="bilinear", align_corners=False).softmax(1).argmax(1)
+            winner = (
+                F.interpolate(logits, size=(HEIGHT, WIDTH), mode="bilinear", align_corners=False)
+                .softmax(1)
+                .argmax(1)
+            )
             votes += F.one_hot(winner[0], 19).permute(2, 0, 1)
         shares = votes / COMMITTEE
         return -(shares * torch.log(shares + 1e-12)).sum(0)
 
-    forms = {"entropy, plain": plain, "committee of 20, ours": ours, "committee of 20 full forwards": full_forwards}
+    forms = {
+        "entropy, plain": plain,
+        "committee of 20, ours": ours,
+        "committee of 20 full forwards": full_forwards,
+    }
     result = benchmark.pedantic(
-        forms[form], rounds=1 if form.endswith("forwards") else 2, warmup_rounds=0 if form.endswith("forwards") else 1
+        forms[form],
+        rounds=1 if form.endswith("forwards") else 2,
+        warmup_rounds=0 if form.endswith("forwards") else 1,
     )
     if form.endswith("forwards"):
         # another class wins only where two scores agree to float32 rounding

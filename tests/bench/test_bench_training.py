@@ -35,7 +35,10 @@ def one_thread():
 
 @pytest.fixture(scope="module")
 def splits(tmp_path_factory):
-    root = make_pack(PackSpec(height=HEIGHT, width=WIDTH, train=16, val=2, seed=3), tmp_path_factory.mktemp("bench") / "pack")
+    root = make_pack(
+        PackSpec(height=HEIGHT, width=WIDTH, train=16, val=2, seed=3),
+        tmp_path_factory.mktemp("bench") / "pack",
+    )
     cache = tmp_path_factory.mktemp("bench-cache")
     return Split(root, "train", cache), Split(root, "val", cache)
 
@@ -43,7 +46,11 @@ def splits(tmp_path_factory):
 @pytest.fixture(scope="module")
 def pool(splits):
     pool = LabelledPool(splits[0].index.sizes)
-    pool.add(ClickOracle(splits[0]).annotate([candidate.region for candidate in draw_seed_set(pool.sizes, 12, 0)], pool))
+    pool.add(
+        ClickOracle(splits[0]).annotate(
+            [candidate.region for candidate in draw_seed_set(pool.sizes, 12, 0)], pool
+        )
+    )
     return pool
 
 
@@ -70,15 +77,27 @@ class Stock(torch.utils.data.Dataset):
             {"type": "PackSegInputs"},
         ]
         self._pipeline = Compose([TRANSFORMS.build(step) for step in steps])
-        self._files = [(split.files[image_id].photo, split.files[image_id].label_ids) for image_id in pool.touched_ids]
+        self._files = [
+            (split.files[image_id].photo, split.files[image_id].label_ids)
+            for image_id in pool.touched_ids
+        ]
 
     def __getitem__(self, index):
         photo, labels = self._files[index % len(self._files)]
-        return self._pipeline({"img_path": str(photo), "seg_map_path": str(labels), "reduce_zero_label": False, "seg_fields": []})
+        return self._pipeline(
+            {
+                "img_path": str(photo),
+                "seg_map_path": str(labels),
+                "reduce_zero_label": False,
+                "seg_fields": [],
+            }
+        )
 
 
 def train_steps(model, batches, loss, *, bfloat16: bool = False) -> None:
-    optimizer = build_optim_wrapper(model, copy.deepcopy(load_spec(config_path("streets_standard")).optim_wrapper))
+    optimizer = build_optim_wrapper(
+        model, copy.deepcopy(load_spec(config_path("streets_standard")).optim_wrapper)
+    )
     for batch in batches:
         data = model.data_preprocessor(batch, True)
         with torch.autocast("cpu", dtype=torch.bfloat16, enabled=bfloat16):
@@ -104,24 +123,42 @@ def stock(model, data):
 
 
 @pytest.mark.benchmark(group=f"{STEPS} training steps, FCN8s x 1/16, 2 crops of 128 px")
-@pytest.mark.parametrize("form", ["ours", "ours, bfloat16", "ours, network alone", "mmseg's stock pipeline"])
+@pytest.mark.parametrize(
+    "form", ["ours", "ours, bfloat16", "ours, network alone", "mmseg's stock pipeline"]
+)
 def test_training_steps(benchmark, model, splits, pool, form):
-    crops = LabelledCrops(splits[0], pool, CropRecipe(128, 128, sampler="cover"), length=2 * STEPS, key=sequence(0, 0, Purpose.CROPS))
+    crops = LabelledCrops(
+        splits[0],
+        pool,
+        CropRecipe(128, 128, sampler="cover"),
+        length=2 * STEPS,
+        key=sequence(0, 0, Purpose.CROPS),
+    )
     dataset = Stock(splits[0], pool) if form.startswith("mmseg") else crops
     held = pseudo_collate([crops[0], crops[1]])
     order = np.random.default_rng(0).integers(2 * STEPS, size=(STEPS, 2))
 
     def batches():
         for first, second in order:
-            yield held if form.endswith("alone") else pseudo_collate([dataset[int(first)], dataset[int(second)]])
+            yield (
+                held
+                if form.endswith("alone")
+                else pseudo_collate([dataset[int(first)], dataset[int(second)]])
+            )
 
     loss = stock if form.startswith("mmseg") else ours
-    benchmark.pedantic(lambda: train_steps(model, batches(), loss, bfloat16=form.endswith("bfloat16")), rounds=5, warmup_rounds=1)
+    benchmark.pedantic(
+        lambda: train_steps(model, batches(), loss, bfloat16=form.endswith("bfloat16")),
+        rounds=5,
+        warmup_rounds=1,
+    )
 
 
 @pytest.mark.benchmark(group="forms of a step: forward and backward, 2 crops of 128 px")
 @pytest.mark.parametrize("width", ["1/16", "1/4"])
-@pytest.mark.parametrize("form", ["channels last", "contiguous", "channels last, bfloat16", "channels last, compiled"])
+@pytest.mark.parametrize(
+    "form", ["channels last", "contiguous", "channels last, bfloat16", "channels last, compiled"]
+)
 def test_forms_of_a_step(benchmark, splits, pool, width, form):
     """What torch offers to make a step faster; compiling itself is not timed."""
     if form.endswith("compiled") and benchmark.disabled:
@@ -132,9 +169,13 @@ def test_forms_of_a_step(benchmark, splits, pool, width, form):
     resized(share)(document)
     model = build_trainer(type(spec).model_validate(document), *splits)._build(None)
     fcn8s.draw_weights(model, 0)
-    model = model.to(memory_format=torch.contiguous_format if form == "contiguous" else torch.channels_last).train()
+    model = model.to(
+        memory_format=torch.contiguous_format if form == "contiguous" else torch.channels_last
+    ).train()
     step = torch.compile(model) if form.endswith("compiled") else model
-    crops = LabelledCrops(splits[0], pool, CropRecipe(128, 128), length=2, key=sequence(0, 0, Purpose.CROPS))
+    crops = LabelledCrops(
+        splits[0], pool, CropRecipe(128, 128), length=2, key=sequence(0, 0, Purpose.CROPS)
+    )
     batch = pseudo_collate([crops[0], crops[1]])
 
     def once() -> None:
@@ -153,7 +194,9 @@ def test_the_stock_pipeline_reads_what_we_read(splits, pool):
 
 
 @pytest.mark.benchmark(group="cost head: of a 300-step training, of a forward pass at 512 x 1024")
-@pytest.mark.parametrize("form", ["300 training steps", "cost head, trained", "forward pass", "cost map of it"])
+@pytest.mark.parametrize(
+    "form", ["300 training steps", "cost head, trained", "forward pass", "cost map of it"]
+)
 def test_cost_head(benchmark, splits, pool, form):
     spec = load_spec(config_path("streets_standard"))
     training = spec.training.model_copy(update={"steps": 300, "steps_per_image": 0})

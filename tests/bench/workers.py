@@ -30,18 +30,32 @@ def work(threads: int, seeds: list[int], steps: int, ready: Any, answers: Any) -
     spec = with_steps(load_spec(config_path("streets_standard")), steps)
     train, val = open_splits(spec.data)
     trainer, pool = build_trainer(spec, train, val), LabelledPool(train.index.sizes)
-    pool.add(oracle_of(spec, train).annotate([candidate.region for candidate in draw_seed_set(pool.sizes, 4, 0)], pool))
+    pool.add(
+        oracle_of(spec, train).annotate(
+            [candidate.region for candidate in draw_seed_set(pool.sizes, 4, 0)], pool
+        )
+    )
     ready.wait()
     for seed in seeds:
         weights = trainer.fit(pool, seed, 0, with_cost=False).model.state_dict()
-        answers.put((seed, hashlib.sha256(b"".join(value.numpy().tobytes() for value in weights.values())).hexdigest()))
+        answers.put(
+            (
+                seed,
+                hashlib.sha256(
+                    b"".join(value.numpy().tobytes() for value in weights.values())
+                ).hexdigest(),
+            )
+        )
 
 
 def measure(groups: list[list[int]], threads: int, steps: int) -> tuple[float, dict[int, str]]:
     """Return the seconds that all trainings took, and a digest of each one's weights."""
     context = multiprocessing.get_context("spawn")
     ready, answers = context.Barrier(len(groups) + 1), context.Queue()
-    processes = [context.Process(target=work, args=(threads, seeds, steps, ready, answers)) for seeds in groups]
+    processes = [
+        context.Process(target=work, args=(threads, seeds, steps, ready, answers))
+        for seeds in groups
+    ]
     for process in processes:
         process.start()
     ready.wait()
@@ -54,7 +68,9 @@ def measure(groups: list[list[int]], threads: int, steps: int) -> tuple[float, d
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--steps", type=int, default=300)
     steps = parser.parse_args().steps
     two, ours = measure([[0, 2], [1, 3]], 1, steps)
@@ -63,7 +79,9 @@ def main() -> None:
     print(
         f"4 trainings of {steps} steps: two workers of one thread {two:.1f} s; one of two threads {one:.1f} s; one of one thread {alone:.1f} s"
     )
-    print(f"two workers give the weights of one: {ours == single}; two threads give those of one: {theirs == single}")
+    print(
+        f"two workers give the weights of one: {ours == single}; two threads give those of one: {theirs == single}"
+    )
 
 
 if __name__ == "__main__":

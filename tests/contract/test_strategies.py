@@ -18,7 +18,9 @@ from tests.fakes import FakeNetwork, FakeNetworks, FakeOracle, MemoryWriter, no_
 
 SIZES = {f"img_{number:02d}": (32, 48) for number in range(16)}
 SCHEDULE = Schedule(seed_images=2, images_per_round=1, rounds=4)
-RULES = QueryRules(window_px=10, committee=3)  # 32 x 48 px hold 15.36 windows: the remainder has to be carried
+RULES = QueryRules(
+    window_px=10, committee=3
+)  # 32 x 48 px hold 15.36 windows: the remainder has to be carried
 
 NAMES = [*strategies.STRATEGIES, "cereals-g3-entropy[alpha=0.3]", "vote-entropy-region[passes=2]"]
 by_name = pytest.mark.parametrize("name", NAMES)
@@ -45,7 +47,11 @@ def run(name, *, seed=0, oracle=None, sizes=SIZES, rules=RULES, finished=(), net
 @by_name
 def test_scores_are_finite_and_of_the_shape_of_the_placements(name):
     strategy = strategies.make(name)
-    scores = strategy.fuse(torch.rand(4, 5), None if strategy.cost == "none" else torch.rand(4, 5), np.random.default_rng(0))
+    scores = strategy.fuse(
+        torch.rand(4, 5),
+        None if strategy.cost == "none" else torch.rand(4, 5),
+        np.random.default_rng(0),
+    )
     assert scores.shape == (4, 5)
     assert bool(torch.isfinite(scores).all())
 
@@ -73,7 +79,10 @@ def test_every_pixel_is_billed_once(name):
 def test_clicks_are_the_sum_of_the_receipts(name):
     spent = 0
     for record in run(name):
-        spent += sum(receipt.polygon + receipt.intersection + receipt.box + receipt.classes for receipt in record.query)
+        spent += sum(
+            receipt.polygon + receipt.intersection + receipt.box + receipt.classes
+            for receipt in record.query
+        )
         clicks = record.clicks
         assert clicks.polygon + clicks.intersection + clicks.box + clicks.classes == spent
 
@@ -86,7 +95,12 @@ def test_the_same_seed_asks_the_same(name):
 @by_name
 def test_strategies_are_paired_by_seed(name):
     ours, theirs = run(name)[0], run("random-region")[0]
-    assert (ours.query, ours.clicks, ours.areas, ours.network) == (theirs.query, theirs.clicks, theirs.areas, theirs.network)
+    assert (ours.query, ours.clicks, ours.areas, ours.network) == (
+        theirs.query,
+        theirs.clicks,
+        theirs.areas,
+        theirs.network,
+    )
     assert run(name, seed=1)[0].query != run(name)[0].query
 
 
@@ -100,7 +114,10 @@ def test_hidden_labels_change_no_query(name):
     assert [[receipt.region for receipt in record.query] for record in second] == [
         [receipt.region for receipt in record.query] for record in first
     ]
-    assert any(not np.array_equal(labels, FakeOracle(SIZES).labels[image_id]) for image_id, labels in oracle.labels.items())
+    assert any(
+        not np.array_equal(labels, FakeOracle(SIZES).labels[image_id])
+        for image_id, labels in oracle.labels.items()
+    )
 
 
 @by_name
@@ -170,7 +187,9 @@ def test_ties_are_broken_by_image_and_place(name):
     class Flat(FakeNetwork):
         def predict(self, image_id, n_passes):
             shape = self._sizes[image_id]
-            return Prediction(iter([torch.full((5, *shape), 0.2)] * n_passes), torch.full(shape, 0.1))
+            return Prediction(
+                iter([torch.full((5, *shape), 0.2)] * n_passes), torch.full(shape, 0.1)
+            )
 
     strategy = strategies.make(name)
     if not strategy.needs_network or strategy.is_bound:
@@ -185,7 +204,9 @@ def test_ties_are_broken_by_image_and_place(name):
         cache=MemoryMaps(),
         rng_for=lambda image_id: generator(0, 1, Purpose.SCORES, image_id),
     )
-    assert query[0].region == Region("img_00", 0, 0, *((32, 48) if strategy.whole_image else (10, 10)))
+    assert query[0].region == Region(
+        "img_00", 0, 0, *((32, 48) if strategy.whole_image else (10, 10))
+    )
     assert query == sorted(query, key=lambda candidate: candidate.rank_key)
 
 
@@ -199,7 +220,10 @@ def simple_form(name, sizes, budget, rules=RULES) -> list[Candidate]:
             [
                 # fsum rounds once, so windows of equal content have equal sums here as well
                 torch.tensor(
-                    [math.fsum(pixels[y : y + window, x : x + window].flatten().tolist()) for x in range(pixels.shape[1] - window + 1)],
+                    [
+                        math.fsum(pixels[y : y + window, x : x + window].flatten().tolist())
+                        for x in range(pixels.shape[1] - window + 1)
+                    ],
                     dtype=torch.float64,
                 )
                 for y in range(pixels.shape[0] - window + 1)
@@ -207,26 +231,44 @@ def simple_form(name, sizes, budget, rules=RULES) -> list[Candidate]:
         )
 
     n_passes = strategy.n_passes or rules.committee
-    info = {i: sums(strategy.measure(network.predict(i, n_passes))) if strategy.measure else None for i in sizes}
+    info = {
+        i: sums(strategy.measure(network.predict(i, n_passes))) if strategy.measure else None
+        for i in sizes
+    }
     cost = {
-        i: sums(network.predict(i, 1).cost_map) if strategy.cost == "predicted" else sums(torch.from_numpy(oracle.click_map(i)))
+        i: sums(network.predict(i, 1).cost_map)
+        if strategy.cost == "predicted"
+        else sums(torch.from_numpy(oracle.click_map(i)))
         for i in sizes
     }
 
     def scaled(maps, image_id):
-        low, high = min(float(m.min()) for m in maps.values()), max(float(m.max()) for m in maps.values())
+        low, high = (
+            min(float(m.min()) for m in maps.values()),
+            max(float(m.max()) for m in maps.values()),
+        )
         return (maps[image_id] - low) / (high - low)
 
     found = []
     for image_id in sizes:
-        information = scaled(info, image_id) if strategy.measure else torch.zeros_like(cost[image_id])
+        information = (
+            scaled(info, image_id) if strategy.measure else torch.zeros_like(cost[image_id])
+        )
         scores = strategy.fuse(
-            information, scaled(cost, image_id) if strategy.cost != "none" else None, generator(0, 1, Purpose.SCORES, image_id)
+            information,
+            scaled(cost, image_id) if strategy.cost != "none" else None,
+            generator(0, 1, Purpose.SCORES, image_id),
         ).clone()
         while float(scores.max()) > -math.inf:
             top, left = divmod(int(scores.argmax()), scores.shape[1])
-            found.append(Candidate(Region(image_id, top, left, window, window), float(scores[top, left]), window**2))
-            scores[max(0, top - window + 1) : top + window, max(0, left - window + 1) : left + window] = -math.inf
+            found.append(
+                Candidate(
+                    Region(image_id, top, left, window, window), float(scores[top, left]), window**2
+                )
+            )
+            scores[
+                max(0, top - window + 1) : top + window, max(0, left - window + 1) : left + window
+            ] = -math.inf
     return sorted(found, key=lambda candidate: candidate.rank_key)[: budget // window**2]
 
 
@@ -235,7 +277,12 @@ def test_acquisition_equals_its_simple_form(name):
     sizes = dict(list(SIZES.items())[:4])
     fast, simple = acquire_once(name, sizes, budget=1500), simple_form(name, sizes, 1500)
     assert [candidate.region for candidate in fast] == [candidate.region for candidate in simple]
-    assert np.allclose([candidate.score for candidate in fast], [candidate.score for candidate in simple], rtol=0, atol=1e-9)
+    assert np.allclose(
+        [candidate.score for candidate in fast],
+        [candidate.score for candidate in simple],
+        rtol=0,
+        atol=1e-9,
+    )
 
 
 def test_shared_maps_are_computed_once():
@@ -253,7 +300,10 @@ def test_shared_maps_are_computed_once():
             rng_for=lambda image_id: generator(0, 1, Purpose.SCORES, image_id),
             tally=tally,
         )
-    assert (tally.images_asked, tally.images_predicted) == (32, 32)  # the second predicts for its cost maps alone
+    assert (tally.images_asked, tally.images_predicted) == (
+        32,
+        32,
+    )  # the second predicts for its cost maps alone
     again = Tally()
     acquire(
         strategies.make("cereals-g1-entropy"),
@@ -273,7 +323,10 @@ def test_a_nan_in_a_map_names_the_image():
     class Broken(FakeNetwork):
         def predict(self, image_id, n_passes):
             prediction = super().predict(image_id, n_passes)
-            return Prediction(iter([next(prediction.passes) * (math.nan if image_id == "img_03" else 1.0)]), prediction.cost_map)
+            return Prediction(
+                iter([next(prediction.passes) * (math.nan if image_id == "img_03" else 1.0)]),
+                prediction.cost_map,
+            )
 
     with pytest.raises(RunError, match=r"image img_03: strategies\.measures\.entropy-1-window map"):
         acquire(

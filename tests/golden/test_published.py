@@ -39,7 +39,12 @@ def test_the_tuning_report_is_what_its_runs_say():
     document = json.loads((folder / "report.json").read_text())
     spec = load_spec(config_path("tuned/streets_tune"))
     assert spec.tuned.strategy == document["choice"]["strategy"]
-    rows = {row.strategy: row for row in build_board(folder / "report" / f"window-{spec.harness.window}-stride-{spec.harness.stride}").rows}
+    rows = {
+        row.strategy: row
+        for row in build_board(
+            folder / "report" / f"window-{spec.harness.window}-stride-{spec.harness.stride}"
+        ).rows
+    }
     assert rows[spec.tuned.strategy].aubc_clicks.mean == pytest.approx(document["tuned"])
     assert rows["cereals-g3-entropy"].aubc_clicks.mean == pytest.approx(document["default"])
     reporting = set(spec.harness.seeds)

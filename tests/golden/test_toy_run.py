@@ -17,7 +17,9 @@ GOLDEN = Path(__file__).parent / "toy_run.json"
 SIZES = {f"img_{number}": (24, 32) for number in range(5)}
 
 
-@pytest.mark.parametrize("name", ["random-region", "cereals-g2-entropy-oracle-cost", "random-image"])
+@pytest.mark.parametrize(
+    "name", ["random-region", "cereals-g2-entropy-oracle-cost", "random-image"]
+)
 def test_the_toy_run_is_what_it_was(name):
     """Only strategies without learned maps: their queries are the same on every machine."""
     strategy = strategies.make(name)

@@ -18,11 +18,20 @@ QUICK = settings(max_examples=60, deadline=None)
 
 
 def maps(elements):
-    return hnp.arrays(np.float64, hnp.array_shapes(min_dims=2, max_dims=2, min_side=1, max_side=14), elements=elements)
+    return hnp.arrays(
+        np.float64,
+        hnp.array_shapes(min_dims=2, max_dims=2, min_side=1, max_side=14),
+        elements=elements,
+    )
 
 
 @QUICK
-@given(maps(st.floats(0, 1e6, allow_nan=False)), st.integers(1, 14), st.integers(1, 14), st.integers(1, 5))
+@given(
+    maps(st.floats(0, 1e6, allow_nan=False)),
+    st.integers(1, 14),
+    st.integers(1, 14),
+    st.integers(1, 5),
+)
 def test_window_sums_equal_brute_force(values, height, width, stride):
     rows, cols = values.shape
     pixels = torch.from_numpy(values)
@@ -33,7 +42,9 @@ def test_window_sums_equal_brute_force(values, height, width, stride):
     sums = window_sum(pixels, (height, width), stride=stride)
     for y in range(sums.shape[0]):
         for x in range(sums.shape[1]):
-            exact = math.fsum(values[y * stride : y * stride + height, x * stride : x * stride + width].flatten())
+            exact = math.fsum(
+                values[y * stride : y * stride + height, x * stride : x * stride + width].flatten()
+            )
             # fixed point: each of at most 196 values is rounded by 2**-52 of the largest possible sum
             assert abs(float(sums[y, x]) - exact) <= 196 * 196 * max(1.0, values.max()) * 2.0**-50
 
@@ -52,9 +63,16 @@ def simple_suppression(scores: np.ndarray, side: int, stride: int) -> list[tuple
 
 
 @QUICK
-@given(maps(st.sampled_from([-math.inf, -1.0, 0.0, 0.25, 0.5, 1.0])), st.integers(1, 7), st.integers(1, 4))
+@given(
+    maps(st.sampled_from([-math.inf, -1.0, 0.0, 0.25, 0.5, 1.0])),
+    st.integers(1, 7),
+    st.integers(1, 4),
+)
 def test_suppression_equals_the_simple_form_with_ties_and_forbidden_places(scores, side, stride):
-    fast = [tuple(peak) for peak in non_maximum_suppression(torch.from_numpy(scores), side, stride=stride)]
+    fast = [
+        tuple(peak)
+        for peak in non_maximum_suppression(torch.from_numpy(scores), side, stride=stride)
+    ]
     assert fast == simple_suppression(scores, side, stride)
 
 
@@ -80,12 +98,17 @@ def test_scaling_is_monotone_and_hits_its_ends(values, low, spread):
 
 @QUICK
 @given(
-    st.lists(st.tuples(st.sampled_from([0.0, 0.5, 1.0]), st.sampled_from("abc"), st.integers(0, 9)), unique_by=lambda item: item[1:]),
+    st.lists(
+        st.tuples(st.sampled_from([0.0, 0.5, 1.0]), st.sampled_from("abc"), st.integers(0, 9)),
+        unique_by=lambda item: item[1:],
+    ),
     st.integers(0, 60),
     st.randoms(),
 )
 def test_selection_does_not_depend_on_the_order(items, budget, random):
-    candidates = [Candidate(Region(image, place * 3, 0, 3, 3), score, 9) for score, image, place in items]
+    candidates = [
+        Candidate(Region(image, place * 3, 0, 3, 3), score, 9) for score, image, place in items
+    ]
     shuffled = list(candidates)
     random.shuffle(shuffled)
     picked = select_within_budget(candidates, budget)
@@ -111,7 +134,12 @@ def test_polygon_clicks_of_a_partition_add_up(height, width, data):
     assert all(part.box == 4 for part in parts)
 
 
-curves = st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1)), min_size=1, max_size=8, unique_by=lambda point: point[0]).map(sorted)
+curves = st.lists(
+    st.tuples(st.floats(0, 1), st.floats(0, 1)),
+    min_size=1,
+    max_size=8,
+    unique_by=lambda point: point[0],
+).map(sorted)
 
 
 @QUICK

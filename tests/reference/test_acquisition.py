@@ -25,7 +25,10 @@ class PlainMaps:
 
     def predict(self, image_id: str, _n_passes: int) -> Prediction:
         self.asked.append(image_id)
-        return Prediction(iter([torch.from_numpy(self.information[image_id])]), torch.from_numpy(self.cost[image_id]))
+        return Prediction(
+            iter([torch.from_numpy(self.information[image_id])]),
+            torch.from_numpy(self.cost[image_id]),
+        )
 
     def expect(self, image_ids) -> None:
         """Everything is there."""
@@ -39,7 +42,14 @@ def first_pass(prediction: Prediction) -> torch.Tensor:
     return next(prediction.passes)
 
 
-STRATEGY = Strategy("test", "", "", measure=first_pass, cost="predicted", fuse=lambda information, cost, _rng: (1.0 - cost) * information)
+STRATEGY = Strategy(
+    "test",
+    "",
+    "",
+    measure=first_pass,
+    cost="predicted",
+    fuse=lambda information, cost, _rng: (1.0 - cost) * information,
+)
 
 
 def pool_of(sizes: dict[str, tuple[int, int]], bought: list[Region]) -> LabelledPool:
@@ -47,11 +57,19 @@ def pool_of(sizes: dict[str, tuple[int, int]], bought: list[Region]) -> Labelled
     for region in bought:
         is_new = ~pool.is_labelled(region.image_id)[region.slices]
         shape = region.height, region.width
-        pool.add([Annotation(region, np.zeros(shape, np.uint8), np.empty((0, 2), np.int32), is_new, Clicks())])
+        pool.add(
+            [
+                Annotation(
+                    region, np.zeros(shape, np.uint8), np.empty((0, 2), np.int32), is_new, Clicks()
+                )
+            ]
+        )
     return pool
 
 
-def simple_form(predictor: PlainMaps, pool: LabelledPool, rules: QueryRules, budget_px: int) -> list[Candidate]:
+def simple_form(
+    predictor: PlainMaps, pool: LabelledPool, rules: QueryRules, budget_px: int
+) -> list[Candidate]:
     """The definition, with loops."""
     side, stride = rules.window_px, rules.stride_px
     places, sums = [], {}
@@ -66,22 +84,43 @@ def simple_form(predictor: PlainMaps, pool: LabelledPool, rules: QueryRules, bud
                     where = image_id, top, left
                     places.append((where, new_px))
                     # the maps hold whole numbers: sums are exact in any order
-                    sums[where] = tuple(float((maps[image_id] * free)[window].sum()) for maps in (predictor.information, predictor.cost))
+                    sums[where] = tuple(
+                        float((maps[image_id] * free)[window].sum())
+                        for maps in (predictor.information, predictor.cost)
+                    )
     if not places:
         return []
     low, high = np.min(list(sums.values()), axis=0), np.max(list(sums.values()), axis=0)
     scaled = {
-        where: [0.0 if lo == hi else (v - lo) / (hi - lo) for v, lo, hi in zip(pair, low, high, strict=True)]
+        where: [
+            0.0 if lo == hi else (v - lo) / (hi - lo)
+            for v, lo, hi in zip(pair, low, high, strict=True)
+        ]
         for where, pair in sums.items()
     }
-    scored = sorted(((-((1.0 - cost) * information), where, new_px) for (where, new_px) in places for information, cost in [scaled[where]]))
+    scored = sorted(
+        (
+            (-((1.0 - cost) * information), where, new_px)
+            for (where, new_px) in places
+            for information, cost in [scaled[where]]
+        )
+    )
     kept: list[Candidate] = []
     for negative, (image_id, top, left), new_px in scored:
         if all(
-            other.region.image_id != image_id or abs(other.region.top - top) >= side or abs(other.region.left - left) >= side
+            other.region.image_id != image_id
+            or abs(other.region.top - top) >= side
+            or abs(other.region.left - left) >= side
             for other in kept
         ):
-            kept.append(Candidate(Region(image_id, top, left, side, side), -negative, new_px, *sums[image_id, top, left]))
+            kept.append(
+                Candidate(
+                    Region(image_id, top, left, side, side),
+                    -negative,
+                    new_px,
+                    *sums[image_id, top, left],
+                )
+            )
     query, left_px = [], budget_px
     for candidate in kept:
         if candidate.new_px > left_px:
@@ -97,12 +136,23 @@ def pools(draw):
     sizes = {f"i{n}": (draw(st.integers(4, 12)), draw(st.integers(4, 12))) for n in range(count)}
     largest = draw(st.sampled_from([0, 1, 2, 50]))
     rng = np.random.default_rng(draw(st.integers(0, 2**32)))
-    information, cost = ({k: rng.integers(0, largest + 1, size).astype(np.float64) for k, size in sizes.items()} for _ in range(2))
+    information, cost = (
+        {k: rng.integers(0, largest + 1, size).astype(np.float64) for k, size in sizes.items()}
+        for _ in range(2)
+    )
     bought = []
     for image_id in draw(st.lists(st.sampled_from(sorted(sizes)), max_size=4)):
         height, width = sizes[image_id]
         top, left = draw(st.integers(0, height - 1)), draw(st.integers(0, width - 1))
-        bought.append(Region(image_id, top, left, draw(st.integers(1, height - top)), draw(st.integers(1, width - left))))
+        bought.append(
+            Region(
+                image_id,
+                top,
+                left,
+                draw(st.integers(1, height - top)),
+                draw(st.integers(1, width - left)),
+            )
+        )
     rules = QueryRules(draw(st.integers(1, 4)), draw(st.integers(1, 3)), draw(st.booleans()))
     return PlainMaps(information, cost), pool_of(sizes, bought), rules, draw(st.integers(0, 120))
 
@@ -136,7 +186,8 @@ def test_the_order_of_images_changes_nothing(case, random):
     shuffled = list(pool.sizes)
     random.shuffle(shuffled)
     other = pool_of(
-        {image_id: pool.sizes[image_id] for image_id in shuffled}, [a.region for some in pool._annotations.values() for a in some]
+        {image_id: pool.sizes[image_id] for image_id in shuffled},
+        [a.region for some in pool._annotations.values() for a in some],
     )
     assert query((predictor, other, rules, budget_px), MemoryMaps()) == query(case, MemoryMaps())
 
@@ -148,14 +199,24 @@ def test_a_full_cache_changes_nothing_but_the_work(tmp_path_factory, case, limit
     assert query(case, DiskMaps(folder, limit_bytes), tally=tally) == query(case, MemoryMaps())
     # pass 1 sees each image once, pass 2 those whose maps were not kept
     assert len(case[1].open_ids) <= tally.images_predicted <= 2 * len(case[1].open_ids)
-    assert sum(file.stat().st_size for file in folder.rglob("*.map")) <= limit_bytes + 40 * 2 * len(case[1].open_ids)
+    assert sum(file.stat().st_size for file in folder.rglob("*.map")) <= limit_bytes + 40 * 2 * len(
+        case[1].open_ids
+    )
 
 
 def a_case(information=None) -> tuple:
     rng = np.random.default_rng(0)
     sizes = {f"i{n}": (16, 20) for n in range(5)}
-    maps = [{k: rng.integers(0, 9, size).astype(np.float64) for k, size in sizes.items()} for _ in range(2)]
-    return PlainMaps({**maps[0], **(information or {})}, maps[1]), pool_of(sizes, []), QueryRules(4), 160
+    maps = [
+        {k: rng.integers(0, 9, size).astype(np.float64) for k, size in sizes.items()}
+        for _ in range(2)
+    ]
+    return (
+        PlainMaps({**maps[0], **(information or {})}, maps[1]),
+        pool_of(sizes, []),
+        QueryRules(4),
+        160,
+    )
 
 
 def test_an_interrupted_pass_goes_on_at_the_missing_image(tmp_path):
@@ -169,7 +230,10 @@ def test_an_interrupted_pass_goes_on_at_the_missing_image(tmp_path):
     assert sorted(set(again[0].asked)) == ["i3", "i4"]
 
 
-@pytest.mark.parametrize("damage", [lambda body: body[:-3], lambda body: body[:50] + b"\xff" + body[51:], lambda _body: b""])
+@pytest.mark.parametrize(
+    "damage",
+    [lambda body: body[:-3], lambda body: body[:50] + b"\xff" + body[51:], lambda _body: b""],
+)
 def test_a_damaged_map_is_made_again(tmp_path, damage):
     case = a_case()
     expected = query(case, DiskMaps(tmp_path))

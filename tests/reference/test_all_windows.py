@@ -6,7 +6,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from harness.clicks import clamp_vertices, count_all_windows, count_clicks, count_components, count_region
+from harness.clicks import (
+    clamp_vertices,
+    count_all_windows,
+    count_clicks,
+    count_components,
+    count_region,
+)
 from harness.types import Clicks, Region
 
 
@@ -31,20 +37,33 @@ def slow_clicks(polygons, labels: np.ndarray, region: Region) -> Clicks:
     polygon = 0
     for vertices in polygons:
         for x, y in vertices:
-            column, row = min(max(int(np.floor(x)), 0), cols - 1), min(max(int(np.floor(y)), 0), rows - 1)
-            polygon += region.top <= row < region.top + region.height and region.left <= column < region.left + region.width
+            column, row = (
+                min(max(int(np.floor(x)), 0), cols - 1),
+                min(max(int(np.floor(y)), 0), rows - 1),
+            )
+            polygon += (
+                region.top <= row < region.top + region.height
+                and region.left <= column < region.left + region.width
+            )
     crossings = 0
     bottom, right = region.top + region.height - 1, region.left + region.width - 1
     for row, open_side in ((region.top, region.top > 0), (bottom, bottom < rows - 1)):
-        crossings += sum(open_side and labels[row, x] != labels[row, x + 1] for x in range(region.left, right))
+        crossings += sum(
+            open_side and labels[row, x] != labels[row, x + 1] for x in range(region.left, right)
+        )
     for column, open_side in ((region.left, region.left > 0), (right, right < cols - 1)):
-        crossings += sum(open_side and labels[y, column] != labels[y + 1, column] for y in range(region.top, bottom))
+        crossings += sum(
+            open_side and labels[y, column] != labels[y + 1, column]
+            for y in range(region.top, bottom)
+        )
     whole = (region.height, region.width) == labels.shape
     return Clicks(polygon, crossings, 0 if whole else 4, slow_components(labels[region.slices]))
 
 
 labels_and_polygons = st.tuples(
-    hnp.arrays(np.uint8, st.tuples(st.integers(1, 10), st.integers(1, 10)), elements=st.integers(0, 2)),
+    hnp.arrays(
+        np.uint8, st.tuples(st.integers(1, 10), st.integers(1, 10)), elements=st.integers(0, 2)
+    ),
     st.lists(st.lists(st.tuples(st.floats(-2, 12), st.floats(-2, 12)), max_size=6), max_size=3),
 )
 
@@ -87,7 +106,9 @@ def test_a_real_image(train_split):
     for y in range(maps.polygon.shape[0]):
         for x in range(maps.polygon.shape[1]):
             region = Region(image_id, 5 * y, 5 * x, 24, 24)
-            assert Clicks(*(int(counts[y, x]) for counts in maps)) == count_region(vertices, labels, region)
+            assert Clicks(*(int(counts[y, x]) for counts in maps)) == count_region(
+                vertices, labels, region
+            )
     assert count_components(labels) == slow_components(labels)
 
 

@@ -14,14 +14,7 @@ from harness.data.annotations import read_recording
 from harness.doctor import examine
 from harness.errors import InputError
 from harness.results import read_info, read_maps, read_run, read_timings
-from tests.reliability.test_kills import (  # noqa: F401  (fixtures)
-    ARGUMENTS,
-    KILLED,
-    assert_ends_the_same,
-    faults,
-    folder,
-    undisturbed,
-)
+from tests.reliability.conftest import ARGUMENTS, KILLED, assert_ends_the_same
 
 FLIPS = 60
 
@@ -33,12 +26,16 @@ def damaged(content: bytes, seed: int) -> list[bytes]:
     flips = []
     for _ in range(FLIPS):
         place = rng.randrange(len(content))
-        flips.append(content[:place] + bytes([content[place] ^ (1 << rng.randrange(8))]) + content[place + 1 :])
+        flips.append(
+            content[:place]
+            + bytes([content[place] ^ (1 << rng.randrange(8))])
+            + content[place + 1 :]
+        )
     return [b"", *cuts, *flips]
 
 
 @pytest.fixture
-def run(folder, undisturbed, tmp_path):  # noqa: F811
+def run(folder, undisturbed, tmp_path):
     source = next((folder / "undisturbed/out/runs").glob("cereals-*/seed-0"))
     shutil.copytree(source, tmp_path / "runs/cereals/seed-0")
     return tmp_path / "runs/cereals/seed-0"
@@ -71,7 +68,10 @@ def test_damaged_rounds_are_one_line_or_a_shorter_run_never_another(run):
 
 
 def test_damaged_timings_and_maps_never_stop_anything(run):
-    for name, read in (("timings.jsonl", read_timings), ("maps-1.json", lambda path: read_maps(path, 1))):
+    for name, read in (
+        ("timings.jsonl", read_timings),
+        ("maps-1.json", lambda path: read_maps(path, 1)),
+    ):
         content = (run / name).read_bytes()
         for broken in damaged(content, 2):
             (run / name).write_bytes(broken)
@@ -80,8 +80,12 @@ def test_damaged_timings_and_maps_never_stop_anything(run):
         (run / name).write_bytes(content)
 
 
-@pytest.mark.parametrize("pattern", ["**/weights.pt", "**/validation.json", "**/*.map", "**/training/*.ckpt"])
-def test_damaged_work_files_are_made_again_to_the_same_bytes(folder, faults, undisturbed, pattern, tmp_path):  # noqa: F811
+@pytest.mark.parametrize(
+    "pattern", ["**/weights.pt", "**/validation.json", "**/*.map", "**/training/*.ckpt"]
+)
+def test_damaged_work_files_are_made_again_to_the_same_bytes(
+    folder, faults, undisturbed, pattern, tmp_path
+):
     """Networks, what was found out about them, maps, checkpoints: killed with them there, all of them damaged, started again."""
     place = folder / f"damage-{pattern.strip('*/').replace('/*', '')}"
     place.mkdir()
@@ -101,7 +105,11 @@ JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
     lambda inner: (
         st.lists(inner, max_size=4)
-        | st.dictionaries(st.sampled_from(["objects", "polygon", "label", "imgHeight", "imgWidth", "x"]), inner, max_size=4)
+        | st.dictionaries(
+            st.sampled_from(["objects", "polygon", "label", "imgHeight", "imgWidth", "x"]),
+            inner,
+            max_size=4,
+        )
     ),
     max_leaves=20,
 )
@@ -115,7 +123,11 @@ POLYGONS = st.fixed_dictionaries(
                 {},
                 optional={
                     "label": st.sampled_from(["car", "cargroup", "road", "out of roi"]) | JSON,
-                    "polygon": st.lists(st.lists(st.integers(-50, 50) | st.floats(), min_size=0, max_size=3), max_size=6) | JSON,
+                    "polygon": st.lists(
+                        st.lists(st.integers(-50, 50) | st.floats(), min_size=0, max_size=3),
+                        max_size=6,
+                    )
+                    | JSON,
                 },
             )
             | JSON,
@@ -153,15 +165,37 @@ def check(tmp_path_factory, content: bytes) -> None:
             assert np.isfinite(item.vertices).all()
 
 
-KEYS = ["data", "training", "cost_model", "harness", "model", "optim_wrapper", "tune", "annotator", "seconds_per_click", "remark"]
+KEYS = [
+    "data",
+    "training",
+    "cost_model",
+    "harness",
+    "model",
+    "optim_wrapper",
+    "tune",
+    "annotator",
+    "seconds_per_click",
+    "remark",
+]
 
 
 @settings(max_examples=150, deadline=None)
-@given(st.sampled_from(KEYS), st.sampled_from(["steps", "window", "type", "crop", "seeds", "sampler", "head", "x", "height"]), JSON)
+@given(
+    st.sampled_from(KEYS),
+    st.sampled_from(["steps", "window", "type", "crop", "seeds", "sampler", "head", "x", "height"]),
+    JSON,
+)
 def test_any_value_in_a_config_is_taken_or_one_line(tmp_path_factory, block, key, value):
     file = tmp_path_factory.getbasetemp() / "fuzz.py"
-    text = repr(value).replace("inf", "float('inf')").replace("nan", "float('nan')") if isinstance(value, float) else repr(value)
-    file.write_text(f'_base_ = ["{config_path("streets_standard")}"]\n{block} = dict({key}={text})\n', encoding="utf-8")
+    text = (
+        repr(value).replace("inf", "float('inf')").replace("nan", "float('nan')")
+        if isinstance(value, float)
+        else repr(value)
+    )
+    file.write_text(
+        f'_base_ = ["{config_path("streets_standard")}"]\n{block} = dict({key}={text})\n',
+        encoding="utf-8",
+    )
     try:
         load_spec(file)
     except InputError as error:

@@ -14,55 +14,74 @@ import pytest
 from harness.doctor import examine
 from harness.results import find_runs
 from tests.faults import POINTS
-from tests.reliability.test_kills import (  # noqa: F401  (fixtures)
+from tests.reliability.conftest import (
     ARGUMENTS,
+    CONFIG,
     assert_ends_the_same,
     assert_nothing_lost,
-    faults,
-    folder,
     lines,
-    undisturbed,
 )
 
 
 def log_lines(place) -> list[str]:
-    return [line for line in (place / "log.txt").read_text().splitlines() if line.startswith("harness: ")]
+    return [
+        line
+        for line in (place / "log.txt").read_text().splitlines()
+        if line.startswith("harness: ")
+    ]
 
 
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EROFS, errno.EIO], ids=errno.errorcode.get)
 @pytest.mark.parametrize(
-    "point", ["appending a line", "saving weights", "keeping a checkpoint", "keeping a region map", "describing a run"]
+    "point",
+    [
+        "appending a line",
+        "saving weights",
+        "keeping a checkpoint",
+        "keeping a region map",
+        "describing a run",
+    ],
 )
-def test_a_disk_that_refuses_is_one_line_and_nothing_is_lost(folder, faults, undisturbed, point, code):  # noqa: F811
+def test_a_disk_that_refuses_is_one_line_and_nothing_is_lost(
+    folder, faults, undisturbed, point, code
+):
     place = folder / f"disk-{point}-{code}".replace(" ", "-")
     place.mkdir()
-    assert faults.run(place, *ARGUMENTS, point=point, call=2, error=code, tables=False) == 2, (place / "log.txt").read_text()
+    assert faults.run(place, *ARGUMENTS, point=point, call=2, error=code, tables=False) == 2, (
+        place / "log.txt"
+    ).read_text()
     said = log_lines(place)
     assert len(said) == 1
     assert said[0].endswith(f"out/runs: {os.strerror(code)}")
     assert_nothing_lost(place / "out", undisturbed)
-    assert not list((place / "out").rglob("failure.txt"))  # the run has not failed: it goes on when the disk is mended
+    assert not list(
+        (place / "out").rglob("failure.txt")
+    )  # the run has not failed: it goes on when the disk is mended
     assert_ends_the_same(place, faults, undisturbed)
 
 
-def test_a_clock_that_runs_backwards_changes_nothing(folder, faults, undisturbed):  # noqa: F811
+def test_a_clock_that_runs_backwards_changes_nothing(folder, faults, undisturbed):
     place = folder / "clock"
     place.mkdir()
-    assert faults.run(place, *ARGUMENTS, clock=True, tables=False) == 0, (place / "log.txt").read_text()
+    assert faults.run(place, *ARGUMENTS, clock=True, tables=False) == 0, (
+        place / "log.txt"
+    ).read_text()
     assert lines(place / "out") == undisturbed
     timings = "".join(file.read_text() for file in (place / "out").rglob("timings.jsonl"))
     assert '": -' not in timings
 
 
-def start(folder, place, **options):  # noqa: F811
+def start(folder, place, **options):
     place.mkdir()
     environment = {**os.environ, "HARNESS_CACHE": str(folder / "cache")}
     command = [sys.executable, "-m", "harness", *ARGUMENTS]
-    return subprocess.Popen(command, cwd=place, env=environment, start_new_session=True, text=True, **options)
+    return subprocess.Popen(
+        command, cwd=place, env=environment, start_new_session=True, text=True, **options
+    )
 
 
 @pytest.mark.parametrize("times", [1, 2])
-def test_ctrl_c_once_or_twice(folder, faults, undisturbed, times):  # noqa: F811
+def test_ctrl_c_once_or_twice(folder, faults, undisturbed, times):
     place = folder / f"ctrl-c-{times}"
     heeds = lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)  # noqa: E731  a suite in the background passes on that it does not
     process = start(folder, place, stdout=subprocess.PIPE, stderr=subprocess.PIPE, preexec_fn=heeds)
@@ -78,7 +97,7 @@ def test_ctrl_c_once_or_twice(folder, faults, undisturbed, times):  # noqa: F811
     assert_ends_the_same(place, faults, undisturbed)
 
 
-def test_a_reader_of_the_output_that_goes_away_does_not_stop_the_run(folder, undisturbed):  # noqa: F811
+def test_a_reader_of_the_output_that_goes_away_does_not_stop_the_run(folder, undisturbed):
     place = folder / "pipe"
     read, write = os.pipe()
     process = start(folder, place, stdout=write, stderr=subprocess.DEVNULL)
@@ -88,7 +107,7 @@ def test_a_reader_of_the_output_that_goes_away_does_not_stop_the_run(folder, und
     assert lines(place / "out") == undisturbed
 
 
-def test_no_temporary_folder_is_needed_that_can_be_written(folder, undisturbed, monkeypatch):  # noqa: F811
+def test_no_temporary_folder_is_needed_that_can_be_written(folder, undisturbed, monkeypatch):
     """A TMPDIR that is not there: Python then takes another."""
     monkeypatch.setenv("TMPDIR", str(folder / "not-there"))
     process = start(folder, folder / "tmpdir", stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
@@ -97,7 +116,7 @@ def test_no_temporary_folder_is_needed_that_can_be_written(folder, undisturbed, 
     assert lines(folder / "tmpdir/out") == undisturbed
 
 
-def test_ten_thousand_run_folders(folder, undisturbed, tmp_path):  # noqa: F811
+def test_ten_thousand_run_folders(folder, undisturbed, tmp_path):
     """Links to one run: finding, examining and refusing them takes seconds, not minutes."""
     source = next((folder / "undisturbed/out/runs").glob("cereals-*/seed-0"))
     for number in range(10_000):
@@ -111,16 +130,30 @@ def test_ten_thousand_run_folders(folder, undisturbed, tmp_path):  # noqa: F811
     assert time.monotonic() - before < 240  # a hang, not a benchmark
 
 
-def test_a_data_root_that_has_vanished_is_one_line(folder, faults, tmp_path):  # noqa: F811
+def test_a_data_root_that_has_vanished_is_one_line(folder, faults, tmp_path):
     pack = next((folder / "cache").rglob("leftImg8bit")).parent
     shutil.copytree(pack, tmp_path / "data")
     (tmp_path / "own.py").write_text(
-        (folder / "tiny.py").read_text().replace('data = dict(type="streets"', 'data = dict(_delete_=True, type="cityscapes") #')
+        (folder / "tiny.py")
+        .read_text()
+        .replace('data = dict(type="streets"', 'data = dict(_delete_=True, type="cityscapes") #')
     )
     place = tmp_path / "work"
     place.mkdir()
-    arguments = ("bench", "--config", "../own.py", "--strategies", "random-region", "--workers", "1", "--data-root", str(tmp_path / "data"))
-    assert faults.run(place, *arguments, point="selecting", call=2, tables=False) == -9, (place / "log.txt").read_text()
+    arguments = (
+        "bench",
+        "--config",
+        "../own.py",
+        "--strategies",
+        "random-region",
+        "--workers",
+        "1",
+        "--data-root",
+        str(tmp_path / "data"),
+    )
+    assert faults.run(place, *arguments, point="selecting", call=2, tables=False) == -9, (
+        place / "log.txt"
+    ).read_text()
     shutil.move(tmp_path / "data", tmp_path / "elsewhere")
     before = lines(place / "out")
     assert faults.run(place, *arguments, tables=False) == 2
@@ -139,12 +172,17 @@ def test_no_run_opens_a_connection(monkeypatch, tmp_path):
     monkeypatch.setattr(socket.socket, "connect", refuse)
     monkeypatch.setattr(socket, "getaddrinfo", refuse)
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "tiny.py").write_text(__import__("tests.reliability.test_kills", fromlist=["CONFIG"]).CONFIG)
+    (tmp_path / "tiny.py").write_text(CONFIG)
     from harness.cli.bench import Bench
     from harness.cli.machine import Machine
     from harness.config import load_spec
 
-    assert Bench(load_spec(tmp_path / "tiny.py"), ["cereals-g1-entropy"], tmp_path / "out", Machine()).start() == 0
+    assert (
+        Bench(
+            load_spec(tmp_path / "tiny.py"), ["cereals-g1-entropy"], tmp_path / "out", Machine()
+        ).start()
+        == 0
+    )
 
 
 def test_every_named_point_is_still_there():

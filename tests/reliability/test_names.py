@@ -13,9 +13,16 @@ from harness.publish.board import build_board
 from harness.publish.document import build_document
 from harness.publish.page import to_page
 from harness.results import find_runs
-from tests.reliability.test_kills import faults, folder, undisturbed  # noqa: F401  (fixtures)
 
-EVIL = ["../evil", "/etc/evil", "a/../../evil", "..", "evil\x00", "a\\b", "<script>alert(1)</script>"]
+EVIL = [
+    "../evil",
+    "/etc/evil",
+    "a/../../evil",
+    "..",
+    "evil\x00",
+    "a\\b",
+    "<script>alert(1)</script>",
+]
 
 
 @pytest.mark.parametrize("name", EVIL)
@@ -37,7 +44,7 @@ def test_image_ids_come_from_file_names_so_maps_stay_in_their_folder(tmp_path, t
         assert file.resolve().is_relative_to(tmp_path.resolve())
 
 
-def test_what_a_run_says_is_shown_as_text(folder, undisturbed, tmp_path):  # noqa: F811
+def test_what_a_run_says_is_shown_as_text(folder, undisturbed, tmp_path):
     """A remark, an equation and an image id that try to end the script block of the page."""
     evil = "</script><script>alert(1)</script><img src=x onerror=alert(1)>"
     source = folder / "undisturbed/out/runs"
@@ -58,7 +65,9 @@ def test_what_a_run_says_is_shown_as_text(folder, undisturbed, tmp_path):  # noq
 
 
 @pytest.mark.parametrize("block", ["model", "optim_wrapper", "param_scheduler"])
-def test_a_foreign_run_names_nothing_that_is_imported_and_called(folder, faults, undisturbed, tmp_path, block):  # noqa: F811
+def test_a_foreign_run_names_nothing_that_is_imported_and_called(
+    folder, faults, undisturbed, tmp_path, block
+):
     """mmengine imports any dotted type that a config names; a run folder is data, and ``harness explain`` refuses it."""
     shutil.copytree(folder / "undisturbed/out/runs", tmp_path / "runs")
     run = next((tmp_path / "runs").glob("cereals-*/seed-0"))

@@ -18,7 +18,10 @@ pytestmark = pytest.mark.slow
 
 
 def rounds(out: Path) -> dict[str, bytes]:
-    return {str(file.relative_to(out)): file.read_bytes() for file in sorted(out.glob("runs/*/*/rounds.jsonl"))}
+    return {
+        str(file.relative_to(out)): file.read_bytes()
+        for file in sorted(out.glob("runs/*/*/rounds.jsonl"))
+    }
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +31,9 @@ def board(tmp_path_factory, tiny_config, cache) -> Path:
 
     folder = tmp_path_factory.mktemp("board")
     chosen = "random-region,cereals-g2-vote-entropy,entropy-image"
-    done = CommandLine(folder, cache)("bench", "--strategies", chosen, "--config", str(tiny_config), "--workers", "1")
+    done = CommandLine(folder, cache)(
+        "bench", "--strategies", chosen, "--config", str(tiny_config), "--workers", "1"
+    )
     assert done.returncode == 0, done.stderr
     (folder / "stdout.txt").write_text(done.stdout)
     return folder
@@ -36,12 +41,20 @@ def board(tmp_path_factory, tiny_config, cache) -> Path:
 
 def test_a_board_from_the_first_to_the_last_file(board):
     out = board / "out"
-    figures = {f"{name}.{kind}" for name in ("leaderboard", "cost-model") for kind in ("png", "svg", "pdf")}
-    assert {file.name for file in out.iterdir()} - {".lock", ".harness-work"} == {"runs", *TEXTS, *figures}
+    figures = {
+        f"{name}.{kind}" for name in ("leaderboard", "cost-model") for kind in ("png", "svg", "pdf")
+    }
+    assert {file.name for file in out.iterdir()} - {".lock", ".harness-work"} == {
+        "runs",
+        *TEXTS,
+        *figures,
+    }
     assert len(rounds(out)) == 3 * 2 + 2
     text = (board / "stdout.txt").read_text()
     assert "Signal-to-noise" in text
-    assert "trainings: 20 asked for, 16 run" in text  # 3 strategies x 2 seeds x 3 rounds + 2 references; round 0 once a seed
+    assert (
+        "trainings: 20 asked for, 16 run" in text
+    )  # 3 strategies x 2 seeds x 3 rounds + 2 references; round 0 once a seed
     table = (out / "leaderboard.md").read_text()
     for name in ("random-region", "cereals-g2-vote-entropy", "entropy-image"):
         assert f"| {name} |" in table
@@ -59,22 +72,48 @@ def test_a_board_from_the_first_to_the_last_file(board):
 def test_a_finished_board_is_not_run_again(board, harness, tiny_config):
     shutil.copytree(board / "out", harness.folder / "out")
     before = rounds(harness.folder / "out")
-    again = harness("bench", "--strategies", "random-region,cereals-g2-vote-entropy,entropy-image", "--config", str(tiny_config))
+    again = harness(
+        "bench",
+        "--strategies",
+        "random-region,cereals-g2-vote-entropy,entropy-image",
+        "--config",
+        str(tiny_config),
+    )
     assert again.returncode == 0
     assert "trainings: 0 asked for, 0 run" in again.stdout
     assert rounds(harness.folder / "out") == before
 
 
 def test_two_workers_give_the_same_bytes_as_one(board, harness, tiny_config):
-    done = harness("bench", "--strategies", "cereals-g2-vote-entropy,random-region", "--config", str(tiny_config), "--workers", "2")
+    done = harness(
+        "bench",
+        "--strategies",
+        "cereals-g2-vote-entropy,random-region",
+        "--config",
+        str(tiny_config),
+        "--workers",
+        "2",
+    )
     assert done.returncode == 0, done.stderr
     expected = rounds(board / "out")
-    assert all(content == expected[name] for name, content in rounds(harness.folder / "out").items())
+    assert all(
+        content == expected[name] for name, content in rounds(harness.folder / "out").items()
+    )
 
 
 @pytest.mark.parametrize("round_done", [0, 1])
 def test_a_killed_run_resumes_to_the_same_bytes(board, harness, tiny_config, round_done):
-    arguments = ("bench", "--strategies", "cereals-g2-vote-entropy", "--config", str(tiny_config), "--seeds", "0", "--workers", "1")
+    arguments = (
+        "bench",
+        "--strategies",
+        "cereals-g2-vote-entropy",
+        "--config",
+        str(tiny_config),
+        "--seeds",
+        "0",
+        "--workers",
+        "1",
+    )
     file = harness.folder / "out/runs/cereals-g2-vote-entropy/seed-0/rounds.jsonl"
 
     def reached() -> bool:
@@ -110,17 +149,37 @@ def test_another_configuration_in_the_same_folder_is_refused(board, harness, tin
 
 def test_overwrite_runs_again(board, harness, tiny_config):
     shutil.copytree(board / "out", harness.folder / "out")
-    done = harness("bench", "--strategies", "entropy-image", "--config", str(tiny_config), "--overwrite", "--workers", "1")
+    done = harness(
+        "bench",
+        "--strategies",
+        "entropy-image",
+        "--config",
+        str(tiny_config),
+        "--overwrite",
+        "--workers",
+        "1",
+    )
     assert done.returncode == 0, done.stderr
     assert "trainings: 6 asked for, 4 run" in done.stdout  # the networks of round 0 lie there
     assert rounds(harness.folder / "out") == rounds(board / "out")
 
 
-def test_overwriting_with_another_configuration_replaces_the_references_too(board, harness, tiny_config):
+def test_overwriting_with_another_configuration_replaces_the_references_too(
+    board, harness, tiny_config
+):
     shutil.copytree(board / "out", harness.folder / "out")
     other = harness.folder / "other.py"
     other.write_text(tiny_config.read_text().replace("steps=6", "steps=7"))
-    partly = harness("bench", "--strategies", "random-region", "--config", str(other), "--overwrite", "--workers", "1")
+    partly = harness(
+        "bench",
+        "--strategies",
+        "random-region",
+        "--config",
+        str(other),
+        "--overwrite",
+        "--workers",
+        "1",
+    )
     assert partly.returncode == 2
     assert "with all of its strategies and seeds" in partly.stderr
     assert rounds(harness.folder / "out") == rounds(board / "out")
@@ -141,7 +200,9 @@ def test_overwriting_with_another_configuration_replaces_the_references_too(boar
 def test_bad_input_that_a_worker_finds_is_one_line(harness, tiny_config):
     config = harness.folder / "typo.py"
     config.write_text(tiny_config.read_text() + "model = dict(backbone=dict(widht=1))\n")
-    done = harness("bench", "--strategies", "random-region", "--config", str(config), "--workers", "2")
+    done = harness(
+        "bench", "--strategies", "random-region", "--config", str(config), "--workers", "2"
+    )
     assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
     assert "cannot be built" in done.stderr
 
@@ -150,7 +211,10 @@ def test_the_users_own_files_in_the_output_folder_stay(board, harness, tiny_conf
     shutil.copytree(board / "out", harness.folder / "out")
     (harness.folder / "out" / "work").mkdir()
     (harness.folder / "out" / "work" / "thesis.tex").write_text("mine")
-    assert harness("bench", "--strategies", "entropy-image", "--config", str(tiny_config)).returncode == 0
+    assert (
+        harness("bench", "--strategies", "entropy-image", "--config", str(tiny_config)).returncode
+        == 0
+    )
     assert (harness.folder / "out" / "work" / "thesis.tex").read_text() == "mine"
 
 
@@ -176,7 +240,8 @@ def test_a_dry_run_says_what_would_happen_and_does_nothing(harness, tiny_config)
     assert f"{len(strategies.STRATEGIES)} strategies x 2 seeds = 28 runs of 3 rounds" in done.stdout
     assert "round 2: 32768 px labelled, 50.00 % of the pool" in done.stdout
     assert re.search(
-        r"about \d+ (seconds|minutes) with \d+ worker\(s\), and \d\.\d GB of memory: measured here, \d+ ms a training step", done.stdout
+        r"about \d+ (seconds|minutes) with \d+ worker\(s\), and \d\.\d GB of memory: measured here, \d+ ms a training step",
+        done.stdout,
     )
     assert not (harness.folder / "out").exists()
 
@@ -187,18 +252,55 @@ def test_a_failing_run_is_recorded_and_the_others_go_on(harness, tiny_config):
         tiny_config.read_text()
         + "optim_wrapper = dict(_delete_=True, type='OptimWrapper', optimizer=dict(type='SGD', lr=1e30))\nparam_scheduler = []\n"
     )
-    done = harness("bench", "--strategies", "random-region", "--config", str(config), "--seeds", "0", "--workers", "1")
+    done = harness(
+        "bench",
+        "--strategies",
+        "random-region",
+        "--config",
+        str(config),
+        "--seeds",
+        "0",
+        "--workers",
+        "1",
+    )
     assert done.returncode == 1
-    line = next(line for line in done.stderr.splitlines() if line.startswith("harness: random-region"))
-    assert line.startswith("harness: random-region seed 0: round 0, training: RunError: the segmentation loss is NaN or infinite at step ")
+    line = next(
+        line for line in done.stderr.splitlines() if line.startswith("harness: random-region")
+    )
+    assert line.startswith(
+        "harness: random-region seed 0: round 0, training: RunError: the segmentation loss is NaN or infinite at step "
+    )
     record = (harness.folder / "out/runs/random-region/seed-0/failure.txt").read_text()
     assert line.endswith(record.splitlines()[0])
     assert "Traceback" in record
-    again = harness("bench", "--strategies", "random-region", "--config", str(config), "--seeds", "0", "--workers", "1")
+    again = harness(
+        "bench",
+        "--strategies",
+        "random-region",
+        "--config",
+        str(config),
+        "--seeds",
+        "0",
+        "--workers",
+        "1",
+    )
     assert again.returncode == 1
-    assert again.stderr.count("(failed before; --retry-failed tries again)") == 2  # the run and its reference
+    assert (
+        again.stderr.count("(failed before; --retry-failed tries again)") == 2
+    )  # the run and its reference
     assert "0 run" in again.stdout
-    retried = harness("bench", "--strategies", "random-region", "--config", str(config), "--seeds", "0", "--workers", "1", "--retry-failed")
+    retried = harness(
+        "bench",
+        "--strategies",
+        "random-region",
+        "--config",
+        str(config),
+        "--seeds",
+        "0",
+        "--workers",
+        "1",
+        "--retry-failed",
+    )
     assert line in retried.stderr
     assert "failed before" not in retried.stderr
 
@@ -265,7 +367,12 @@ def test_help_is_fast_and_light(harness):
     import sys
 
     code = "import sys, harness.cli.main; print([name for name in ('torch', 'mmseg', 'mmengine', 'pandas', 'matplotlib', 'numpy') if name in sys.modules])"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+    assert (
+        subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=True
+        ).stdout
+        == "[]\n"
+    )
     assert "bench" in harness("--help").stdout
     assert harness("--version").stdout.startswith("harness 0.")
 
@@ -279,7 +386,12 @@ def test_the_strategies_are_listed_with_their_equations(harness):
 
 
 def test_data_make_check_and_stats(harness):
-    assert harness("data", "make", "--out", "pack", "--size", "64x128", "--train", "3", "--val", "2").returncode == 0
+    assert (
+        harness(
+            "data", "make", "--out", "pack", "--size", "64x128", "--train", "3", "--val", "2"
+        ).returncode
+        == 0
+    )
     checked = harness("data", "check", "--data-root", "pack")
     assert checked.returncode == 0
     assert "train: 3 images" in checked.stdout
@@ -292,15 +404,44 @@ def test_data_make_check_and_stats(harness):
 
 def test_real_layout_through_a_cityscapes_config(harness, tiny_config):
     """The embedded pack read as if it were the real data set: --data-root, no pack of its own."""
-    assert harness("data", "make", "--out", "pack", "--size", "64x128", "--train", "8", "--val", "4", "--seed", "7").returncode == 0
+    assert (
+        harness(
+            "data",
+            "make",
+            "--out",
+            "pack",
+            "--size",
+            "64x128",
+            "--train",
+            "8",
+            "--val",
+            "4",
+            "--seed",
+            "7",
+        ).returncode
+        == 0
+    )
     config = harness.folder / "real.py"
     config.write_text(
         tiny_config.read_text()
         .replace("data = dict(", "data = dict(_delete_=True, ")
-        .replace('type="streets", height=64, width=128, train=8, val=4, seed=7', 'type="cityscapes", root=None')
+        .replace(
+            'type="streets", height=64, width=128, train=8, val=4, seed=7',
+            'type="cityscapes", root=None',
+        )
     )
     done = harness(
-        "bench", "--strategies", "random-region", "--config", str(config), "--data-root", "pack", "--seeds", "0", "--workers", "1"
+        "bench",
+        "--strategies",
+        "random-region",
+        "--config",
+        str(config),
+        "--data-root",
+        "pack",
+        "--seeds",
+        "0",
+        "--workers",
+        "1",
     )
     assert done.returncode == 0, done.stderr
     missing = harness("bench", "--strategies", "random-region", "--config", str(config))
@@ -310,7 +451,15 @@ def test_real_layout_through_a_cityscapes_config(harness, tiny_config):
 
 def test_workers_die_with_a_killed_parent(harness, tiny_config):
     """SIGKILL to the parent alone: its workers end by themselves, and the folder is free again."""
-    process = harness.start("bench", "--strategies", "random-region,entropy-region", "--config", str(tiny_config), "--workers", "2")
+    process = harness.start(
+        "bench",
+        "--strategies",
+        "random-region,entropy-region",
+        "--config",
+        str(tiny_config),
+        "--workers",
+        "2",
+    )
     deadline = time.monotonic() + 120
     while not (harness.folder / "out/runs").exists() and time.monotonic() < deadline:
         time.sleep(0.05)
@@ -321,7 +470,15 @@ def test_workers_die_with_a_killed_parent(harness, tiny_config):
     while _alive(group) and time.monotonic() < deadline:
         time.sleep(0.2)
     assert not _alive(group)
-    done = harness("bench", "--strategies", "random-region,entropy-region", "--config", str(tiny_config), "--workers", "1")
+    done = harness(
+        "bench",
+        "--strategies",
+        "random-region,entropy-region",
+        "--config",
+        str(tiny_config),
+        "--workers",
+        "1",
+    )
     assert done.returncode == 0, done.stderr
 
 
@@ -334,13 +491,36 @@ def _alive(group: int) -> bool:
 
 
 def test_a_folder_of_masks_runs_and_says_that_its_clicks_are_simulated(harness, tiny_config):
-    assert harness("data", "make", "--out", "pack", "--size", "64x128", "--train", "8", "--val", "4", "--seed", "7").returncode == 0
+    assert (
+        harness(
+            "data",
+            "make",
+            "--out",
+            "pack",
+            "--size",
+            "64x128",
+            "--train",
+            "8",
+            "--val",
+            "4",
+            "--seed",
+            "7",
+        ).returncode
+        == 0
+    )
     for split in ("train", "val"):
-        for kind, pattern in (("images", "leftImg8bit/{}/*/*.png"), ("labels", "gtFine/{}/*/*labelIds.png")):
+        for kind, pattern in (
+            ("images", "leftImg8bit/{}/*/*.png"),
+            ("labels", "gtFine/{}/*/*labelIds.png"),
+        ):
             folder = harness.folder / "masks" / kind / split
             folder.mkdir(parents=True)
             for file in harness.folder.glob("pack/" + pattern.format(split)):
-                shutil.copy(file, folder / (file.name.replace("_leftImg8bit", "").replace("_gtFine_labelIds", "")))
+                shutil.copy(
+                    file,
+                    folder
+                    / (file.name.replace("_leftImg8bit", "").replace("_gtFine_labelIds", "")),
+                )
     config = harness.folder / "masks.py"
     old = 'data = dict(type="streets", height=64, width=128, train=8, val=4, seed=7)'
     new = (
@@ -351,7 +531,17 @@ def test_a_folder_of_masks_runs_and_says_that_its_clicks_are_simulated(harness, 
     assert old in tiny_config.read_text()
     config.write_text(tiny_config.read_text().replace(old, new))
     done = harness(
-        "bench", "--strategies", "cereals-g1-entropy", "--config", str(config), "--data-root", "masks", "--seeds", "0", "--workers", "1"
+        "bench",
+        "--strategies",
+        "cereals-g1-entropy",
+        "--config",
+        str(config),
+        "--data-root",
+        "masks",
+        "--seeds",
+        "0",
+        "--workers",
+        "1",
     )
     assert done.returncode == 0, done.stderr
     table = (harness.folder / "out/leaderboard.md").read_text()
@@ -361,7 +551,15 @@ def test_a_folder_of_masks_runs_and_says_that_its_clicks_are_simulated(harness, 
 
 def test_two_processes_share_one_output_folder(board, harness, tiny_config):
     """Both are started at the same time on the same matrix; both finish; the bytes are those of one; nothing is done twice."""
-    arguments = ("bench", "--strategies", "cereals-g2-vote-entropy,random-region", "--config", str(tiny_config), "--workers", "1")
+    arguments = (
+        "bench",
+        "--strategies",
+        "cereals-g2-vote-entropy,random-region",
+        "--config",
+        str(tiny_config),
+        "--workers",
+        "1",
+    )
     processes = [harness.start(*arguments) for _ in range(2)]
     ended = [process.communicate(timeout=300) for process in processes]
     assert [process.returncode for process in processes] == [0, 0], ended
@@ -371,8 +569,12 @@ def test_two_processes_share_one_output_folder(board, harness, tiny_config):
     assert len(found) == 6
     run = [int(out.partition("asked for, ")[2].partition(" run")[0]) for out, _ in ended]
     assert sum(run) == 12  # 2 references, 2 seed sets, 2 strategies x 2 seeds x 2 rounds
-    left = [path.name for path in (harness.folder / "out/.harness-work").rglob("*") if path.is_file()]
-    assert sorted(left) == ["validation.json"] * 4 + ["weights.pt"] * 4  # two seed sets, two references
+    left = [
+        path.name for path in (harness.folder / "out/.harness-work").rglob("*") if path.is_file()
+    ]
+    assert (
+        sorted(left) == ["validation.json"] * 4 + ["weights.pt"] * 4
+    )  # two seed sets, two references
     assert not (harness.folder / "out/.harness-members").exists()
 
 
@@ -380,14 +582,26 @@ def test_overwriting_under_the_feet_of_another_process_is_refused(harness, tiny_
     from harness.claims import Presence
 
     with Presence(harness.folder / "out"):
-        done = harness("bench", "--strategies", "random-region", "--config", str(tiny_config), "--overwrite")
+        done = harness(
+            "bench", "--strategies", "random-region", "--config", str(tiny_config), "--overwrite"
+        )
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
     assert "allowed: --overwrite when it has ended" in done.stderr
 
 
 def test_noise_repeats_a_run_and_prints_the_spread(harness, tiny_config):
     """On one machine equal runs are equal byte for byte; other crops from the same start are not, and share their seed set."""
-    arguments = ("noise", "--config", str(tiny_config), "--strategy", "random-region", "--seed", "1", "--repeats", "2")
+    arguments = (
+        "noise",
+        "--config",
+        str(tiny_config),
+        "--strategy",
+        "random-region",
+        "--seed",
+        "1",
+        "--repeats",
+        "2",
+    )
     equal = harness(*arguments)
     assert equal.returncode == 0, equal.stderr
     assert "the runs are equal byte for byte" in equal.stdout
@@ -399,16 +613,23 @@ def test_noise_repeats_a_run_and_prints_the_spread(harness, tiny_config):
     assert any(row["miou"][0] != row["miou"][1] for row in found["rounds"])
     queries = [
         [json.loads(line)["record"]["query"][0][:5] for line in path.read_text().splitlines()]
-        for path in sorted((harness.folder / "out-noise").glob("varied-*/runs/random-region/seed-1/rounds.jsonl"))
+        for path in sorted(
+            (harness.folder / "out-noise").glob("varied-*/runs/random-region/seed-1/rounds.jsonl")
+        )
     ]
     assert queries[0] == queries[1]
-    assert harness("noise", "--repeats", "1").stderr == "harness: --repeats is 1; allowed: 2 or more\n"
+    assert (
+        harness("noise", "--repeats", "1").stderr == "harness: --repeats is 1; allowed: 2 or more\n"
+    )
 
 
 def test_two_processes_with_other_strategies_share_what_is_the_same(board, harness, tiny_config):
     """One strategy each, one with a cost model: neither knows of the other, and both need the networks of the same seed sets."""
     names = ("cereals-g2-vote-entropy", "entropy-image")
-    processes = [harness.start("bench", "--strategies", name, "--config", str(tiny_config), "--workers", "1") for name in names]
+    processes = [
+        harness.start("bench", "--strategies", name, "--config", str(tiny_config), "--workers", "1")
+        for name in names
+    ]
     ended = [process.communicate(timeout=300) for process in processes]
     assert [process.returncode for process in processes] == [0, 0], ended
     expected = rounds(board / "out")
@@ -421,7 +642,9 @@ def test_a_strategy_that_is_added_later_finds_the_networks_of_the_seed_set(harne
     """Across invocations: only its own rounds are trained."""
     arguments = ("--config", str(tiny_config), "--seeds", "0", "--workers", "1")
     first = harness("bench", "--strategies", "entropy-region,entropy-image", *arguments)
-    assert "trainings: 7 asked for, 6 run" in first.stdout  # a reference and 2 x 3 rounds; round 0 is one training
+    assert (
+        "trainings: 7 asked for, 6 run" in first.stdout
+    )  # a reference and 2 x 3 rounds; round 0 is one training
     later = harness("bench", "--strategies", "vote-entropy-image", *arguments)
     assert later.returncode == 0, later.stderr
     assert "trainings: 3 asked for, 2 run" in later.stdout

@@ -13,7 +13,17 @@ def board(tmp_path_factory, tiny_config, cache):
 
     line = CommandLine(tmp_path_factory.mktemp("board"), cache)
     chosen = "random-region,cereals-g2-vote-entropy,entropy-image"
-    done = line("bench", "--strategies", chosen, "--config", str(tiny_config), "--workers", "1", "--seeds", "0")
+    done = line(
+        "bench",
+        "--strategies",
+        chosen,
+        "--config",
+        str(tiny_config),
+        "--workers",
+        "1",
+        "--seeds",
+        "0",
+    )
     assert done.returncode == 0, done.stderr
     return line
 
@@ -25,7 +35,9 @@ def test_a_query_is_made_again_with_its_reasons(board, strategy, round_number):
     done = board("explain", run, "--round", str(round_number))
     assert done.returncode == 0, done.stderr
     assert "the query made again is the recorded one" in done.stdout
-    document = json.loads((board.folder / "explained" / f"{strategy}-seed-0-round-{round_number}.json").read_text())
+    document = json.loads(
+        (board.folder / "explained" / f"{strategy}-seed-0-round-{round_number}.json").read_text()
+    )
     assert document["reproduced"] is True
     ranks = [window["rank"] for window in document["windows"]]
     assert ranks == list(range(1, len(ranks) + 1))
@@ -34,13 +46,17 @@ def test_a_query_is_made_again_with_its_reasons(board, strategy, round_number):
         near = window["strongest_suppressed"]
         assert near is None or near["score"] <= window["score"]
         if strategy.startswith("cereals"):
-            assert window["score"] == pytest.approx((1 - window["cost_scaled"]) * window["information_scaled"])
+            assert window["score"] == pytest.approx(
+                (1 - window["cost_scaled"]) * window["information_scaled"]
+            )
 
 
 def test_a_picture_of_one_image(board):
     run = board.folder / "out/runs/cereals-g2-vote-entropy/seed-0"
     board("explain", str(run), "--out", "first")
-    document = json.loads((board.folder / "first" / "cereals-g2-vote-entropy-seed-0-round-2.json").read_text())
+    document = json.loads(
+        (board.folder / "first" / "cereals-g2-vote-entropy-seed-0-round-2.json").read_text()
+    )
     image = document["windows"][0]["image_id"]
     done = board("explain", str(run), "--image", image)
     assert done.returncode == 0, done.stderr
@@ -52,7 +68,10 @@ def test_a_picture_of_one_image(board):
     ("arguments", "message"),
     [
         (("out/runs/random-region/seed-0", "--round", "0"), "--round is 0; allowed: 1 to 2"),
-        (("out/runs/random-region/seed-0", "--image", "nowhere"), "--image is 'nowhere'; allowed: an image that round 2 asked for"),
+        (
+            ("out/runs/random-region/seed-0", "--image", "nowhere"),
+            "--image is 'nowhere'; allowed: an image that round 2 asked for",
+        ),
         (("out/runs/none/seed-0",), "not a run description"),
     ],
 )

@@ -11,7 +11,9 @@ import pytest
 
 pytestmark = pytest.mark.slow
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+CHROMIUM = (
+    shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+)
 PAGE = Path(__file__).parent.parent.parent / "results" / "streets" / "index.html"
 QUIET = [
     "--headless",
@@ -63,16 +65,25 @@ def test_a_reader_can_sort_filter_and_choose(tmp_path):
     page = PAGE.read_text(encoding="utf-8")
     errors = "<script>window.errors = []; window.onerror = message => { errors.push(String(message)); };</script>"
     (tmp_path / "page.html").write_text(
-        page.replace("<style>", errors + "<style>", 1).replace("</body>", SCRIPT + "</body>"), encoding="utf-8"
+        page.replace("<style>", errors + "<style>", 1).replace("</body>", SCRIPT + "</body>"),
+        encoding="utf-8",
     )
     done = subprocess.run(
-        [CHROMIUM, *QUIET, f"--user-data-dir={tmp_path / 'profile'}", "--dump-dom", (tmp_path / "page.html").as_uri()],
+        [
+            CHROMIUM,
+            *QUIET,
+            f"--user-data-dir={tmp_path / 'profile'}",
+            "--dump-dom",
+            (tmp_path / "page.html").as_uri(),
+        ],
         capture_output=True,
         text=True,
         timeout=120,
         check=True,
     )
-    found = json.loads(html.unescape(re.search(r'<pre id="found">(.*?)</pre>', done.stdout, re.DOTALL)[1]))
+    found = json.loads(
+        html.unescape(re.search(r'<pre id="found">(.*?)</pre>', done.stdout, re.DOTALL)[1])
+    )
     entries = json.loads((PAGE.parent / "leaderboard.json").read_text())["entries"]
     everyone = {entry["strategy"] for entry in entries}
     assert found["errors"] == []
@@ -81,7 +92,9 @@ def test_a_reader_can_sort_filter_and_choose(tmp_path):
     assert found["byNameFalling"] == sorted(everyone, reverse=True)
     assert found["sorted"] == "descending"
     assert set(found["filtered"]) == {name for name in everyone if "image" in name}
-    assert set(found["withoutBounds"]) == {entry["strategy"] for entry in entries if not entry["bound"]}
+    assert set(found["withoutBounds"]) == {
+        entry["strategy"] for entry in entries if not entry["bound"]
+    }
     assert found["chosen"] == "random-region"
     assert found["windows"] == found["receipts"] > 0
     assert found["axisChanged"]

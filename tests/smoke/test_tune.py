@@ -29,12 +29,30 @@ def test_a_study_from_the_first_trial_to_the_board(harness, config):
     assert "trial 0: window=16, alpha=0.5:" in done.stdout
     assert "optimism (tuned score minus reported score)" in done.stdout
     out = harness.folder / "tuning"
-    assert {"tuning.md", "trials.csv", "history.png", "report.json", "study.journal"} <= {file.name for file in out.iterdir()}
-    assert set(json.loads((out / "report.json").read_text())) == {"default", "tuned", "gain", "optimism", "choice"}
+    assert {"tuning.md", "trials.csv", "history.png", "report.json", "study.journal"} <= {
+        file.name for file in out.iterdir()
+    }
+    assert set(json.loads((out / "report.json").read_text())) == {
+        "default",
+        "tuned",
+        "gain",
+        "optimism",
+        "choice",
+    }
     tuned = harness.folder / "configs" / "tuned" / "tiny_tune.py"
     chosen = load_spec(tuned).tuned.strategy
 
-    board = harness("bench", "--strategies", f"random-region,{chosen}", "--config", str(tuned), "--seeds", "0", "--workers", "1")
+    board = harness(
+        "bench",
+        "--strategies",
+        f"random-region,{chosen}",
+        "--config",
+        str(tuned),
+        "--seeds",
+        "0",
+        "--workers",
+        "1",
+    )
     assert board.returncode == 0, board.stderr
     table = (harness.folder / "out" / "leaderboard.md").read_text()
     assert f"| {chosen} (tuned) |" in table
@@ -57,7 +75,10 @@ def test_a_killed_search_goes_on(harness, config):
     harness.kill_when(lambda: len(list(rounds.glob("*/runs/*/*/rounds.jsonl"))) >= 3, *command)
     done = harness(*command)
     assert done.returncode == 0, done.stderr
-    states = [line.split(",")[1] for line in (harness.folder / "tuning" / "trials.csv").read_text().splitlines()[1:]]
+    states = [
+        line.split(",")[1]
+        for line in (harness.folder / "tuning" / "trials.csv").read_text().splitlines()[1:]
+    ]
     assert states.count("FAIL") == 1
     assert states.count("COMPLETE") + states.count("PRUNED") == 4
 
@@ -66,7 +87,10 @@ def test_a_killed_search_goes_on(harness, config):
     ("arguments", "message"),
     [
         (("--sampler", "random"), "--sampler is 'random'; allowed: tpe, grid"),
-        (("--objective", "miou"), "--objective is 'miou'; allowed: aubc-clicks, c95, aubc-clicks,time"),
+        (
+            ("--objective", "miou"),
+            "--objective is 'miou'; allowed: aubc-clicks, c95, aubc-clicks,time",
+        ),
         (("--grace", "0"), "--grace is 0.0; allowed: 4 seconds or more"),
         (("--config", "streets"), "config streets has no tune block"),
         (("--storage", "nosuch://x"), "--storage nosuch://x: cannot be opened"),
@@ -100,10 +124,16 @@ def test_sharing_changes_no_number(tmp_path, tuner):
     points = [{"window": window, "alpha": alpha} for window in (8, 16) for alpha in (0.25, 0.75)]
     together = tuner(tmp_path / "together")
     values = [together.evaluate(point, nobody) for point in points]
-    alone = [tuner(tmp_path / f"alone-{number}").evaluate(point, nobody) for number, point in enumerate(points)]
+    alone = [
+        tuner(tmp_path / f"alone-{number}").evaluate(point, nobody)
+        for number, point in enumerate(points)
+    ]
     assert values == alone
     for file in (tmp_path / "together" / "trials").glob("*/runs/*/*/rounds.jsonl"):
-        others = [tmp_path / f"alone-{number}" / file.relative_to(tmp_path / "together") for number in range(len(points))]
+        others = [
+            tmp_path / f"alone-{number}" / file.relative_to(tmp_path / "together")
+            for number in range(len(points))
+        ]
         assert [other.read_bytes() for other in others if other.exists()] == [file.read_bytes()]
     # round 0 of each seed is trained once for all four points, and its pool is predicted once for each window
     assert together.tally.trainings_run == 2 + 4 * 2 * 2

@@ -21,17 +21,33 @@ def test_oddities_of_real_files_are_taken_as_they_are(tmp_path):
         write(
             tmp_path,
             [
-                {"label": "road", "polygon": [[0, 4], [10, 4], [10, 8], [0, 8], [0, 4]]},  # closed, on x = W and y = H
-                {"label": "cargroup", "polygon": [[1.5, 1.5], [4.25, 1.0], [4, 3], [4, 3]]},  # floats, a repeated vertex
+                {
+                    "label": "road",
+                    "polygon": [[0, 4], [10, 4], [10, 8], [0, 8], [0, 4]],
+                },  # closed, on x = W and y = H
+                {
+                    "label": "cargroup",
+                    "polygon": [[1.5, 1.5], [4.25, 1.0], [4, 3], [4, 3]],
+                },  # floats, a repeated vertex
                 {"label": "license plate", "polygon": [[2, 2], [3, 2], [3, 3]]},
-                {"label": "spaceship", "polygon": [[-4, -4], [99, 99]]},  # unknown, two vertices, outside
+                {
+                    "label": "spaceship",
+                    "polygon": [[-4, -4], [99, 99]],
+                },  # unknown, two vertices, outside
                 {"label": "pole", "polygon": [[5, 5]]},
                 {"label": "sky", "polygon": []},
                 {"label": "car", "polygon": [[0, 0], [1, 0], [1, 1]], "deleted": 1},
             ],
         )
     )
-    assert [item.label for item in recording.objects] == ["road", "cargroup", "license plate", "spaceship", "pole", "sky"]
+    assert [item.label for item in recording.objects] == [
+        "road",
+        "cargroup",
+        "license plate",
+        "spaceship",
+        "pole",
+        "sky",
+    ]
     vertices = recording.vertices()
     assert len(vertices) == 5 + 4 + 3 + 2 + 1
     assert vertices[:, 0].max() == 9
@@ -98,8 +114,13 @@ def test_malformed_files_get_one_line_that_names_them(tmp_path, text):
 anything = st.recursive(st.none() | st.booleans() | st.floats() | st.integers() | st.text(max_size=5), lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.sampled_from(["imgHeight", "imgWidth", "objects", "label", "polygon", "x"]), inner, max_size=5), max_leaves=12)  # fmt: skip
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(anything | st.fixed_dictionaries({"imgHeight": st.just(4), "imgWidth": st.just(4), "objects": anything}))
+@settings(
+    max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    anything
+    | st.fixed_dictionaries({"imgHeight": st.just(4), "imgWidth": st.just(4), "objects": anything})
+)
 def test_no_json_at_all_breaks_the_reader(tmp_path, document):
     path = tmp_path / "fuzz_polygons.json"
     path.write_text(json.dumps(document))

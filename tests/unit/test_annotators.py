@@ -33,12 +33,16 @@ def labels_with_spots() -> np.ndarray:
 
 
 def test_missed_objects_get_the_label_around_them():
-    erring = with_slips(labels_with_spots(), 4, Slips(missed=1.0, small_px=9), np.random.default_rng(0))
+    erring = with_slips(
+        labels_with_spots(), 4, Slips(missed=1.0, small_px=9), np.random.default_rng(0)
+    )
     assert set(np.unique(erring)) == {0, 2}
 
 
 def test_wrong_objects_get_another_class():
-    erring = with_slips(labels_with_spots(), 4, Slips(wrong=1.0, small_px=9), np.random.default_rng(0))
+    erring = with_slips(
+        labels_with_spots(), 4, Slips(wrong=1.0, small_px=9), np.random.default_rng(0)
+    )
     spots = labels_with_spots() == 1
     assert (erring[spots] != 1).all()
     assert np.array_equal(erring[~spots], labels_with_spots()[~spots])
@@ -46,7 +50,13 @@ def test_wrong_objects_get_another_class():
 
 def test_shares_are_kept_on_average():
     missed = [
-        (with_slips(labels_with_spots(), 4, Slips(missed=0.3, small_px=9), np.random.default_rng(seed)) == 1).sum() / 9
+        (
+            with_slips(
+                labels_with_spots(), 4, Slips(missed=0.3, small_px=9), np.random.default_rng(seed)
+            )
+            == 1
+        ).sum()
+        / 9
         for seed in range(60)
     ]
     # 960 draws: a standard error of 0.015
@@ -54,7 +64,9 @@ def test_shares_are_kept_on_average():
 
 
 def test_large_objects_are_never_missed():
-    erring = with_slips(labels_with_spots(), 4, Slips(missed=1.0, small_px=8), np.random.default_rng(0))
+    erring = with_slips(
+        labels_with_spots(), 4, Slips(missed=1.0, small_px=8), np.random.default_rng(0)
+    )
     assert np.array_equal(erring, labels_with_spots())
 
 
@@ -75,13 +87,17 @@ def test_slips_repeat_whatever_was_asked_before(train_split):
     for one, other in zip(annotate(train_split, slips), backwards, strict=True):
         assert np.array_equal(one.labels, other.labels)
         assert one.clicks == other.clicks
-    different = annotate(train_split, Slips(seed=5, missed=0.5, wrong=0.2, jitter_px=0.7, click_noise=0.3))
+    different = annotate(
+        train_split, Slips(seed=5, missed=0.5, wrong=0.2, jitter_px=0.7, click_noise=0.3)
+    )
     assert any(one.clicks != other.clicks for one, other in zip(backwards, different, strict=True))
 
 
 def test_click_noise_changes_polygon_clicks_alone(train_split):
     noisy, exact = annotate(train_split, Slips(click_noise=0.5)), annotate(train_split)
-    assert any(one.clicks.polygon != other.clicks.polygon for one, other in zip(noisy, exact, strict=True))
+    assert any(
+        one.clicks.polygon != other.clicks.polygon for one, other in zip(noisy, exact, strict=True)
+    )
     for one, other in zip(noisy, exact, strict=True):
         assert one.clicks.polygon >= 0
         assert (one.clicks.intersection, one.clicks.box, one.clicks.classes) == (

@@ -35,13 +35,19 @@ def trainer(request, train_split, val_split) -> SegmentorTrainer:
         max_steps=100,
         batch_size=2,
     )
-    return SegmentorTrainer(recipe, train_split=train_split, val_split=val_split, window_px=16, device="cpu")
+    return SegmentorTrainer(
+        recipe, train_split=train_split, val_split=val_split, window_px=16, device="cpu"
+    )
 
 
 @pytest.fixture(scope="module")
 def pool(train_split) -> LabelledPool:
     pool = LabelledPool(train_split.index.sizes)
-    pool.add(ClickOracle(train_split).annotate([candidate.region for candidate in draw_seed_set(pool.sizes, 2, seed=0)], pool))
+    pool.add(
+        ClickOracle(train_split).annotate(
+            [candidate.region for candidate in draw_seed_set(pool.sizes, 2, seed=0)], pool
+        )
+    )
     return pool
 
 
@@ -94,13 +100,17 @@ def test_checkpoints_change_nothing(trainer, pool, whole, monkeypatch, tmp_path)
 
 
 @pytest.mark.parametrize("damage", ["cut", "flipped", "empty"])
-def test_a_damaged_checkpoint_gives_way_to_the_one_before(trainer, pool, whole, killed_at, tmp_path, damage, capsys):
+def test_a_damaged_checkpoint_gives_way_to_the_one_before(
+    trainer, pool, whole, killed_at, tmp_path, damage, capsys
+):
     killed_at(5)
     newest = tmp_path / "training.ckpt"
     content = bytearray(newest.read_bytes())
     if damage == "flipped":
         content[len(content) // 2] ^= 1
-    newest.write_bytes(content if damage == "flipped" else content[: {"cut": -1, "empty": 0}[damage]])
+    newest.write_bytes(
+        content if damage == "flipped" else content[: {"cut": -1, "empty": 0}[damage]]
+    )
     assert Checkpoints(tmp_path).latest()["step"] == 4
     assert "damaged checkpoint" in capsys.readouterr().err
     assert_equal(trainer.fit(pool, 0, 0, with_cost=True, checkpoints=tmp_path), whole)

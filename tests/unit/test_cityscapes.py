@@ -28,7 +28,9 @@ def test_reading(train_split):
     image_id = next(iter(train_split.files))
     assert train_split.photo(image_id).shape == (64, 128, 3)
     assert train_split.label_ids(image_id).shape == (64, 128)
-    assert np.array_equal(train_split.train_ids(image_id), train_id_table()[train_split.label_ids(image_id)])
+    assert np.array_equal(
+        train_split.train_ids(image_id), train_id_table()[train_split.label_ids(image_id)]
+    )
     assert list(train_split.files) == sorted(train_split.files)
 
 
@@ -37,9 +39,14 @@ def test_totals_are_the_sum_over_whole_images(train_split):
     for image_id, (height, width) in train_split.index.sizes.items():
         document = json.loads(train_split.files[image_id].polygons.read_text())
         whole += count_clicks(
-            [item["polygon"] for item in document["objects"]], train_split.label_ids(image_id), Region(image_id, 0, 0, height, width)
+            [item["polygon"] for item in document["objects"]],
+            train_split.label_ids(image_id),
+            Region(image_id, 0, 0, height, width),
         )
-    assert (train_split.index.totals.polygon, train_split.index.totals.classes) == (whole.polygon, whole.classes)
+    assert (train_split.index.totals.polygon, train_split.index.totals.classes) == (
+        whole.polygon,
+        whole.classes,
+    )
     assert whole.intersection == whole.box == 0
 
 
@@ -91,7 +98,9 @@ def test_the_oracle_bills_what_is_new(train_split):
     region = Region(image_id, 8, 16, 32, 32)
     (first,) = oracle.annotate([region], pool)
     document = json.loads(train_split.files[image_id].polygons.read_text())
-    assert first.clicks == count_clicks([item["polygon"] for item in document["objects"]], train_split.label_ids(image_id), region)
+    assert first.clicks == count_clicks(
+        [item["polygon"] for item in document["objects"]], train_split.label_ids(image_id), region
+    )
     assert first.is_new.all()
     assert np.array_equal(first.labels, train_split.train_ids(image_id)[region.slices])
     pool.add([first])
@@ -105,12 +114,19 @@ def test_pixels_asked_for_twice_in_one_query_are_billed_once(train_split):
     pool = LabelledPool(train_split.index.sizes)
     whole, part = Region(image_id, 0, 0, 64, 128), Region(image_id, 0, 0, 16, 16)
     first, second = ClickOracle(train_split).annotate([whole, part], pool)
-    assert (int(first.is_new.sum()), int(second.is_new.sum()), second.clicks.polygon) == (64 * 128, 0, 0)
+    assert (int(first.is_new.sum()), int(second.is_new.sum()), second.clicks.polygon) == (
+        64 * 128,
+        0,
+        0,
+    )
 
 
 def test_the_click_map_adds_up_to_the_total(train_split):
     oracle = ClickOracle(train_split)
-    assert sum(int(oracle.click_map(image_id).sum()) for image_id in train_split.files) == oracle.totals.polygon
+    assert (
+        sum(int(oracle.click_map(image_id).sum()) for image_id in train_split.files)
+        == oracle.totals.polygon
+    )
 
 
 def test_photographs_in_memory_are_bounded(train_split, monkeypatch):

@@ -44,7 +44,10 @@ def test_a_claim_is_anothers_while_it_lives_and_free_when_it_is_killed(tmp_path,
 def test_a_live_neighbour_is_seen_and_a_dead_one_is_not(tmp_path, neighbour):
     with Presence(tmp_path) as presence, presence.guard():
         assert [name.rpartition("-")[2] for name in presence.others()] == [str(neighbour.pid)]
-    with pytest.raises(InputError, match=f"another harness process works there .*-{neighbour.pid}"), alone(tmp_path):
+    with (
+        pytest.raises(InputError, match=f"another harness process works there .*-{neighbour.pid}"),
+        alone(tmp_path),
+    ):
         pass
     os.kill(neighbour.pid, signal.SIGKILL)
     neighbour.join()
@@ -61,9 +64,14 @@ def test_the_last_to_leave_clears_up(tmp_path):
 
 
 def test_a_claim_holds_within_one_process_too_and_names_are_files(tmp_path):
-    with claim(tmp_path, "../cereals-g3[alpha=0.5] seed 0") as mine, claim(tmp_path, "../cereals-g3[alpha=0.5] seed 0") as again:
+    with (
+        claim(tmp_path, "../cereals-g3[alpha=0.5] seed 0") as mine,
+        claim(tmp_path, "../cereals-g3[alpha=0.5] seed 0") as again,
+    ):
         assert (mine, again) == (True, False)
-        assert [path.name for path in tmp_path.iterdir()] == [".._cereals-g3[alpha=0.5]_seed_0.claim"]
+        assert [path.name for path in tmp_path.iterdir()] == [
+            ".._cereals-g3[alpha=0.5]_seed_0.claim"
+        ]
 
 
 def test_a_folder_that_cannot_be_made_is_one_line(tmp_path):

@@ -36,7 +36,11 @@ def test_a_partition_adds_up():
 
 
 def test_vertices_outside_the_frame_are_clamped_into_it():
-    assert clamp_vertices([[(8, 6), (-1, 2.7), (3.9, 100)]], 6, 8).tolist() == [[7, 5], [0, 2], [3, 5]]
+    assert clamp_vertices([[(8, 6), (-1, 2.7), (3.9, 100)]], 6, 8).tolist() == [
+        [7, 5],
+        [0, 2],
+        [3, 5],
+    ]
 
 
 def test_no_polygon_is_no_click():
@@ -56,7 +60,15 @@ def test_vertex_map_counts_each_vertex():
     assert points[4, 4] == 2
 
 
-@pytest.mark.parametrize("region", [Region("a", 0, 0, 7, 8), Region("a", -1, 0, 2, 2), Region("a", 0, 7, 2, 2), Region("a", 0, 0, 0, 2)])
+@pytest.mark.parametrize(
+    "region",
+    [
+        Region("a", 0, 0, 7, 8),
+        Region("a", -1, 0, 2, 2),
+        Region("a", 0, 7, 2, 2),
+        Region("a", 0, 0, 0, 2),
+    ],
+)
 def test_a_region_outside_is_refused(region):
     with pytest.raises(ValueError, match="leaves its image"):
         count_clicks(POLYGONS, LABELS, region)

@@ -83,9 +83,15 @@ def test_shipped_configs_go_by_their_name():
 
 def test_options_that_came_later_change_no_board_that_does_not_use_them(tmp_path):
     """Published boards can still be resumed: this digest is that of the first published standard board."""
-    assert load_spec(config_path("streets_standard")).digest() == "07bedf5c2795e2af0a233603c2865106ff13b0b49f6bd25c12c115f133b7e1c9"
+    assert (
+        load_spec(config_path("streets_standard")).digest()
+        == "07bedf5c2795e2af0a233603c2865106ff13b0b49f6bd25c12c115f133b7e1c9"
+    )
     plain = write(tmp_path, "remark = 'x'\nseconds_per_click = dict(polygon=1.0)\n")
-    assert load_spec(plain).digest() != load_spec(write(tmp_path, "annotator = dict(missed=0.1)\n")).digest()
+    assert (
+        load_spec(plain).digest()
+        != load_spec(write(tmp_path, "annotator = dict(missed=0.1)\n")).digest()
+    )
 
 
 def test_a_missing_config():

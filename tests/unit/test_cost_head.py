@@ -37,8 +37,13 @@ def test_density_keeps_to_the_mask():
 def test_a_vertex_outside_the_mask_leaves_no_trace():
     labelled = np.zeros((32, 64), bool)
     labelled[8:16, 8:24] = True
-    inside, beside = np.array([[10, 10]], np.int32), np.array([[10, 10], [10, 16], [40, 5]], np.int32)
-    assert np.array_equal(click_density(inside, labelled, 3.0), click_density(beside, labelled, 3.0))
+    inside, beside = (
+        np.array([[10, 10]], np.int32),
+        np.array([[10, 10], [10, 16], [40, 5]], np.int32),
+    )
+    assert np.array_equal(
+        click_density(inside, labelled, 3.0), click_density(beside, labelled, 3.0)
+    )
 
 
 def test_cells_and_pixels_keep_the_sum():
@@ -86,7 +91,9 @@ def test_a_head_learns_a_planted_rate(kind, target):
 def test_a_whole_image_is_predicted_as_its_cells_are(recipe):
     """The quick form for images against the form that is trained: the same sums in another order."""
     generator = torch.Generator().manual_seed(1)
-    features = [torch.rand(1, c, h, w, generator=generator) for c, h, w in ((5, 6, 9), (4, 3, 5), (3, 2, 3))]
+    features = [
+        torch.rand(1, c, h, w, generator=generator) for c, h, w in ((5, 6, 9), (4, 3, 5), (3, 2, 3))
+    ]
     logits = torch.randn(1, 7, 6, 9, generator=generator)
     cells = cell_features(features, logits, (48, 72), recipe.head).flatten(0, 1)
     rates = 0.1 + torch.rand(len(cells), generator=generator)
@@ -99,16 +106,24 @@ def test_a_whole_image_is_predicted_as_its_cells_are(recipe):
 @pytest.mark.parametrize("shape", [(1, 3, 5, 7), (1, 2, 1, 4), (2, 1, 3, 1), (1, 1, 1, 1)])
 def test_the_highest_nearby_is_max_pooling(shape):
     maps = torch.randn(shape, generator=torch.Generator().manual_seed(0))
-    assert torch.equal(_highest_nearby(maps), torch.nn.functional.max_pool2d(maps, 3, stride=1, padding=1))
+    assert torch.equal(
+        _highest_nearby(maps), torch.nn.functional.max_pool2d(maps, 3, stride=1, padding=1)
+    )
 
 
 def test_the_border_head_learns_one_factor():
     features = torch.tensor([[2.0], [0.0], [6.0]])
     head = train_cost_head(
-        Cells(features, torch.tensor([1.0, 0.0, 1.0]), torch.zeros(3), torch.tensor([1.0, 1.0, 0.5])), CostRecipe(head="borders"), seed=0
+        Cells(
+            features, torch.tensor([1.0, 0.0, 1.0]), torch.zeros(3), torch.tensor([1.0, 1.0, 0.5])
+        ),
+        CostRecipe(head="borders"),
+        seed=0,
     )
     assert isinstance(head, BorderHead)
-    assert head(features).tolist() == pytest.approx([2 * 2 / 5, 0.0, 6 * 2 / 5], abs=1e-3)  # 2 clicks on 2 + 6 / 2 pixels of border
+    assert head(features).tolist() == pytest.approx(
+        [2 * 2 / 5, 0.0, 6 * 2 / 5], abs=1e-3
+    )  # 2 clicks on 2 + 6 / 2 pixels of border
 
 
 def test_borders_are_counted_in_their_cells():

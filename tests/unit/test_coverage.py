@@ -13,11 +13,19 @@ def pool_of(sizes: dict[str, tuple[int, int]], regions: list[Region]) -> Labelle
     for region in regions:
         new = ~pool.is_labelled(region.image_id)[region.slices]
         shape = (region.height, region.width)
-        pool.add([Annotation(region, np.zeros(shape, np.uint8), np.empty((0, 2), np.int32), new, Clicks())])
+        pool.add(
+            [
+                Annotation(
+                    region, np.zeros(shape, np.uint8), np.empty((0, 2), np.int32), new, Clicks()
+                )
+            ]
+        )
     return pool
 
 
-def counts(pool: LabelledPool, crop: tuple[int, int], seed: int, epochs: int = 1) -> tuple[dict[str, np.ndarray], int]:
+def counts(
+    pool: LabelledPool, crop: tuple[int, int], seed: int, epochs: int = 1
+) -> tuple[dict[str, np.ndarray], int]:
     times = {image_id: np.zeros(size, np.int64) for image_id, size in pool.sizes.items()}
     coverage, laid = Coverage(pool, *crop), 0
     for number in range(epochs):
@@ -29,18 +37,31 @@ def counts(pool: LabelledPool, crop: tuple[int, int], seed: int, epochs: int = 1
             assert 0 <= place.left <= width - place.width
             mask = counts_in(place, pieces[place.image_id])
             assert mask.any()
-            times[place.image_id][place.top : place.top + place.height, place.left : place.left + place.width] += mask
+            times[place.image_id][
+                place.top : place.top + place.height, place.left : place.left + place.width
+            ] += mask
     return times, laid
 
 
 @st.composite
 def pools(draw):
-    sizes = {f"image{i}": (draw(st.integers(5, 40)), draw(st.integers(5, 60))) for i in range(draw(st.integers(1, 3)))}
+    sizes = {
+        f"image{i}": (draw(st.integers(5, 40)), draw(st.integers(5, 60)))
+        for i in range(draw(st.integers(1, 3)))
+    }
     regions = []
     for image_id, (height, width) in sizes.items():
         for _ in range(draw(st.integers(0, 5))):
             h, w = draw(st.integers(1, height)), draw(st.integers(1, width))
-            regions.append(Region(image_id, draw(st.integers(0, height - h)), draw(st.integers(0, width - w)), h, w))
+            regions.append(
+                Region(
+                    image_id,
+                    draw(st.integers(0, height - h)),
+                    draw(st.integers(0, width - w)),
+                    h,
+                    w,
+                )
+            )
         if draw(st.booleans()):
             regions.append(Region(image_id, 0, 0, height, width))
     return sizes, regions or [Region("image0", 0, 0, *sizes["image0"])]
@@ -72,11 +93,22 @@ def test_places_vary_from_epoch_to_epoch_and_not_for_one_stream():
     assert len(lefts) > 5
     assert min(lefts) >= 6
     assert max(lefts) <= 70
-    assert coverage.epoch(np.random.default_rng(3))[0] == coverage.epoch(np.random.default_rng(3))[0]
+    assert (
+        coverage.epoch(np.random.default_rng(3))[0] == coverage.epoch(np.random.default_rng(3))[0]
+    )
 
 
 @pytest.mark.parametrize("order", [1, -1])
 def test_the_plan_does_not_depend_on_the_order_of_buying(order):
-    windows = [Region("a", 0, 0, 64, 64), Region("a", 64, 100, 64, 64), Region("a", 10, 180, 64, 64)]
-    pool, other = (pool_of({"a": (128, 256)}, list(regions)) for regions in (windows, windows[::order]))
-    assert Coverage(pool, 128, 128).epoch(np.random.default_rng(0))[0] == Coverage(other, 128, 128).epoch(np.random.default_rng(0))[0]
+    windows = [
+        Region("a", 0, 0, 64, 64),
+        Region("a", 64, 100, 64, 64),
+        Region("a", 10, 180, 64, 64),
+    ]
+    pool, other = (
+        pool_of({"a": (128, 256)}, list(regions)) for regions in (windows, windows[::order])
+    )
+    assert (
+        Coverage(pool, 128, 128).epoch(np.random.default_rng(0))[0]
+        == Coverage(other, 128, 128).epoch(np.random.default_rng(0))[0]
+    )

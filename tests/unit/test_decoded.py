@@ -99,12 +99,23 @@ def test_the_fingerprint_is_pinned(tmp_path):
     images, annotations = tmp_path / "leftImg8bit/train/town", tmp_path / "gtFine/train/town"
     images.mkdir(parents=True)
     annotations.mkdir(parents=True)
-    Image.fromarray(np.full((4, 6, 3), 90, np.uint8)).save(images / "town_000000_000019_leftImg8bit.png")
-    Image.fromarray(np.full((4, 6), 7, np.uint8)).save(annotations / "town_000000_000019_gtFine_labelIds.png")
-    document = {"imgWidth": 6, "imgHeight": 4, "objects": [{"label": "road", "polygon": [[0, 0], [6, 0], [6, 4], [0, 4]]}]}
-    (annotations / "town_000000_000019_gtFine_polygons.json").write_text(json.dumps(document, indent=3))
+    Image.fromarray(np.full((4, 6, 3), 90, np.uint8)).save(
+        images / "town_000000_000019_leftImg8bit.png"
+    )
+    Image.fromarray(np.full((4, 6), 7, np.uint8)).save(
+        annotations / "town_000000_000019_gtFine_labelIds.png"
+    )
+    document = {
+        "imgWidth": 6,
+        "imgHeight": 4,
+        "objects": [{"label": "road", "polygon": [[0, 0], [6, 0], [6, 4], [0, 4]]}],
+    }
+    (annotations / "town_000000_000019_gtFine_polygons.json").write_text(
+        json.dumps(document, indent=3)
+    )
     assert (
-        Split(tmp_path, "train", tmp_path / "cache").index.fingerprint == "01652197d1970ce387a04fed8fdc8a85fe7b387db116804a6539e22e7c045946"
+        Split(tmp_path, "train", tmp_path / "cache").index.fingerprint
+        == "01652197d1970ce387a04fed8fdc8a85fe7b387db116804a6539e22e7c045946"
     )
 
 

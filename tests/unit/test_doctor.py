@@ -29,7 +29,12 @@ def out(tmp_path):
 def a_record(number: int):
     """A record whose bill adds up: one receipt of 16 px and 3 + 2 + 4 + 1 clicks a round."""
     times = number + 1
-    return replace(record(number), clicks=Clicks(3 * times, 2 * times, 4 * times, times), labelled_px=16 * times, budget_px=20 * times)
+    return replace(
+        record(number),
+        clicks=Clicks(3 * times, 2 * times, 4 * times, times),
+        labelled_px=16 * times,
+        budget_px=20 * times,
+    )
 
 
 def rounds_file(out):
@@ -59,7 +64,9 @@ def test_rounds_cut_anywhere_are_mended_with_a_copy(tmp_path_factory, cut):
     if file.read_bytes() != damaged:
         assert file.with_name(file.name + COPY_SUFFIX).read_bytes() == damaged
     # and the run goes on where it is whole
-    assert len(folder.open(info(config={"name": "toy", "harness": {"rounds": 2}}))) == file.read_bytes().count(b"\n")
+    assert len(
+        folder.open(info(config={"name": "toy", "harness": {"rounds": 2}}))
+    ) == file.read_bytes().count(b"\n")
 
 
 @settings(max_examples=80, deadline=None)
@@ -79,7 +86,10 @@ def test_a_flipped_bit_is_found_and_only_what_follows_is_lost(tmp_path_factory, 
     doctor(out, mend=True)
     kept = read_run(file.parent).rounds
     assert kept == [a_record(number) for number in range(len(kept))]
-    assert len(kept) in {line, max(line - 1, 0)}  # a flipped line end spoils the line before it, too
+    assert len(kept) in {
+        line,
+        max(line - 1, 0),
+    }  # a flipped line end spoils the line before it, too
     assert list(examine(out)) == []
 
 

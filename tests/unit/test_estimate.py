@@ -17,15 +17,31 @@ PLACEMENTS = 65 * 193
 
 def estimate(names: list[str], *, seeds=(0, 1), workers=2, disk_gb=20.0) -> Estimate:
     runs = [Job("run", name, seed) for seed in seeds for name in names]
-    jobs = [Job("full-data", "full-data", seed) for seed in seeds] + [Job("shared", "seed-set", seed) for seed in seeds] + runs
+    jobs = (
+        [Job("full-data", "full-data", seed) for seed in seeds]
+        + [Job("shared", "seed-set", seed) for seed in seeds]
+        + runs
+    )
     chosen = [strategies.make(name) for name in names]
-    return Estimate(load_spec(config_path("streets_standard")), chosen, SIZES, jobs, dict.fromkeys(jobs, 0), workers, disk_gb)
+    return Estimate(
+        load_spec(config_path("streets_standard")),
+        chosen,
+        SIZES,
+        jobs,
+        dict.fromkeys(jobs, 0),
+        workers,
+        disk_gb,
+    )
 
 
 def test_disk_counts_the_maps_that_lie_there_at_once():
     # two seeds share entropy and cost maps of round 0; each of two workers holds those of its own run
-    assert estimate(["entropy-region", "cereals-g1-entropy"]).wanted_bytes == 8 * 10 * PLACEMENTS * (2 * 2 + 2 * 2)
-    assert estimate(["entropy-region"], seeds=(0,), workers=1).wanted_bytes == 8 * 10 * PLACEMENTS * 2
+    assert estimate(
+        ["entropy-region", "cereals-g1-entropy"]
+    ).wanted_bytes == 8 * 10 * PLACEMENTS * (2 * 2 + 2 * 2)
+    assert (
+        estimate(["entropy-region"], seeds=(0,), workers=1).wanted_bytes == 8 * 10 * PLACEMENTS * 2
+    )
     assert estimate(["entropy-image"], seeds=(0,), workers=1).wanted_bytes == 8 * 10 * 2
     assert estimate(["random-region"]).wanted_bytes == 0
 
@@ -38,7 +54,10 @@ def test_the_room_is_divided_between_the_passes():
 def test_a_disk_that_would_be_full_is_refused_before_anything_runs(tmp_path, monkeypatch):
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr(shutil, "disk_usage", lambda _path: usage(10**9, 0, (1 << 28) + 1000))
-    with pytest.raises(InputError, match=r"may take 0\.3 GB of disk, 0\.3 GB are free; allowed: a smaller --disk-gb"):
+    with pytest.raises(
+        InputError,
+        match=r"may take 0\.3 GB of disk, 0\.3 GB are free; allowed: a smaller --disk-gb",
+    ):
         estimate(["entropy-region"]).check_disk(tmp_path)
     estimate(["entropy-region"], disk_gb=0.0).check_disk(tmp_path)
     estimate(["random-region"]).check_disk(tmp_path)
@@ -57,7 +76,9 @@ def test_lengths_are_those_of_the_rounds_that_are_left():
 def test_the_longest_jobs_of_a_seed_come_first_and_seeds_one_after_the_other():
     plan = estimate(["random-region", "entropy-region", "vote-entropy-region"])
     one = ["seed-set", "vote-entropy-region", "entropy-region", "random-region", "full-data"]
-    assert [(job.seed, job.strategy) for job in plan.in_order] == [(seed, name) for seed in (0, 1) for name in one]
+    assert [(job.seed, job.strategy) for job in plan.in_order] == [
+        (seed, name) for seed in (0, 1) for name in one
+    ]
     plan.done[Job("run", "vote-entropy-region", 0)] = 5  # only its last round is left
     assert [job.strategy for job in plan.in_order[:5]] == [
         "seed-set",
@@ -83,15 +104,23 @@ def test_the_time_of_a_job_is_that_of_its_trainings_validations_and_passes():
     alone = replace(plan, jobs=[Job("run", "cereals-g1-vote-entropy", 0)])
     trainings, passes = 6, 5
     steps = sum(alone.lengths(alone.jobs[0]))
-    assert alone.seconds(PACE, 60) == pytest.approx(0.01 * steps + trainings * (1 + 2 + 60 * 0.1) + passes * 10 * 0.05)
+    assert alone.seconds(PACE, 60) == pytest.approx(
+        0.01 * steps + trainings * (1 + 2 + 60 * 0.1) + passes * 10 * 0.05
+    )
     alone = replace(plan, jobs=[Job("run", "random-region", 0)])
-    assert alone.seconds(PACE, 60) == pytest.approx(0.01 * steps + trainings * (1 + 60 * 0.1) + passes * 10 * 0.001)
+    assert alone.seconds(PACE, 60) == pytest.approx(
+        0.01 * steps + trainings * (1 + 60 * 0.1) + passes * 10 * 0.001
+    )
 
 
 def test_workers_share_the_time_but_not_a_job():
     plan = estimate(["random-region"])
     assert replace(plan, workers=1).seconds(PACE, 1) == pytest.approx(2 * plan.seconds(PACE, 1))
-    longest = max(replace(plan, jobs=[job], workers=1).seconds(PACE, 1) for job in plan.jobs if job.kind == "run")
+    longest = max(
+        replace(plan, jobs=[job], workers=1).seconds(PACE, 1)
+        for job in plan.jobs
+        if job.kind == "run"
+    )
     assert replace(plan, workers=1000).seconds(PACE, 1) >= longest - 30
 
 
@@ -105,13 +134,19 @@ def test_memory_counts_processes_and_a_frozen_trunk_s_features():
     assert frozen.memory_bytes(PACE, 60) == 10**9 + features * (2 * len(SIZES) + 60)
 
 
-@pytest.mark.parametrize(("done", "shared", "trainings", "passes"), [(0, False, 6, 5), (0, True, 5, 4), (3, False, 3, 3)])
+@pytest.mark.parametrize(
+    ("done", "shared", "trainings", "passes"), [(0, False, 6, 5), (0, True, 5, 4), (3, False, 3, 3)]
+)
 def test_a_run_predicts_the_pool_before_each_round_that_is_left(done, shared, trainings, passes):
     plan = estimate(["entropy-region"], seeds=(0,), workers=1)
     job = Job("run", "entropy-region", 0)
-    plan = replace(plan, jobs=[job, *([Job("shared", "seed-set", 0)] if shared else [])], done={job: done})
+    plan = replace(
+        plan, jobs=[job, *([Job("shared", "seed-set", 0)] if shared else [])], done={job: done}
+    )
     assert len(plan.lengths(job)) == trainings
-    assert plan._seconds_of(job, replace(PACE, step=0.0), 0) == pytest.approx(trainings * 1.0 + passes * 10 * 0.02)
+    assert plan._seconds_of(job, replace(PACE, step=0.0), 0) == pytest.approx(
+        trainings * 1.0 + passes * 10 * 0.02
+    )
 
 
 @pytest.mark.parametrize(

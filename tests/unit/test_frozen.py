@@ -39,7 +39,9 @@ def weights(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def trainer(weights, train_split, val_split):
-    return SegmentorTrainer(recipe(weights), train_split=train_split, val_split=val_split, window_px=16, device="cpu")
+    return SegmentorTrainer(
+        recipe(weights), train_split=train_split, val_split=val_split, window_px=16, device="cpu"
+    )
 
 
 def recipe(weights, **changes) -> Recipe:
@@ -64,7 +66,11 @@ def recipe(weights, **changes) -> Recipe:
 @pytest.fixture(scope="module")
 def pool(train_split):
     pool = LabelledPool(train_split.index.sizes)
-    pool.add(ClickOracle(train_split).annotate([candidate.region for candidate in draw_seed_set(pool.sizes, 3, seed=0)], pool))
+    pool.add(
+        ClickOracle(train_split).annotate(
+            [candidate.region for candidate in draw_seed_set(pool.sizes, 3, seed=0)], pool
+        )
+    )
     return pool
 
 
@@ -74,8 +80,17 @@ def test_only_the_head_learns_and_it_repeats(trainer, pool, weights):
     for name, value in network.model.backbone.state_dict().items():
         assert torch.equal(value, given[name].to(value.dtype)), name
     again = trainer.fit(pool, 0, 0, with_cost=True)
-    assert all(torch.equal(value, again.model.state_dict()[name]) for name, value in network.model.state_dict().items())
-    start = SegmentorTrainer(trainer._recipe, train_split=trainer._train, val_split=trainer._val, window_px=16, device="cpu")._build(None)
+    assert all(
+        torch.equal(value, again.model.state_dict()[name])
+        for name, value in network.model.state_dict().items()
+    )
+    start = SegmentorTrainer(
+        trainer._recipe,
+        train_split=trainer._train,
+        val_split=trainer._val,
+        window_px=16,
+        device="cpu",
+    )._build(None)
     draw_weights(start, 0)
     assert not torch.equal(start.decode_head.fc7.weight, network.model.decode_head.fc7.weight)
 
@@ -86,24 +101,39 @@ def test_cached_features_change_no_prediction(trainer, pool, train_split, monkey
     cached = next(iter(network.predict(image_id, 1).passes)).values
     assert torch.equal(cached, network.see(train_split.photo(image_id)).logits[0])
     network._last = None
-    monkeypatch.setattr("harness.segmentor.network.trunk_features", None)  # would fail if it were called
+    monkeypatch.setattr(
+        "harness.segmentor.network.trunk_features", None
+    )  # would fail if it were called
     assert torch.equal(next(iter(network.predict(image_id, 1).passes)).values, cached)
 
 
 def test_every_touched_image_is_shown_once_an_epoch_with_its_labels(trainer, pool, train_split):
     model = trainer._build(None)
     model.eval()
-    data = LabelledFeatures(model, train_split, pool, FeatureCache(), length=9, key=sequence(0, 0, Purpose.CROPS), flip=True)
+    data = LabelledFeatures(
+        model,
+        train_split,
+        pool,
+        FeatureCache(),
+        length=9,
+        key=sequence(0, 0, Purpose.CROPS),
+        flip=True,
+    )
     for epoch in range(3):
         assert sorted(data._order[3 * epoch : 3 * epoch + 3]) == [0, 1, 2]
     assert {bool(mirrored) for mirrored in data._mirrored} == {True, False}
     for index in range(9):
         image_id, mirrored = data._ids[data._order[index]], data._mirrored[index]
         labels = pool.labels(image_id, IGNORE)
-        assert np.array_equal(data[index]["data_samples"].gt_sem_seg.data[0].numpy(), labels[:, ::-1] if mirrored else labels)
+        assert np.array_equal(
+            data[index]["data_samples"].gt_sem_seg.data[0].numpy(),
+            labels[:, ::-1] if mirrored else labels,
+        )
         photo = train_split.photo(image_id)
         expected = trunk_features(model, photo[:, ::-1] if mirrored else photo)
-        assert all(torch.equal(a, b) for a, b in zip(data[index]["features"], expected, strict=True))
+        assert all(
+            torch.equal(a, b) for a, b in zip(data[index]["features"], expected, strict=True)
+        )
 
 
 def test_a_cache_without_room_makes_features_again():
@@ -122,7 +152,13 @@ def test_a_cache_without_room_makes_features_again():
 
 def test_a_frozen_trunk_needs_weights(weights, train_split, val_split):
     with pytest.raises(InputError, match="names no weights"):
-        SegmentorTrainer(recipe(weights, pretrained_sha256=""), train_split=train_split, val_split=val_split, window_px=16, device="cpu")
+        SegmentorTrainer(
+            recipe(weights, pretrained_sha256=""),
+            train_split=train_split,
+            val_split=val_split,
+            window_px=16,
+            device="cpu",
+        )
 
 
 def test_weights_of_another_trunk_are_one_line(weights):
@@ -147,25 +183,39 @@ def test_the_file_of_weights_is_part_of_a_board_s_identity(tmp_path, weights):
     digests = set()
     for path in (first, second):
         file = tmp_path / f"{path.stem}.py"
-        file.write_text(f'_base_ = ["{config_path("streets_standard")}"]\nmodel = dict(backbone=dict(pretrained="{path}"))\n')
+        file.write_text(
+            f'_base_ = ["{config_path("streets_standard")}"]\nmodel = dict(backbone=dict(pretrained="{path}"))\n'
+        )
         digests.add(load_spec(file).digest())
     second.write_bytes(first.read_bytes())
     assert len(digests) == 2
     file = tmp_path / "gone.py"
-    file.write_text(f'_base_ = ["{config_path("streets_standard")}"]\nmodel = dict(backbone=dict(pretrained="nowhere.pth"))\n')
+    file.write_text(
+        f'_base_ = ["{config_path("streets_standard")}"]\nmodel = dict(backbone=dict(pretrained="nowhere.pth"))\n'
+    )
     with pytest.raises(InputError, match=r"model\.backbone\.pretrained is 'nowhere\.pth'"):
         load_spec(file)
 
 
-def test_weights_that_have_changed_since_the_board_began_are_refused(weights, pool, train_split, val_split, tmp_path):
+def test_weights_that_have_changed_since_the_board_began_are_refused(
+    weights, pool, train_split, val_split, tmp_path
+):
     shutil.copy(weights, tmp_path / "trunk.pth")
-    made = SegmentorTrainer(recipe(tmp_path / "trunk.pth"), train_split=train_split, val_split=val_split, window_px=16, device="cpu")
+    made = SegmentorTrainer(
+        recipe(tmp_path / "trunk.pth"),
+        train_split=train_split,
+        val_split=val_split,
+        window_px=16,
+        device="cpu",
+    )
     save_trunk(trunk(8), tmp_path / "trunk.pth", "others")
     with pytest.raises(InputError, match="is not the file that this board began with"):
         made.fit(pool, 0, 0, with_cost=False)
 
 
-def test_an_image_of_val_is_not_taken_for_one_of_train_with_the_same_id(trainer, pool, train_split, monkeypatch):
+def test_an_image_of_val_is_not_taken_for_one_of_train_with_the_same_id(
+    trainer, pool, train_split, monkeypatch
+):
     """As in data sets of masks, whose ids are file names."""
     network = trainer.fit(pool, 0, 0, with_cost=False)
     expected = network.evaluate()
@@ -185,7 +235,9 @@ def test_an_image_of_val_is_not_taken_for_one_of_train_with_the_same_id(trainer,
 
 def test_the_heads_batches_go_where_the_head_is(trainer):
     training = frozen.HeadTraining(trainer._build(None)).to(torch.device("meta"))
-    data = training.data_preprocessor({"features": [torch.ones(1, 2, 3, 4)], "data_samples": []}, training=True)
+    data = training.data_preprocessor(
+        {"features": [torch.ones(1, 2, 3, 4)], "data_samples": []}, training=True
+    )
     assert data["features"][0].device.type == "meta"
 
 

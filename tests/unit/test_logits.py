@@ -16,13 +16,19 @@ from strategies.measures import entropy, vote_entropy
 
 
 def separate_operations(logits: Logits) -> torch.Tensor:
-    full = F.interpolate(logits.values[None].double(), size=logits.size, mode="bilinear", align_corners=False)[0]
+    full = F.interpolate(
+        logits.values[None].double(), size=logits.size, mode="bilinear", align_corners=False
+    )[0]
     probabilities = full.softmax(0)
     return -torch.xlogy(probabilities, probabilities).sum(0)
 
 
-def random_logits(seed: int, classes: int, cells: tuple[int, int], size: tuple[int, int], spread: float = 3.0) -> Logits:
-    return Logits(torch.randn((classes, *cells), generator=torch.Generator().manual_seed(seed)) * spread, size)
+def random_logits(
+    seed: int, classes: int, cells: tuple[int, int], size: tuple[int, int], spread: float = 3.0
+) -> Logits:
+    return Logits(
+        torch.randn((classes, *cells), generator=torch.Generator().manual_seed(seed)) * spread, size
+    )
 
 
 @settings(max_examples=80, deadline=None)
@@ -49,7 +55,9 @@ def test_strips_equal_separate_operations(seed, classes, cells, size):
 )
 def test_winners_equal_the_full_map(seed, classes, cells, size):
     logits = random_logits(seed, classes, cells, size)
-    full = F.interpolate(logits.values[None].double(), size=size, mode="bilinear", align_corners=False)[0]
+    full = F.interpolate(
+        logits.values[None].double(), size=size, mode="bilinear", align_corners=False
+    )[0]
     best = full.max(0)
     ours = logits.winners()
     # another class may win only where the two scores agree to float32 rounding
@@ -69,13 +77,21 @@ def test_strips_cover_each_row_once(monkeypatch):
     assert rows[0][0] == 0
     assert rows[-1][1] == 40
     assert all(one[1] == other[0] for one, other in itertools.pairwise(rows))
-    assert torch.allclose(torch.cat([values for _, values in logits.strips()], dim=1), upsample(logits.values, (40, 33)), atol=1e-5)
+    assert torch.allclose(
+        torch.cat([values for _, values in logits.strips()], dim=1),
+        upsample(logits.values, (40, 33)),
+        atol=1e-5,
+    )
 
 
 @pytest.mark.parametrize("classes", [3, 19])
 def test_measures_take_logits_and_probabilities_alike(classes):
     passes = [random_logits(seed, classes, (4, 6), (30, 45)) for seed in range(6)]
-    assert torch.allclose(entropy(Prediction(iter(passes))), entropy(Prediction(iter([passes[0].probabilities()]))), atol=5e-5)
+    assert torch.allclose(
+        entropy(Prediction(iter(passes))),
+        entropy(Prediction(iter([passes[0].probabilities()]))),
+        atol=5e-5,
+    )
     ours = vote_entropy(Prediction(iter(passes)))
     theirs = vote_entropy(Prediction(iter([item.probabilities() for item in passes])))
     assert float((ours == theirs).double().mean()) > 0.999
@@ -114,15 +130,26 @@ before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 vote(5, (128, 256))
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=300)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=300
+    )
     # 58 MB of counts and result, the members' scores, and what the allocator keeps
     assert int(done.stdout) < 80 * 1024
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.integers(0, 10**6), st.integers(2, 9), st.integers(1, 7), st.integers(1, 6), st.integers(1, 6), st.sampled_from([2, 4, 8]))
+@given(
+    st.integers(0, 10**6),
+    st.integers(2, 9),
+    st.integers(1, 7),
+    st.integers(1, 6),
+    st.integers(1, 6),
+    st.sampled_from([2, 4, 8]),
+)
 def test_votes_by_cells_equal_votes_by_pixels(seed, classes, members, rows, cols, side):
-    scores = torch.randn((members, classes, rows, cols), generator=torch.Generator().manual_seed(seed))
+    scores = torch.randn(
+        (members, classes, rows, cols), generator=torch.Generator().manual_seed(seed)
+    )
     size = (rows * side, cols * side)
     ours, plain = Votes(), Votes()
     for values in scores:

@@ -32,7 +32,9 @@ def test_one_worker_for_each_visible_gpu(gpus, monkeypatch):
 
 
 def test_gpus_of_another_model_are_left_alone(gpus, monkeypatch):
-    monkeypatch.setattr(torch.cuda, "get_device_name", lambda number: "A100" if number == 2 else "H200")
+    monkeypatch.setattr(
+        torch.cuda, "get_device_name", lambda number: "A100" if number == 2 else "H200"
+    )
     assert check_machine(None, 20.0, "cuda") == Machine(3, 20.0, ("0", "1", "3"))
 
 

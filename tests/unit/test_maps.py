@@ -25,7 +25,12 @@ def key(measure) -> str:
 
 
 def test_measures_with_other_parameters_have_other_maps():
-    keys = {key(powered), key(functools.partial(powered, power=1)), key(functools.partial(powered, power=4)), key(entropy)}
+    keys = {
+        key(powered),
+        key(functools.partial(powered, power=1)),
+        key(functools.partial(powered, power=4)),
+        key(entropy),
+    }
     assert len(keys) == 4
     assert key(functools.partial(powered, power=4)) == key(functools.partial(powered, power=4))
 
@@ -77,7 +82,9 @@ def test_the_whole_cost_of_a_window_is_its_clicks_its_crossings_and_its_box():
     labels = Logits(scores, size).winners().numpy()
     for row, top in enumerate(range(0, size[0] - window + 1, 2)):
         for column, left in enumerate(range(0, size[1] - window + 1, 2)):
-            bill = count_region(np.empty((0, 2), np.int32), labels, Region("a", top, left, window, window))
+            bill = count_region(
+                np.empty((0, 2), np.int32), labels, Region("a", top, left, window, window)
+            )
             inside = float(clicks[top : top + window, left : left + window].sum())
             assert float(found[row, column]) == pytest.approx(inside + bill.intersection + bill.box)
     plain = requests_of(strategies.make("cheapest-region"), source.rules).cost

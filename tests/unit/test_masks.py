@@ -9,7 +9,9 @@ from harness.errors import InputError
 from harness.pool import LabelledPool
 from harness.types import Region
 
-LAYOUT = MaskLayout("images/{split}", "labels/{split}", {0: "ground", 5: "thing", 6: "thing", 9: "sky"})
+LAYOUT = MaskLayout(
+    "images/{split}", "labels/{split}", {0: "ground", 5: "thing", 6: "thing", 9: "sky"}
+)
 
 
 @pytest.fixture
@@ -22,7 +24,9 @@ def root(tmp_path):
             labels[:10] = 9
             labels[15:25, 10 + number : 30] = 5 if number else 6
             labels[30:33, 40:44] = 200
-            Image.fromarray(np.stack([labels * 9] * 3, axis=-1)).save(tmp_path / "images" / split / f"{number}.jpg")
+            Image.fromarray(np.stack([labels * 9] * 3, axis=-1)).save(
+                tmp_path / "images" / split / f"{number}.jpg"
+            )
             Image.fromarray(labels).save(tmp_path / "labels" / split / f"{number}.png")
     return tmp_path
 
@@ -40,7 +44,14 @@ def test_a_border_between_two_objects_is_clicked_once():
     labels[:, 10:] = 1
     vertices = simulate_clicks(labels, 1.0)
     # the smaller one, on the left, takes its four corners; the larger one only those away from the shared border
-    assert sorted(map(tuple, vertices.tolist())) == [(0, 0), (0, 19), (9, 0), (9, 19), (29, 0), (29, 19)]
+    assert sorted(map(tuple, vertices.tolist())) == [
+        (0, 0),
+        (0, 19),
+        (9, 0),
+        (9, 19),
+        (29, 0),
+        (29, 19),
+    ]
 
 
 def test_holes_are_not_traced_but_what_fills_them_is():

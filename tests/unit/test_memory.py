@@ -11,7 +11,10 @@ def groups(tmp_path):
     """Control groups as the kernel shows them: /jobs/one, where /jobs has the limit."""
     root = tmp_path / "cgroup"
     (root / "jobs" / "one").mkdir(parents=True)
-    for name, limit, used, idle in (("jobs", "3000000", 2500000, 100000), ("jobs/one", "max", 1000000, 0)):
+    for name, limit, used, idle in (
+        ("jobs", "3000000", 2500000, 100000),
+        ("jobs/one", "max", 1000000, 0),
+    ):
         (root / name / "memory.max").write_text(f"{limit}\n")
         (root / name / "memory.current").write_text(f"{used}\n")
         (root / name / "memory.stat").write_text(f"anon 5\ninactive_file {idle}\n")

@@ -7,12 +7,23 @@ from harness.types import Annotation, Clicks, Region
 def annotation(region: Region, label: int, vertices=(), is_new=None) -> Annotation:
     shape = (region.height, region.width)
     new = np.ones(shape, bool) if is_new is None else is_new
-    return Annotation(region, np.full(shape, label, np.uint8), np.array(vertices, np.int32).reshape(-1, 2), new, Clicks())
+    return Annotation(
+        region,
+        np.full(shape, label, np.uint8),
+        np.array(vertices, np.int32).reshape(-1, 2),
+        new,
+        Clicks(),
+    )
 
 
 def test_a_pool_starts_empty():
     pool = LabelledPool({"a": (4, 6), "b": (4, 6)})
-    assert (pool.labelled_px, pool.total_px, pool.touched_ids, pool.open_ids) == (0, 48, [], ["a", "b"])
+    assert (pool.labelled_px, pool.total_px, pool.touched_ids, pool.open_ids) == (
+        0,
+        48,
+        [],
+        ["a", "b"],
+    )
     assert not pool.is_labelled("a").any()
     assert (pool.labels("a", 255) == 255).all()
 

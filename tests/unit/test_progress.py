@@ -24,7 +24,10 @@ def test_the_time_left_comes_from_the_steps_that_are_done(now, capsys):
         assert progress._time_left() == "8 min left"  # 600 of 1000 steps are left after 300 s
         progress.ended(Outcome(RUN, seconds=5.0, error="no"))
     lines = capsys.readouterr().out.splitlines()
-    assert lines == ["[1/2] seed-set seed 0: done in 100 s, 15 min left", "[2/2] random-region seed 0: failed in 5 s"]
+    assert lines == [
+        "[1/2] seed-set seed 0: done in 100 s, 15 min left",
+        "[2/2] random-region seed 0: failed in 5 s",
+    ]
 
 
 def test_nothing_is_foretold_from_the_first_moments(now, capsys):

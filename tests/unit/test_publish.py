@@ -49,10 +49,14 @@ def info(strategy: str, seed: int, **changes) -> RunInfo:
 def areas(miou: float) -> list[ImageAreas]:
     """Two classes, each with this IoU in every image: intersection m, prediction m, label 1000."""
     hit = round(1000 * miou)
-    return [ImageAreas(f"v{number}", [hit, hit], [hit, hit], [1000, 1000]) for number in range(IMAGES)]
+    return [
+        ImageAreas(f"v{number}", [hit, hit], [hit, hit], [1000, 1000]) for number in range(IMAGES)
+    ]
 
 
-def record(number: int, miou: float, clicks: int, *, bought: bool = True, labelled_px: int | None = None) -> RoundRecord:
+def record(
+    number: int, miou: float, clicks: int, *, bought: bool = True, labelled_px: int | None = None
+) -> RoundRecord:
     budget_px = 1000 + 1000 * number
     query = [Receipt("a", 0, 0, 10, 10, WINDOW_PX, 5, 1, 4, 2, 0.5, 1.0, 2.0)] if bought else []
     return RoundRecord(
@@ -67,7 +71,9 @@ def record(number: int, miou: float, clicks: int, *, bought: bool = True, labell
     )
 
 
-def write(out: Path, strategy: str, seed: int, mious: list[float], clicks: list[int], **changes) -> None:
+def write(
+    out: Path, strategy: str, seed: int, mious: list[float], clicks: list[int], **changes
+) -> None:
     folder = RunFolder(run_path(out, strategy, seed))
     folder.open(info(strategy, seed, **changes))
     for number, (miou, spent) in enumerate(zip(mious, clicks, strict=True)):
@@ -79,16 +85,32 @@ def out(tmp_path) -> Path:
     for seed in (0, 1, 2):
         shift = 0.01 * seed
         write(tmp_path, "full-data", seed, [0.80], [1000])
-        write(tmp_path, "random-region", seed, [0.40 + shift, 0.50 + shift, 0.60 + shift], [100, 200, 300])
+        write(
+            tmp_path,
+            "random-region",
+            seed,
+            [0.40 + shift, 0.50 + shift, 0.60 + shift],
+            [100, 200, 300],
+        )
         write(tmp_path, "good", seed, [0.40 + shift, 0.70 + shift, 0.78 + shift], [100, 150, 200])
-        write(tmp_path, "cheat-oracle-cost", seed, [0.40 + shift, 0.75 + shift, 0.79 + shift], [100, 110, 120])
+        write(
+            tmp_path,
+            "cheat-oracle-cost",
+            seed,
+            [0.40 + shift, 0.75 + shift, 0.79 + shift],
+            [100, 110, 120],
+        )
     return tmp_path
 
 
 def test_figures_by_hand(out):
     board = build_board(out)
     rows = {row.strategy: row for row in board.rows}
-    assert [row.strategy for row in board.rows] == ["good", "random-region", "cheat-oracle-cost"]  # the bound comes last
+    assert [row.strategy for row in board.rows] == [
+        "good",
+        "random-region",
+        "cheat-oracle-cost",
+    ]  # the bound comes last
     assert board.threshold == pytest.approx(0.76)
     assert board.budget_shares == pytest.approx([0.1, 0.2, 0.3])
     good = rows["good"]
@@ -100,7 +122,9 @@ def test_figures_by_hand(out):
     assert rows["random-region"].p95 == Crossing(None, pytest.approx(0.3), 0, 3)
     assert good.aubc_pixels.mean == pytest.approx((0.41 + 2 * 0.71 + 0.79) / 4)
     # clicks end at 0.2 of C_p; until the budget's 0.3 the last value is kept
-    assert good.aubc_clicks.mean == pytest.approx((0.05 * (0.41 + 0.71) / 2 + 0.05 * (0.71 + 0.79) / 2 + 0.1 * 0.79) / 0.2)
+    assert good.aubc_clicks.mean == pytest.approx(
+        (0.05 * (0.41 + 0.71) / 2 + 0.05 * (0.71 + 0.79) / 2 + 0.1 * 0.79) / 0.2
+    )
     assert good.share_of_full.mean == pytest.approx(0.79 / 0.80)
     assert good.hours.mean == pytest.approx(200 * 3.15 / 3600)
     assert good.cost_spearman.mean == 0.25
@@ -109,7 +133,11 @@ def test_figures_by_hand(out):
 
 def test_planted_differences_are_found_and_bounds_are_not_ranked(out):
     verdicts = judge(build_board(out)).verdicts
-    assert (verdicts["good"].rank, verdicts["random-region"].rank, verdicts["cheat-oracle-cost"].rank) == (1, 2, None)
+    assert (
+        verdicts["good"].rank,
+        verdicts["random-region"].rank,
+        verdicts["cheat-oracle-cost"].rank,
+    ) == (1, 2, None)
     assert verdicts["good"].gain.low > 0
     assert verdicts["random-region"].gain is None
 
@@ -162,10 +190,15 @@ def test_a_round_that_bought_nothing_is_said(out):
     for number in range(3):
         folder.append(record(number, 0.4, 100, bought=number == 0, labelled_px=1000))
     board = build_board(out)
-    assert any("Ran out of candidates before the budget: starved" in line for line in notes(board, None))
+    assert any(
+        "Ran out of candidates before the budget: starved" in line for line in notes(board, None)
+    )
 
 
-@pytest.mark.parametrize("change", [{"config_sha256": "x"}, {"data_fingerprint": "x"}, {"device": "cuda"}, {"trainer_version": 2}])
+@pytest.mark.parametrize(
+    "change",
+    [{"config_sha256": "x"}, {"data_fingerprint": "x"}, {"device": "cuda"}, {"trainer_version": 2}],
+)
 def test_runs_of_different_boards_are_refused(out, change):
     write(out, "foreign", 0, [0.4, 0.5, 0.6], [100, 200, 300], **change)
     with pytest.raises(InputError, match=f"have different {next(iter(change))}"):
@@ -190,7 +223,15 @@ def test_warnings_that_a_reader_must_see(out):
 
 def test_simulated_clicks_and_slips_are_said(tmp_path):
     config = {"name": "toy", "harness": {"rounds": 2}, "annotator": {"missed": 0.1}}
-    write(tmp_path, "random-region", 0, [0.4, 0.5, 0.6], [100, 200, 300], simulated_clicks=True, config=config)
+    write(
+        tmp_path,
+        "random-region",
+        0,
+        [0.4, 0.5, 0.6],
+        [100, 200, 300],
+        simulated_clicks=True,
+        config=config,
+    )
     lines = " ".join(notes(build_board(tmp_path), None))
     assert "SIMULATED CLICKS" in lines
     assert "Annotators who err" in lines
@@ -236,7 +277,9 @@ def test_the_document_fits_its_schema_and_comes_back(out):
 
 
 def test_the_schema_in_the_docs_is_the_code_s():
-    assert (Path(__file__).parent.parent.parent / "docs" / "leaderboard.schema.json").read_text() == schema()
+    assert (
+        Path(__file__).parent.parent.parent / "docs" / "leaderboard.schema.json"
+    ).read_text() == schema()
 
 
 def test_the_latex_table_escapes_names_and_has_its_rules(out):
@@ -270,7 +313,9 @@ def copy_of(out: Path, to: Path, *strategies: str) -> Path:
 
 def test_folders_of_two_machines_make_one_board(out, tmp_path_factory):
     one = copy_of(out, tmp_path_factory.mktemp("one"), "full-data", "random-region")
-    other = copy_of(out, tmp_path_factory.mktemp("other"), "good", "random-region", "cheat-oracle-cost")
+    other = copy_of(
+        out, tmp_path_factory.mktemp("other"), "good", "random-region", "cheat-oracle-cost"
+    )
     merged, whole = build_board(one, other), build_board(out)
     assert merged.rows == whole.rows
     assert merged.full_data == whole.full_data
@@ -279,7 +324,10 @@ def test_folders_of_two_machines_make_one_board(out, tmp_path_factory):
 def test_a_run_that_differs_in_two_places_is_refused(out, tmp_path):
     other = tmp_path / "other"
     write(other, "good", 1, [0.41, 0.71, 0.60], [100, 150, 200])
-    with pytest.raises(InputError, match=r"runs/good/seed-1 and .*other/runs/good/seed-1 are both good seed 1, and they differ"):
+    with pytest.raises(
+        InputError,
+        match=r"runs/good/seed-1 and .*other/runs/good/seed-1 are both good seed 1, and they differ",
+    ):
         build_board(out, other)
 
 
@@ -299,28 +347,67 @@ def test_mixed_boards_need_a_word(out):
 def test_runs_of_code_that_was_not_committed_need_a_word(out):
     dirty = replace(PROVENANCE, dirty=True)
     write(out, "edited", 0, [0.4, 0.5, 0.6], [100, 200, 300], provenance=dirty)
-    with pytest.raises(InputError, match=r"1 runs, such as edited seed 0, are of code that was not committed"):
-        publish(runs=[out], theirs=None, out=None, photos=None, check=False, allow_dirty=False, allow_mixed=False)
-    assert publish(runs=[out], allow_dirty=True, theirs=None, out=None, photos=None, check=False, allow_mixed=False) == 0
+    with pytest.raises(
+        InputError, match=r"1 runs, such as edited seed 0, are of code that was not committed"
+    ):
+        publish(
+            runs=[out],
+            theirs=None,
+            out=None,
+            photos=None,
+            check=False,
+            allow_dirty=False,
+            allow_mixed=False,
+        )
+    assert (
+        publish(
+            runs=[out],
+            allow_dirty=True,
+            theirs=None,
+            out=None,
+            photos=None,
+            check=False,
+            allow_mixed=False,
+        )
+        == 0
+    )
 
 
 def test_a_stale_file_is_found(out):
     write_files(build_board(out), out)
-    given = {"runs": [out], "theirs": None, "out": None, "photos": None, "allow_dirty": True, "allow_mixed": False}
+    given = {
+        "runs": [out],
+        "theirs": None,
+        "out": None,
+        "photos": None,
+        "allow_dirty": True,
+        "allow_mixed": False,
+    }
     assert publish(**given, check=True) == 0
-    (out / "leaderboard.csv").write_text((out / "leaderboard.csv").read_text().replace("good", "best"))
+    (out / "leaderboard.csv").write_text(
+        (out / "leaderboard.csv").read_text().replace("good", "best")
+    )
     (out / "leaderboard.tex").unlink()
-    with pytest.raises(RunError, match=r"leaderboard\.csv, leaderboard\.tex are not what the runs say"):
+    with pytest.raises(
+        RunError, match=r"leaderboard\.csv, leaderboard\.tex are not what the runs say"
+    ):
         publish(**given, check=True)
 
 
 def test_a_cost_model_no_better_than_a_constant_is_named(out):
-    assert not any("hardly better than a constant" in line for line in notes(build_board(out), None))
+    assert not any(
+        "hardly better than a constant" in line for line in notes(build_board(out), None)
+    )
     folder = RunFolder(run_path(out, "blind", 0))
     folder.open(info("blind", 0))
     for number in range(3):
-        folder.append(replace(record(number, 0.4, 100), cost_quality=CostQuality(4, 0.0, 0.02, 1.0)))
-    assert any("hardly better than a constant" in line and "blind (0.02)" in line for line in notes(build_board(out), None))
+        folder.append(
+            replace(record(number, 0.4, 100), cost_quality=CostQuality(4, 0.0, 0.02, 1.0))
+        )
+    assert any(
+        "hardly better than a constant" in line and "blind (0.02)" in line
+        for line in notes(build_board(out), None)
+    )
 
 
 def test_a_board_of_bounds_alone_has_no_ranks(tmp_path):

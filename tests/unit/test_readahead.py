@@ -30,7 +30,9 @@ def test_what_is_announced_is_read_once_by_the_thread():
 def test_any_other_order_gives_the_same_photographs(asked):
     photos = ReadAhead(Files())
     photos.expect("abcd")
-    assert [int(photos.get(image_id)[0, 0, 0]) for image_id in asked] == [ord(image_id) for image_id in asked]
+    assert [int(photos.get(image_id)[0, 0, 0]) for image_id in asked] == [
+        ord(image_id) for image_id in asked
+    ]
 
 
 def test_an_error_comes_when_the_photograph_is_asked_for():

@@ -3,7 +3,14 @@ import math
 import pytest
 import torch
 
-from harness.regions import Peak, RunningBest, non_maximum_suppression, rescale, select_within_budget, window_sum
+from harness.regions import (
+    Peak,
+    RunningBest,
+    non_maximum_suppression,
+    rescale,
+    select_within_budget,
+    window_sum,
+)
 from harness.types import Candidate, Region
 
 
@@ -11,18 +18,30 @@ def brute_force(pixels: torch.Tensor, height: int, width: int, stride: int) -> t
     rows, cols = pixels.shape
     return torch.stack(
         [
-            torch.stack([pixels[y : y + height, x : x + width].double().sum() for x in range(0, cols - width + 1, stride)])
+            torch.stack(
+                [
+                    pixels[y : y + height, x : x + width].double().sum()
+                    for x in range(0, cols - width + 1, stride)
+                ]
+            )
             for y in range(0, rows - height + 1, stride)
         ]
     )
 
 
-@pytest.mark.parametrize(("window", "stride"), [(1, 1), (2, 1), (3, 1), (5, 2), (7, 3), ((4, 7), 1), (11, 1)])
+@pytest.mark.parametrize(
+    ("window", "stride"), [(1, 1), (2, 1), (3, 1), (5, 2), (7, 3), ((4, 7), 1), (11, 1)]
+)
 def test_window_sum_equals_brute_force(window, stride):
     pixels = torch.rand((11, 13), generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     height, width = (window, window) if isinstance(window, int) else window
     # 52 bits over the sum of 143 values leave less than 1e-13 of rounding to each value
-    assert torch.allclose(window_sum(pixels, window, stride=stride), brute_force(pixels, height, width, stride), rtol=0, atol=1e-11)
+    assert torch.allclose(
+        window_sum(pixels, window, stride=stride),
+        brute_force(pixels, height, width, stride),
+        rtol=0,
+        atol=1e-11,
+    )
 
 
 def test_window_sum_of_integers_is_exact():
@@ -83,7 +102,12 @@ def test_suppression_clears_exactly_the_windows_that_share_a_pixel():
 
 
 def test_suppression_breaks_ties_by_top_then_left():
-    assert [(peak.top, peak.left) for peak in non_maximum_suppression(torch.ones(3, 3), 1)][:4] == [(0, 0), (0, 1), (0, 2), (1, 0)]
+    assert [(peak.top, peak.left) for peak in non_maximum_suppression(torch.ones(3, 3), 1)][:4] == [
+        (0, 0),
+        (0, 1),
+        (0, 2),
+        (1, 0),
+    ]
 
 
 def test_forbidden_placements_never_come_back():
@@ -115,7 +139,13 @@ def candidate(score, image_id="a", top=0, left=0, side=2):
 
 
 def test_selection_is_global_and_ties_go_by_image_then_place():
-    pool = [candidate(1.0, "b"), candidate(2.0, "c"), candidate(1.0, "a", 4), candidate(1.0, "a", 0, 4), candidate(1.0, "a", 0, 0)]
+    pool = [
+        candidate(1.0, "b"),
+        candidate(2.0, "c"),
+        candidate(1.0, "a", 4),
+        candidate(1.0, "a", 0, 4),
+        candidate(1.0, "a", 0, 0),
+    ]
     picked = select_within_budget(pool, 16)
     assert [(item.region.image_id, item.region.top, item.region.left) for item in picked] == [
         ("c", 0, 0),

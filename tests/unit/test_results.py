@@ -7,7 +7,15 @@ import pytest
 from harness.errors import InputError
 from harness.files import replacing, write_text
 from harness.provenance import collect
-from harness.results import SCHEMA_VERSION, RunFolder, RunInfo, find_runs, read_run, read_timings, run_path
+from harness.results import (
+    SCHEMA_VERSION,
+    RunFolder,
+    RunInfo,
+    find_runs,
+    read_run,
+    read_timings,
+    run_path,
+)
 from harness.types import Clicks, ClickTotals, CostQuality, ImageAreas, Receipt, RoundRecord
 
 EXAMPLES = Path(__file__).parent.parent / "data" / "schema"
@@ -35,7 +43,14 @@ def info(**changes) -> RunInfo:
 def record(number: int) -> RoundRecord:
     receipt = Receipt("img", 0, 1, 4, 4, 16, 3, 2, 4, 1, 0.5, None, 1.25)
     return RoundRecord(
-        number, [receipt], 16, 20, Clicks(3, 2, 4, 1), [ImageAreas("v", [1, 2], [2, 2], [1, 3])], CostQuality(4, 0.1, None, 0.3), "key"
+        number,
+        [receipt],
+        16,
+        20,
+        Clicks(3, 2, 4, 1),
+        [ImageAreas("v", [1, 2], [2, 2], [1, 3])],
+        CostQuality(4, 0.1, None, 0.3),
+        "key",
     )
 
 
@@ -103,7 +118,12 @@ def test_another_configuration_is_refused(folder):
 
 def test_a_board_is_told_by_config_data_device_and_trainer():
     base = info().board
-    for change in ({"config_sha256": "x"}, {"data_fingerprint": "x"}, {"device": "cuda"}, {"trainer_version": 2}):
+    for change in (
+        {"config_sha256": "x"},
+        {"data_fingerprint": "x"},
+        {"device": "cuda"},
+        {"trainer_version": 2},
+    ):
         assert info(**change).board != base
     assert info(seed=5, strategy="other").board == base
 

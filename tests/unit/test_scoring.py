@@ -10,11 +10,16 @@ from harness.types import ImageAreas
 def test_areas_leave_void_out():
     label = np.array([[0, 0, 1, 255]])
     predicted = np.array([[0, 1, 1, 2]])
-    assert class_areas("a", predicted, label, 3, 255) == ImageAreas("a", [1, 1, 0], [1, 2, 0], [2, 1, 0])
+    assert class_areas("a", predicted, label, 3, 255) == ImageAreas(
+        "a", [1, 1, 0], [1, 2, 0], [2, 1, 0]
+    )
 
 
 def test_iou_sums_areas_over_images_before_dividing():
-    areas = [ImageAreas("a", [1, 0, 0], [1, 2, 0], [2, 1, 0]), ImageAreas("b", [3, 0, 0], [3, 0, 0], [3, 0, 0])]
+    areas = [
+        ImageAreas("a", [1, 0, 0], [1, 2, 0], [2, 1, 0]),
+        ImageAreas("b", [3, 0, 0], [3, 0, 0], [3, 0, 0]),
+    ]
     scores = iou(areas)
     assert scores[0] == pytest.approx(4 / 5)
     assert scores[1] == 0.0
@@ -30,7 +35,10 @@ def test_no_image_is_an_error():
 CURVE = [(0.1, 0.2), (0.2, 0.4), (0.3, 0.3), (0.4, 0.6)]
 
 
-@pytest.mark.parametrize(("threshold", "share"), [(0.2, 0.1), (0.1, 0.1), (0.3, 0.15), (0.4, 0.2), (0.45, 0.35), (0.61, None)])
+@pytest.mark.parametrize(
+    ("threshold", "share"),
+    [(0.2, 0.1), (0.1, 0.1), (0.3, 0.15), (0.4, 0.2), (0.45, 0.35), (0.61, None)],
+)
 def test_share_at_is_the_first_crossing(threshold, share):
     assert share_at(CURVE, threshold) == (None if share is None else pytest.approx(share))
 
@@ -42,7 +50,9 @@ def test_aubc_of_a_constant_curve_is_its_value():
 def test_aubc_by_hand():
     assert aubc([(0.0, 0.0), (1.0, 1.0)]) == pytest.approx(0.5)
     assert aubc([(0.0, 0.0), (1.0, 1.0)], stop=2.0) == pytest.approx(0.75)  # the last value is kept
-    assert aubc([(0.0, 0.0), (1.0, 1.0)], stop=0.5) == pytest.approx(0.25)  # what lies beyond is cut
+    assert aubc([(0.0, 0.0), (1.0, 1.0)], stop=0.5) == pytest.approx(
+        0.25
+    )  # what lies beyond is cut
     assert aubc([(0.3, 0.7)]) == 0.7
 
 

@@ -35,8 +35,24 @@ def head(channels=(16, 32, 32), **options) -> FCN8sHead:
 
 def test_vgg16_has_thirteen_convolutions_of_the_published_widths():
     trunk = VGG16()
-    shapes = [tuple(p.shape) for name, p in trunk.named_parameters() if name.endswith("conv.weight")]
-    assert [shape[0] for shape in shapes] == [64, 64, 128, 128, 256, 256, 256, 512, 512, 512, 512, 512, 512]
+    shapes = [
+        tuple(p.shape) for name, p in trunk.named_parameters() if name.endswith("conv.weight")
+    ]
+    assert [shape[0] for shape in shapes] == [
+        64,
+        64,
+        128,
+        128,
+        256,
+        256,
+        256,
+        512,
+        512,
+        512,
+        512,
+        512,
+        512,
+    ]
     assert all(shape[2:] == (3, 3) for shape in shapes)
 
 
@@ -60,7 +76,10 @@ def test_the_receptive_field_is_404_px():
     layers = [*VGG16(width=1 / 64).modules(), head().fc6, head().fc7]
     for layer in layers:
         if isinstance(layer, torch.nn.Conv2d | torch.nn.MaxPool2d):
-            kernel, stride = (size[0] if isinstance(size, tuple) else size for size in (layer.kernel_size, layer.stride))
+            kernel, stride = (
+                size[0] if isinstance(size, tuple) else size
+                for size in (layer.kernel_size, layer.stride)
+            )
             field, jump = field + (kernel - 1) * jump, jump * stride
     assert (field, jump) == (404, 32)
 
@@ -71,14 +90,25 @@ def test_the_skips_come_from_pool4_and_pool3():
     base = classifier(pools)
     expected = classifier.score_pool3(pools[0])
     changed = classifier([torch.zeros_like(pools[0]), *pools[1:]])
-    assert torch.allclose(base - changed, expected - classifier.score_pool3(torch.zeros_like(pools[0])), atol=1e-5)
-    expected4 = upsample(classifier.score_pool4(pools[1]) - classifier.score_pool4(torch.zeros_like(pools[1])), (8, 8))
-    assert torch.allclose(base - classifier([pools[0], torch.zeros_like(pools[1]), pools[2]]), expected4, atol=1e-5)
+    assert torch.allclose(
+        base - changed, expected - classifier.score_pool3(torch.zeros_like(pools[0])), atol=1e-5
+    )
+    expected4 = upsample(
+        classifier.score_pool4(pools[1]) - classifier.score_pool4(torch.zeros_like(pools[1])),
+        (8, 8),
+    )
+    assert torch.allclose(
+        base - classifier([pools[0], torch.zeros_like(pools[1]), pools[2]]), expected4, atol=1e-5
+    )
 
 
 def test_upsampling_equals_the_built_in():
     maps = torch.randn(2, 5, 7, 9)
-    assert torch.allclose(upsample(maps, (31, 50)), F.interpolate(maps, size=(31, 50), mode="bilinear", align_corners=False), atol=1e-5)
+    assert torch.allclose(
+        upsample(maps, (31, 50)),
+        F.interpolate(maps, size=(31, 50), mode="bilinear", align_corners=False),
+        atol=1e-5,
+    )
     assert upsample(maps, (7, 9)) is maps
 
 
@@ -115,7 +145,10 @@ def test_pretrained_weights_in_torchvision_layout_are_taken_over(tmp_path):
     values = [value for _, value in source.state_dict().items()]
     state = {}
     for number, index in enumerate(convolutions):
-        state[f"features.{index}.weight"], state[f"features.{index}.bias"] = values[2 * number] + 1, values[2 * number + 1] + 1
+        state[f"features.{index}.weight"], state[f"features.{index}.bias"] = (
+            values[2 * number] + 1,
+            values[2 * number + 1] + 1,
+        )
     torch.save(state, tmp_path / "vgg16.pth")
     target = VGG16(pretrained=str(tmp_path / "vgg16.pth"))
     target.load_pretrained()
@@ -135,7 +168,13 @@ def pool(train_split) -> LabelledPool:
 
 
 def crops_of(train_split, pool, length=40, **recipe) -> LabelledCrops:
-    return LabelledCrops(train_split, pool, CropRecipe(32, 32, **recipe), length=length, key=sequence(0, 1, Purpose.CROPS))
+    return LabelledCrops(
+        train_split,
+        pool,
+        CropRecipe(32, 32, **recipe),
+        length=length,
+        key=sequence(0, 1, Purpose.CROPS),
+    )
 
 
 def test_crops_show_what_was_bought_and_nothing_else(train_split):
@@ -195,7 +234,9 @@ def recipe(**changes) -> Recipe:
 
 @pytest.fixture(scope="module")
 def trainer(train_split, val_split) -> SegmentorTrainer:
-    return SegmentorTrainer(recipe(), train_split=train_split, val_split=val_split, window_px=16, device="cpu")
+    return SegmentorTrainer(
+        recipe(), train_split=train_split, val_split=val_split, window_px=16, device="cpu"
+    )
 
 
 @pytest.fixture(scope="module")
@@ -217,9 +258,13 @@ def weights_of(network) -> dict[str, torch.Tensor]:
 
 def test_training_repeats_and_differs_by_seed(trainer, seed_pool, network):
     again = trainer.fit(seed_pool, 0, 0, with_cost=False)
-    assert all(torch.equal(value, weights_of(again)[name]) for name, value in weights_of(network).items())
+    assert all(
+        torch.equal(value, weights_of(again)[name]) for name, value in weights_of(network).items()
+    )
     other = trainer.fit(seed_pool, 1, 0, with_cost=False)
-    assert not all(torch.equal(value, weights_of(other)[name]) for name, value in weights_of(network).items())
+    assert not all(
+        torch.equal(value, weights_of(other)[name]) for name, value in weights_of(network).items()
+    )
 
 
 def test_training_leaves_no_open_file_and_no_named_instance(trainer, seed_pool, network):
@@ -237,14 +282,25 @@ def test_training_leaves_no_open_file_and_no_named_instance(trainer, seed_pool, 
 
 
 def test_longer_training_learns(train_split, val_split, seed_pool, network):
-    longer = SegmentorTrainer(recipe(steps=150), train_split=train_split, val_split=val_split, window_px=16, device="cpu")
-    assert mean_iou(longer.fit(seed_pool, 0, 0, with_cost=False).evaluate()) > mean_iou(network.evaluate()) + 0.02
+    longer = SegmentorTrainer(
+        recipe(steps=150), train_split=train_split, val_split=val_split, window_px=16, device="cpu"
+    )
+    assert (
+        mean_iou(longer.fit(seed_pool, 0, 0, with_cost=False).evaluate())
+        > mean_iou(network.evaluate()) + 0.02
+    )
 
 
-def test_bfloat16_steps_learn_too_and_leave_float32_weights(train_split, val_split, seed_pool, network):
+def test_bfloat16_steps_learn_too_and_leave_float32_weights(
+    train_split, val_split, seed_pool, network
+):
     def trained(steps: int):
         made = SegmentorTrainer(
-            recipe(steps=steps, precision="bfloat16"), train_split=train_split, val_split=val_split, window_px=16, device="cpu"
+            recipe(steps=steps, precision="bfloat16"),
+            train_split=train_split,
+            val_split=val_split,
+            window_px=16,
+            device="cpu",
         )
         return made.fit(seed_pool, 0, 0, with_cost=True)
 
@@ -261,7 +317,10 @@ def test_bfloat16_steps_learn_too_and_leave_float32_weights(train_split, val_spl
 
 def test_bfloat16_takes_the_loss_in_float32():
     made = head()
-    inputs = [torch.rand(1, channels, 8 >> level, 8 >> level) for level, channels in enumerate((16, 32, 32))]
+    inputs = [
+        torch.rand(1, channels, 8 >> level, 8 >> level)
+        for level, channels in enumerate((16, 32, 32))
+    ]
     sample = sample_of(np.arange(64 * 64, dtype=np.uint8).reshape(64, 64) % 19)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         logits = made(inputs)
@@ -272,15 +331,28 @@ def test_bfloat16_takes_the_loss_in_float32():
 
 
 def test_another_precision_needs_the_plain_optimizer_wrapper(train_split, val_split):
-    given = recipe(precision="bfloat16", optim_wrapper={"type": "AmpOptimWrapper", "optimizer": {"type": "AdamW"}})
-    with pytest.raises(InputError, match=r"training\.precision is 'bfloat16', but optim_wrapper\.type is 'AmpOptimWrapper'"):
-        SegmentorTrainer(given, train_split=train_split, val_split=val_split, window_px=16, device="cpu")
+    given = recipe(
+        precision="bfloat16",
+        optim_wrapper={"type": "AmpOptimWrapper", "optimizer": {"type": "AdamW"}},
+    )
+    with pytest.raises(
+        InputError,
+        match=r"training\.precision is 'bfloat16', but optim_wrapper\.type is 'AmpOptimWrapper'",
+    ):
+        SegmentorTrainer(
+            given, train_split=train_split, val_split=val_split, window_px=16, device="cpu"
+        )
 
 
 def test_batches_drawn_ahead_are_those_that_are_drawn_when_asked_for(train_split, seed_pool):
     def drawn(ahead: int) -> list[torch.Tensor]:
-        crops = LabelledCrops(train_split, seed_pool, CropRecipe(32, 32), length=10, key=sequence(0, 0, Purpose.CROPS))
-        return [torch.stack(batch["inputs"]) for batch in Batches(crops, batch_size=4, collate_fn=pseudo_collate, ahead=ahead)]
+        crops = LabelledCrops(
+            train_split, seed_pool, CropRecipe(32, 32), length=10, key=sequence(0, 0, Purpose.CROPS)
+        )
+        return [
+            torch.stack(batch["inputs"])
+            for batch in Batches(crops, batch_size=4, collate_fn=pseudo_collate, ahead=ahead)
+        ]
 
     assert [len(batch) for batch in drawn(2)] == [4, 4, 2]
     assert all(torch.equal(*pair) for pair in zip(drawn(0), drawn(2), strict=True))
@@ -314,14 +386,18 @@ def test_saving_and_loading_changes_nothing(trainer, network, train_split, tmp_p
     image_id = list(train_split.files)[3]
     for n_passes in (1, 3):
         ours, theirs = network.predict(image_id, n_passes), loaded.predict(image_id, n_passes)
-        assert all(torch.equal(a.values, b.values) for a, b in zip(ours.passes, theirs.passes, strict=True))
+        assert all(
+            torch.equal(a.values, b.values) for a, b in zip(ours.passes, theirs.passes, strict=True)
+        )
         assert torch.equal(ours.cost_map, theirs.cost_map)
     assert loaded.evaluate() == network.evaluate()
     assert loaded.cost_quality() == network.cost_quality()
 
 
 @pytest.mark.parametrize("kind", ["probabilities", "borders"])
-def test_other_cost_heads_are_saved_and_loaded_too(train_split, val_split, seed_pool, tmp_path, kind):
+def test_other_cost_heads_are_saved_and_loaded_too(
+    train_split, val_split, seed_pool, tmp_path, kind
+):
     made = SegmentorTrainer(
         recipe(cost=CostRecipe(steps=20, head=kind, target="vertices")),
         train_split=train_split,
@@ -337,10 +413,16 @@ def test_other_cost_heads_are_saved_and_loaded_too(train_split, val_split, seed_
 
 
 @pytest.mark.parametrize("target", ["density", "vertices"])
-def test_no_vertex_outside_the_labelled_regions_moves_a_weight(train_split, val_split, target, monkeypatch):
+def test_no_vertex_outside_the_labelled_regions_moves_a_weight(
+    train_split, val_split, target, monkeypatch
+):
     """Neither by the target, nor by the mass that a Gaussian loses at the mask, nor by a count."""
     made = SegmentorTrainer(
-        recipe(steps=2, cost=CostRecipe(steps=20, target=target)), train_split=train_split, val_split=val_split, window_px=16, device="cpu"
+        recipe(steps=2, cost=CostRecipe(steps=20, target=target)),
+        train_split=train_split,
+        val_split=val_split,
+        window_px=16,
+        device="cpu",
     )
     ids = list(train_split.files)
     regions = [Region(ids[0], 8, 16, 40, 64), Region(ids[1], 16, 32, 16, 16)]
@@ -359,7 +441,9 @@ def test_no_vertex_outside_the_labelled_regions_moves_a_weight(train_split, val_
         for region in regions:
             if region.image_id == image_id:
                 inside = [
-                    (region.left <= x < region.left + region.width) and (region.top <= y < region.top + region.height) for x, y in crowd
+                    (region.left <= x < region.left + region.width)
+                    and (region.top <= y < region.top + region.height)
+                    for x, y in crowd
                 ]
                 hidden &= ~np.array(inside)
         return np.concatenate([real(self, image_id), crowd[hidden]])
@@ -374,8 +458,14 @@ def test_features_of_a_labelled_part_are_those_of_the_whole_image(val_split, tmp
     from harness.data.cityscapes import Split
     from harness.data.streets.pack import PackSpec, make_pack
 
-    wide = Split(make_pack(PackSpec(height=256, width=1024, train=1, val=1, seed=3), tmp_path / "wide"), "train", tmp_path / "cache")
-    made = SegmentorTrainer(recipe(steps=2), train_split=wide, val_split=val_split, window_px=16, device="cpu")
+    wide = Split(
+        make_pack(PackSpec(height=256, width=1024, train=1, val=1, seed=3), tmp_path / "wide"),
+        "train",
+        tmp_path / "cache",
+    )
+    made = SegmentorTrainer(
+        recipe(steps=2), train_split=wide, val_split=val_split, window_px=16, device="cpu"
+    )
     image_id, region = next(iter(wide.files)), Region(next(iter(wide.files)), 16, 472, 32, 40)
     pool = LabelledPool(wide.index.sizes)
     pool.add(ClickOracle(wide).annotate([region], pool))
@@ -426,7 +516,9 @@ def test_a_committee_without_dropout_refuses_to_score(network, train_split, monk
         list(network.predict(image_id, 4).passes)
 
 
-def test_a_committee_that_finds_no_memory_is_halved_to_the_same_members(network, train_split, monkeypatch, capsys):
+def test_a_committee_that_finds_no_memory_is_halved_to_the_same_members(
+    network, train_split, monkeypatch, capsys
+):
     """The masks are drawn before, so the same members come out, one after the other."""
     image_id = list(train_split.files)[4]
     whole = list(network.predict(image_id, 5).passes)
@@ -442,8 +534,12 @@ def test_a_committee_that_finds_no_memory_is_halved_to_the_same_members(network,
     monkeypatch.setattr(type(network._model.decode_head), "committee", poor)
     halved = list(network.predict(image_id, 5).passes)
     # a batch of one is another order of float32 sums than a batch of four
-    assert all(torch.allclose(a.values, b.values, atol=1e-5) for a, b in zip(whole, halved, strict=True))
-    assert "out of memory with 4 committee members at once; going on with 2" in capsys.readouterr().err
+    assert all(
+        torch.allclose(a.values, b.values, atol=1e-5) for a, b in zip(whole, halved, strict=True)
+    )
+    assert (
+        "out of memory with 4 committee members at once; going on with 2" in capsys.readouterr().err
+    )
 
 
 def test_the_committee_equals_the_plain_pass_when_nothing_drops(network, train_split):
@@ -451,7 +547,9 @@ def test_the_committee_equals_the_plain_pass_when_nothing_drops(network, train_s
     decode_head = network._model.decode_head
     rates = decode_head.drop6.p, decode_head.drop7.p
     decode_head.drop6.p = decode_head.drop7.p = 0.0
-    logits = decode_head.committee(seen.state, decode_head.masks(seen.state, 1, torch.Generator().manual_seed(0)))
+    logits = decode_head.committee(
+        seen.state, decode_head.masks(seen.state, 1, torch.Generator().manual_seed(0))
+    )
     decode_head.drop6.p, decode_head.drop7.p = rates
     assert torch.allclose(logits, seen.logits, atol=1e-5)
 
@@ -459,25 +557,48 @@ def test_the_committee_equals_the_plain_pass_when_nothing_drops(network, train_s
 def test_a_nan_in_training_stops_the_run(train_split, val_split, seed_pool):
     explosive = {"type": "OptimWrapper", "optimizer": {"type": "SGD", "lr": 1e30}}
     broken = SegmentorTrainer(
-        recipe(optim_wrapper=explosive, param_scheduler=[]), train_split=train_split, val_split=val_split, window_px=16, device="cpu"
+        recipe(optim_wrapper=explosive, param_scheduler=[]),
+        train_split=train_split,
+        val_split=val_split,
+        window_px=16,
+        device="cpu",
     )
     with pytest.raises(RunError, match="NaN or infinite"):
         broken.fit(seed_pool, 0, 0, with_cost=False)
 
 
 def test_a_model_that_cannot_be_built_is_bad_input(train_split, val_split):
-    model = {**load_spec(config_path("streets_standard")).model, "backbone": {"type": "VGG16", "widht": 1}}
+    model = {
+        **load_spec(config_path("streets_standard")).model,
+        "backbone": {"type": "VGG16", "widht": 1},
+    }
     with pytest.raises(InputError, match="cannot be built"):
-        SegmentorTrainer(recipe(model=model), train_split=train_split, val_split=val_split, window_px=16, device="cpu")
+        SegmentorTrainer(
+            recipe(model=model),
+            train_split=train_split,
+            val_split=val_split,
+            window_px=16,
+            device="cpu",
+        )
 
 
 def test_an_optimizer_or_schedule_that_cannot_be_built_is_bad_input(train_split, val_split):
     splits = {"train_split": train_split, "val_split": val_split, "window_px": 16, "device": "cpu"}
     with pytest.raises(InputError, match="optim_wrapper cannot be built"):
-        SegmentorTrainer(recipe(optim_wrapper={"type": "OptimWrapper", "optimizer": {"type": "AdamX", "lr": 1}}), **splits)
+        SegmentorTrainer(
+            recipe(optim_wrapper={"type": "OptimWrapper", "optimizer": {"type": "AdamX", "lr": 1}}),
+            **splits,
+        )
     with pytest.raises(InputError, match="accumulates gradients"):
         SegmentorTrainer(
-            recipe(optim_wrapper={"type": "OptimWrapper", "accumulative_counts": 2, "optimizer": {"type": "AdamW", "lr": 1}}), **splits
+            recipe(
+                optim_wrapper={
+                    "type": "OptimWrapper",
+                    "accumulative_counts": 2,
+                    "optimizer": {"type": "AdamW", "lr": 1},
+                }
+            ),
+            **splits,
         )
     with pytest.raises(InputError, match="param_scheduler has the type 'OnCycle'"):
         SegmentorTrainer(recipe(param_scheduler=[{"type": "OnCycle"}]), **splits)

@@ -45,19 +45,45 @@ def test_a_map_that_is_the_same_everywhere_and_one_that_is_forbidden_everywhere(
 
 
 @pytest.mark.parametrize(
-    ("name", "parts"), [("cereals-g1-entropy", "ics"), ("entropy-region", "is"), ("cheapest-region", "cs"), ("entropy-image", "is")]
+    ("name", "parts"),
+    [
+        ("cereals-g1-entropy", "ics"),
+        ("entropy-region", "is"),
+        ("cheapest-region", "cs"),
+        ("entropy-image", "is"),
+    ],
 )
 def test_a_run_keeps_the_maps_of_the_images_that_it_asks_for(name, parts):
     writer = MemoryWriter(keeps_maps=True)
     strategy = strategies.make(name)
-    common = {"schedule": Schedule(1, 1, 2), "rules": QueryRules(8, committee=3), "oracle": FakeOracle(SIZES), "sizes": SIZES}
-    run_strategy(strategy, 0, networks=FakeNetworks(SIZES), writer=writer, finished=(), stage=no_stage, tally=Tally(), **common)
+    common = {
+        "schedule": Schedule(1, 1, 2),
+        "rules": QueryRules(8, committee=3),
+        "oracle": FakeOracle(SIZES),
+        "sizes": SIZES,
+    }
+    run_strategy(
+        strategy,
+        0,
+        networks=FakeNetworks(SIZES),
+        writer=writer,
+        finished=(),
+        stage=no_stage,
+        tally=Tally(),
+        **common,
+    )
     assert sorted(writer.maps) == [1, 2]
     for number, maps in writer.maps.items():
         asked = {receipt.image_id for receipt in writer.records[number].query}
         assert {entry.image for entry in maps} == asked
         for entry in maps:
-            found = "".join(letter for letter, part in zip("ics", (entry.information, entry.cost, entry.score), strict=True) if part)
+            found = "".join(
+                letter
+                for letter, part in zip(
+                    "ics", (entry.information, entry.cost, entry.score), strict=True
+                )
+                if part
+            )
             assert found == parts
             top, left, height, width = entry.box
             if strategy.whole_image:
@@ -73,7 +99,21 @@ def test_maps_change_no_query():
     records = []
     for keeps in (True, False):
         writer = MemoryWriter(keeps_maps=keeps)
-        common = {"schedule": Schedule(1, 1, 2), "rules": QueryRules(8, committee=3), "oracle": FakeOracle(SIZES), "sizes": SIZES}
-        run_strategy(strategy, 0, networks=FakeNetworks(SIZES), writer=writer, finished=(), stage=no_stage, tally=Tally(), **common)
+        common = {
+            "schedule": Schedule(1, 1, 2),
+            "rules": QueryRules(8, committee=3),
+            "oracle": FakeOracle(SIZES),
+            "sizes": SIZES,
+        }
+        run_strategy(
+            strategy,
+            0,
+            networks=FakeNetworks(SIZES),
+            writer=writer,
+            finished=(),
+            stage=no_stage,
+            tally=Tally(),
+            **common,
+        )
         records.append(writer.records)
     assert records[0] == records[1]

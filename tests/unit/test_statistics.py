@@ -27,7 +27,9 @@ def test_mean_and_sample_deviation():
 
 
 def test_signal_to_noise_by_hand():
-    assert signal_to_noise([0.5, 0.5], [0.3, 0.3], [0.40, 0.42]) == pytest.approx(0.2 / (0.02 / math.sqrt(2)))
+    assert signal_to_noise([0.5, 0.5], [0.3, 0.3], [0.40, 0.42]) == pytest.approx(
+        0.2 / (0.02 / math.sqrt(2))
+    )
     assert signal_to_noise([0.5], [0.3], [0.4]) is None
     assert signal_to_noise([], [0.3], [0.4, 0.5]) is None
 
@@ -64,7 +66,14 @@ def test_resampled_miou_with_each_image_once_is_the_miou():
     images = []
     for number in range(5):
         hit = rng.integers(0, 20, 4)
-        images.append(ImageAreas(str(number), hit.tolist(), (hit + rng.integers(0, 9, 4)).tolist(), (hit + rng.integers(0, 9, 4)).tolist()))
+        images.append(
+            ImageAreas(
+                str(number),
+                hit.tolist(),
+                (hit + rng.integers(0, 9, 4)).tolist(),
+                (hit + rng.integers(0, 9, 4)).tolist(),
+            )
+        )
     areas = [item[1:] for item in images]
     assert resampled_miou(areas, np.ones((1, 5)))[0] == pytest.approx(mean_iou(images))
     twice = resampled_miou(areas, np.array([[2.0, 0.0, 3.0, 0.0, 0.0]]))[0]
@@ -94,7 +103,9 @@ def test_the_interval_of_a_mean_agrees_with_scipys_bootstrap():
     data = np.random.default_rng(2).normal(3.0, 1.0, 60)
     weights = image_weights(60, 4000, np.random.default_rng(3))
     ours = interval(weights @ data / 60)
-    theirs = stats.bootstrap((data,), np.mean, n_resamples=4000, method="percentile", rng=np.random.default_rng(4)).confidence_interval
+    theirs = stats.bootstrap(
+        (data,), np.mean, n_resamples=4000, method="percentile", rng=np.random.default_rng(4)
+    ).confidence_interval
     # two Monte-Carlo estimates of the same quantiles, 4000 draws each
     assert ours == pytest.approx((theirs.low, theirs.high), abs=0.03)
 

@@ -21,7 +21,8 @@ def one_hot(winners: list[int], classes: int) -> torch.Tensor:
 
 def test_entropy_of_a_uniform_prediction_is_ln_c():
     assert torch.allclose(
-        entropy(predict(torch.full((19, 2, 3), 1 / 19, dtype=torch.float64))), torch.full((2, 3), math.log(19), dtype=torch.float64)
+        entropy(predict(torch.full((19, 2, 3), 1 / 19, dtype=torch.float64))),
+        torch.full((2, 3), math.log(19), dtype=torch.float64),
     )
 
 
@@ -94,13 +95,20 @@ def test_by_hand():
 def test_a_parameter_is_part_of_the_identity_unless_it_is_the_default():
     assert strategies.make("cereals-g3-entropy[alpha=0.3]").name == "cereals-g3-entropy[alpha=0.3]"
     assert strategies.make("cereals-g3-entropy[ alpha = 0.50 ]").name == "cereals-g3-entropy"
-    assert strategies.make("cereals-g3-vote-entropy[passes=4,alpha=1]").name == "cereals-g3-vote-entropy[alpha=1.0,passes=4]"
+    assert (
+        strategies.make("cereals-g3-vote-entropy[passes=4,alpha=1]").name
+        == "cereals-g3-vote-entropy[alpha=1.0,passes=4]"
+    )
     assert strategies.make("vote-entropy-region[passes=4]").n_passes == 4
 
 
 def test_alpha_reaches_the_score():
     rng = np.random.default_rng(0)
-    assert float(strategies.make("cereals-g3-entropy[alpha=1]").fuse(torch.tensor(0.6), torch.tensor(0.9), rng)) == pytest.approx(0.6)
+    assert float(
+        strategies.make("cereals-g3-entropy[alpha=1]").fuse(
+            torch.tensor(0.6), torch.tensor(0.9), rng
+        )
+    ) == pytest.approx(0.6)
 
 
 @pytest.mark.parametrize(
@@ -125,13 +133,21 @@ def test_bad_identities_get_one_line(identity, message):
 
 
 def test_lists():
-    assert [item.name for item in strategies.parse_list("random-region, cereals-g3-vote-entropy[alpha=0.2,passes=3]")] == [
+    assert [
+        item.name
+        for item in strategies.parse_list(
+            "random-region, cereals-g3-vote-entropy[alpha=0.2,passes=3]"
+        )
+    ] == [
         "random-region",
         "cereals-g3-vote-entropy[alpha=0.2,passes=3]",
     ]
     assert [item.name for item in strategies.parse_list("all")] == list(strategies.STRATEGIES)
     more = "cereals-g2-entropy[cost=whole]"
-    assert [item.name for item in strategies.parse_list(f"all, {more}")] == [*strategies.STRATEGIES, more]
+    assert [item.name for item in strategies.parse_list(f"all, {more}")] == [
+        *strategies.STRATEGIES,
+        more,
+    ]
     with pytest.raises(InputError, match="named twice"):
         strategies.parse_list("random-region,random-region")
     with pytest.raises(InputError, match="no strategy"):
@@ -139,10 +155,14 @@ def test_lists():
 
 
 def test_exactly_one_strategy_is_an_upper_bound():
-    assert [name for name in strategies.STRATEGIES if strategies.make(name).is_bound] == ["cereals-g2-entropy-oracle-cost"]
+    assert [name for name in strategies.STRATEGIES if strategies.make(name).is_bound] == [
+        "cereals-g2-entropy-oracle-cost"
+    ]
 
 
-@pytest.mark.parametrize("name", [name for name in strategies.STRATEGIES if strategies.make(name).cost == "predicted"])
+@pytest.mark.parametrize(
+    "name", [name for name in strategies.STRATEGIES if strategies.make(name).cost == "predicted"]
+)
 def test_every_cost_aware_strategy_has_its_brackets(name):
     for cost in ("oracle", "constant"):
         bracket = strategies.make(f"{name}[cost={cost}]")
@@ -154,5 +174,7 @@ def test_every_cost_aware_strategy_has_its_brackets(name):
     assert not whole.is_bound
     assert whole.learns_cost
     assert "c_p + c_i + 4" in whole.equation
-    with pytest.raises(InputError, match=r"cost is 'guessed'; allowed: predicted, whole, oracle, constant"):
+    with pytest.raises(
+        InputError, match=r"cost is 'guessed'; allowed: predicted, whole, oracle, constant"
+    ):
         strategies.make(f"{name}[cost=guessed]")

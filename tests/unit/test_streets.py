@@ -17,7 +17,9 @@ MANY = PackSpec(height=64, width=128, train=60, val=1, seed=3)
 
 def tree(root: Path) -> dict[str, str]:
     return {
-        str(path.relative_to(root)): hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(root.rglob("*")) if path.is_file()
+        str(path.relative_to(root)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(root.rglob("*"))
+        if path.is_file()
     }
 
 
@@ -43,7 +45,10 @@ def test_the_layout_is_cityscapes(pack):
     assert set(document) == {"imgHeight", "imgWidth", "objects"}
     assert (document["imgHeight"], document["imgWidth"]) == (64, 128)
     assert Image.open(folder / f"{stem}_gtFine_labelIds.png").mode == "L"
-    assert all(set(item) == {"label", "polygon"} and find_label(item["label"]) for item in document["objects"])
+    assert all(
+        set(item) == {"label", "polygon"} and find_label(item["label"])
+        for item in document["objects"]
+    )
 
 
 def test_the_same_seed_gives_the_same_bytes(pack, tmp_path):
@@ -74,7 +79,15 @@ def test_all_classes_occur_with_a_long_tail(many):
 def test_the_oddities_of_real_files_occur(many):
     objects = [(item.label, item.polygon) for frame in many for item in frame.recorded]
     labels = {label for label, _ in objects}
-    assert {"ego vehicle", "out of roi", "rectification border", "static", "dynamic", "license plate", "cargroup"} <= labels
+    assert {
+        "ego vehicle",
+        "out of roi",
+        "rectification border",
+        "static",
+        "dynamic",
+        "license plate",
+        "cargroup",
+    } <= labels
     assert any(x == 128 or y == 64 for _, polygon in objects for x, y in polygon)
     assert any(polygon[0] == polygon[-1] for _, polygon in objects)
     repeated = sum(a == b for _, polygon in objects for a, b in itertools.pairwise(polygon))
@@ -131,13 +144,17 @@ def test_an_occupied_folder_is_left_alone(tmp_path):
 
 
 def test_nothing_half_written_stays(tmp_path, monkeypatch):
-    monkeypatch.setattr("harness.data.streets.pack.write_frame", lambda *_: (_ for _ in ()).throw(OSError("disk")))
+    monkeypatch.setattr(
+        "harness.data.streets.pack.write_frame", lambda *_: (_ for _ in ()).throw(OSError("disk"))
+    )
     with pytest.raises(OSError, match="disk"):
         make_pack(PackSpec(64, 128, 1, 1), tmp_path / "pack")
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("bad", [{"height": 8}, {"train": 0}, {"seed": -1}, {"height": 64, "width": 63}])
+@pytest.mark.parametrize(
+    "bad", [{"height": 8}, {"train": 0}, {"seed": -1}, {"height": 64, "width": 63}]
+)
 def test_bad_parameters_are_refused(bad):
     with pytest.raises(InputError, match="allowed"):
         PackSpec(**bad)

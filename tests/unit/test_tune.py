@@ -19,11 +19,25 @@ BOUND = {"config": "a", "data": "b"}
 
 
 def a_space(**changes) -> Space:
-    block = {"strategy": ["cereals-g3-entropy"], "parameters": {"alpha": (0.0, 1.0)}, "window": [32, 64], "seeds": [100]} | changes
+    block = {
+        "strategy": ["cereals-g3-entropy"],
+        "parameters": {"alpha": (0.0, 1.0)},
+        "window": [32, 64],
+        "seeds": [100],
+    } | changes
     return Space(Tune.model_validate(block), 64, 1, 8, strategies)
 
 
-def a_study(tmp_path, space: Space, *, objective="aubc-clicks", sampler="tpe", pruner="none", bound=BOUND, storage=None) -> optuna.Study:
+def a_study(
+    tmp_path,
+    space: Space,
+    *,
+    objective="aubc-clicks",
+    sampler="tpe",
+    pruner="none",
+    bound=BOUND,
+    storage=None,
+) -> optuna.Study:
     return open_study(
         open_storage(storage or str(tmp_path / "study.journal")),
         "test",
@@ -52,17 +66,22 @@ def test_the_default_is_trial_0_and_lies_in_the_bounds():
 
 
 def test_a_parameter_belongs_only_to_strategies_that_have_it():
-    space = a_space(strategy=["cereals-g1-entropy", "cereals-g3-vote-entropy"], parameters={"alpha": (0.0, 1.0), "passes": (4, 12)})
-    assert space.defaults() == {"strategy": "cereals-g1-entropy", "window": 64}
-    assert space.choice({"strategy": "cereals-g3-vote-entropy", "window": 32, "alpha": 0.123456, "passes": 7}) == Choice(
-        "cereals-g3-vote-entropy[alpha=0.1235,passes=7]", 32, 1
+    space = a_space(
+        strategy=["cereals-g1-entropy", "cereals-g3-vote-entropy"],
+        parameters={"alpha": (0.0, 1.0), "passes": (4, 12)},
     )
+    assert space.defaults() == {"strategy": "cereals-g1-entropy", "window": 64}
+    assert space.choice(
+        {"strategy": "cereals-g3-vote-entropy", "window": 32, "alpha": 0.123456, "passes": 7}
+    ) == Choice("cereals-g3-vote-entropy[alpha=0.1235,passes=7]", 32, 1)
     with pytest.raises(InputError, match="a grid needs every tuned parameter"):
         space.grid()
 
 
 def test_a_committee_without_a_size_of_its_own_has_the_config_s():
-    space = a_space(strategy=["cereals-g3-vote-entropy"], parameters={"alpha": (0.0, 1.0), "passes": (4, 20)})
+    space = a_space(
+        strategy=["cereals-g3-vote-entropy"], parameters={"alpha": (0.0, 1.0), "passes": (4, 20)}
+    )
     assert space.defaults()["passes"] == 8
 
 
@@ -75,10 +94,19 @@ def test_a_grid_has_its_ends():
     [
         ("strategy=['cereals-g9']", "unknown strategy 'cereals-g9'"),
         ("strategy=['cereals-g3-entropy[alpha=0.2]']", "bare names"),
-        ("strategy=['entropy-region'], parameters=dict(alpha=(0.0, 1.0))", "which none of entropy-region has"),
+        (
+            "strategy=['entropy-region'], parameters=dict(alpha=(0.0, 1.0))",
+            "which none of entropy-region has",
+        ),
         ("strategy=['entropy-region']", "nothing to choose"),
-        ("strategy=['cereals-g3-entropy'], parameters=dict(alpha=(1.0, 0.0))", "a lower bound, then a higher one"),
-        ("strategy=['cereals-g3-entropy'], parameters=dict(alpha=(0.0, 1.0)), window=[16, 32]", "it is trial 0"),
+        (
+            "strategy=['cereals-g3-entropy'], parameters=dict(alpha=(1.0, 0.0))",
+            "a lower bound, then a higher one",
+        ),
+        (
+            "strategy=['cereals-g3-entropy'], parameters=dict(alpha=(0.0, 1.0)), window=[16, 32]",
+            "it is trial 0",
+        ),
         ("strategy=['cereals-g3-entropy'], parameters=dict(alpha=(0.0, 1.5))", "alpha is 1.5"),
         ("strategy=['cereals-g3-entropy'], parameters=dict(cost=(0.0, 1.0))", "which is no number"),
         ("strategy=['cereals-g3-entropy'], windows=[16]", "unknown key 'tune.windows'"),
@@ -86,7 +114,9 @@ def test_a_grid_has_its_ends():
 )
 def test_a_wrong_space_is_one_line(tmp_path, block, message):
     file = tmp_path / "wrong.py"
-    file.write_text(f"_base_ = [{str(config_path('streets'))!r}]\ntune = dict({block}, seeds=[100])\n")
+    file.write_text(
+        f"_base_ = [{str(config_path('streets'))!r}]\ntune = dict({block}, seeds=[100])\n"
+    )
 
     with pytest.raises(InputError) as found:
         Space.of(load_spec(file), strategies)
@@ -143,7 +173,9 @@ def test_two_objectives_have_a_front_and_no_pruning(tmp_path):
 
     Search(study, space, both, 8).run()
     assert len(study.best_trials) >= 2
-    assert find(study, space, "aubc-clicks,time").best.values[0] == max(trial.values[0] for trial in study.trials)
+    assert find(study, space, "aubc-clicks,time").best.values[0] == max(
+        trial.values[0] for trial in study.trials
+    )
 
 
 def test_a_bad_start_is_pruned_against_the_same_step_of_other_trials(tmp_path):
@@ -238,7 +270,12 @@ def test_a_study_is_bound_to_its_config_and_data(tmp_path, changed):
 def test_another_objective_is_refused(tmp_path):
     a_study(tmp_path, a_space(), bound=BOUND | {"objective": "aubc-clicks"})
     with pytest.raises(InputError):
-        a_study(tmp_path, a_space(), objective="aubc-clicks,time", bound=BOUND | {"objective": "aubc-clicks,time"})
+        a_study(
+            tmp_path,
+            a_space(),
+            objective="aubc-clicks,time",
+            bound=BOUND | {"objective": "aubc-clicks,time"},
+        )
 
 
 def test_an_interrupted_trial_is_tried_again_with_the_same_point(tmp_path):
@@ -277,7 +314,10 @@ def test_two_processes_share_a_study_and_one_is_killed(tmp_path, kind):
     doomed = context.Process(target=_work, args=(tmp_path, storage, 600.0, 5.0))
     doomed.start()
     deadline = time.monotonic() + 90
-    while not any(trial.state == TrialState.RUNNING for trial in a_study(tmp_path, a_space(), storage=storage).trials):
+    while not any(
+        trial.state == TrialState.RUNNING
+        for trial in a_study(tmp_path, a_space(), storage=storage).trials
+    ):
         assert time.monotonic() < deadline
         time.sleep(0.2)
     os.kill(doomed.pid, signal.SIGKILL)
@@ -296,7 +336,9 @@ def test_two_processes_share_a_study_and_one_is_killed(tmp_path, kind):
     assert live.exitcode == 0
 
 
-@pytest.mark.parametrize("storage", ["nosuch://x", "sqlite:////nowhere/at/all/study.db", "/proc/nothing/study.journal"])
+@pytest.mark.parametrize(
+    "storage", ["nosuch://x", "sqlite:////nowhere/at/all/study.db", "/proc/nothing/study.journal"]
+)
 def test_a_wrong_storage_is_one_line(tmp_path, storage):
     with pytest.raises(InputError) as found:
         a_study(tmp_path, a_space(), storage=storage)
@@ -315,7 +357,13 @@ def test_a_file_that_is_no_journal_is_refused(tmp_path):
 
 def test_the_tuned_config_is_the_board_with_the_choice(tmp_path):
     spec = load_spec(config_path("streets_tune"))
-    tuned = Tuned(strategy="cereals-g3-entropy[alpha=0.7]", trials=20, objective="aubc-clicks", clicks=1000, hours=0.25)
+    tuned = Tuned(
+        strategy="cereals-g3-entropy[alpha=0.7]",
+        trials=20,
+        objective="aubc-clicks",
+        clicks=1000,
+        hours=0.25,
+    )
     protocol = spec.harness.model_copy(update={"window": 32})
     tuned_config(spec.model_copy(update={"harness": protocol}), tuned, tmp_path / "found.py")
     again = load_spec(tmp_path / "found.py")
@@ -330,7 +378,13 @@ def test_tables_hold_every_trial(tmp_path):
     Search(study, space, planted, 7).run()
     to_csv(study, tmp_path / "trials.csv")
     assert len((tmp_path / "trials.csv").read_text().splitlines()) == 8
-    to_markdown("test", find(study, space, "aubc-clicks"), {"alpha": 0.9}, ["what came out"], tmp_path / "tuning.md")
+    to_markdown(
+        "test",
+        find(study, space, "aubc-clicks"),
+        {"alpha": 0.9},
+        ["what came out"],
+        tmp_path / "tuning.md",
+    )
     text = (tmp_path / "tuning.md").read_text()
     assert text.count("| complete |") == 7
     assert "alpha 90 %" in text

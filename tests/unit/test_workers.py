@@ -24,11 +24,15 @@ REFERENCE = Job("full-data", "full-data", 0)
 class Notes:
     """A workshop that writes down which job came when, in which process."""
 
-    def __init__(self, folder: Path, *, seconds: float = 0.0, deadly: str = "", refuse: str = "") -> None:
+    def __init__(
+        self, folder: Path, *, seconds: float = 0.0, deadly: str = "", refuse: str = ""
+    ) -> None:
         if refuse:
-            raise {"input": InputError("no such data"), "disk": OSError(28, "No space left on device"), "bug": ValueError("what\nnow")}[
-                refuse
-            ]
+            raise {
+                "input": InputError("no such data"),
+                "disk": OSError(28, "No space left on device"),
+                "bug": ValueError("what\nnow"),
+            }[refuse]
         self.folder, self.seconds, self.deadly = folder, seconds, deadly
         self.clock, self.tally = Clock(), Tally()
 
@@ -47,10 +51,14 @@ class Notes:
             fatal.touch()
             os.kill(os.getpid(), signal.SIGKILL)
         with (self.folder / "notes").open("a") as stream:
-            stream.write(f"{time.monotonic()} {os.getpid()} {os.environ.get('CUDA_VISIBLE_DEVICES', '-')} start {job.title}\n")
+            stream.write(
+                f"{time.monotonic()} {os.getpid()} {os.environ.get('CUDA_VISIBLE_DEVICES', '-')} start {job.title}\n"
+            )
         time.sleep(self.seconds)
         with (self.folder / "notes").open("a") as stream:
-            stream.write(f"{time.monotonic()} {os.getpid()} {os.environ.get('CUDA_VISIBLE_DEVICES', '-')} end {job.title}\n")
+            stream.write(
+                f"{time.monotonic()} {os.getpid()} {os.environ.get('CUDA_VISIBLE_DEVICES', '-')} end {job.title}\n"
+            )
 
     def check_failure(self, job: Job) -> None:
         self.note(job)
@@ -67,7 +75,12 @@ class Notes:
 def do(folder: Path, jobs: list[Job], number: int, *, gpus=(), **options) -> list[Outcome]:
     outcomes: list[Outcome] = []
     run_jobs(
-        functools.partial(Notes, folder, **options), jobs, workers=number, report=lambda _event: None, ended=outcomes.append, gpus=gpus
+        functools.partial(Notes, folder, **options),
+        jobs,
+        workers=number,
+        report=lambda _event: None,
+        ended=outcomes.append,
+        gpus=gpus,
     )
     return outcomes
 
@@ -128,9 +141,12 @@ def crew(monkeypatch):
     def room(held: list[tuple[bool, float]], available: float, *, size: int = 2) -> bool:
         made = workers._Crew(Notes, size, ())
         made._hands = [
-            SimpleNamespace(job=RUNS[0] if busy else None, process=SimpleNamespace(pid=number)) for number, (busy, _) in enumerate(held)
+            SimpleNamespace(job=RUNS[0] if busy else None, process=SimpleNamespace(pid=number))
+            for number, (busy, _) in enumerate(held)
         ]
-        monkeypatch.setattr(workers, "private_bytes", lambda _pids: [int(gb * 2**30) for _, gb in held])
+        monkeypatch.setattr(
+            workers, "private_bytes", lambda _pids: [int(gb * 2**30) for _, gb in held]
+        )
         monkeypatch.setattr(workers, "available_bytes", lambda: int(available * 2**30))
         return made._has_room()
 
@@ -151,7 +167,9 @@ def test_an_idle_worker_brings_its_own_memory(crew):
 def test_a_worker_that_has_just_begun_counts_as_large_as_it_will_be(crew):
     assert crew([(True, 0.0)], 2.1)
     assert not crew([(True, 0.0), (True, 0.0)], 2.9, size=3)
-    assert not crew([(True, 3.0), (True, 0.5)], 5.0, size=3)  # the second may grow to 3, and so may a third
+    assert not crew(
+        [(True, 3.0), (True, 0.5)], 5.0, size=3
+    )  # the second may grow to 3, and so may a third
 
 
 # ------------------------------------------------------------------------------------------------------------ processes
@@ -199,15 +217,22 @@ def test_when_a_worker_is_killed_the_others_go_on_and_its_job_comes_last(tmp_pat
     jobs = [RUNS[1], RUNS[0], *RUNS[2:]]
     outcomes = do(tmp_path, jobs, 2, seconds=1.0, deadly="b seed 0")
     assert [outcome.job for outcome in outcomes] == [RUNS[0], *RUNS[2:], RUNS[1]]
-    assert [line[3] for line in notes(tmp_path)] == ["start", "end"] * len(jobs)  # nothing was begun twice
+    assert [line[3] for line in notes(tmp_path)] == ["start", "end"] * len(
+        jobs
+    )  # nothing was begun twice
     said = capsys.readouterr().err
-    assert said == "harness: a worker process died (SIGKILL), perhaps for want of memory; going on with 1\n"
+    assert (
+        said
+        == "harness: a worker process died (SIGKILL), perhaps for want of memory; going on with 1\n"
+    )
 
 
 @pytest.mark.slow
 def test_when_the_last_worker_is_killed_the_board_stops_with_one_line(tmp_path):
     jobs = [RUNS[0], *(Job("run", "b", seed) for seed in range(3))]
-    with pytest.raises(RunError, match="and it was the last one; the same command goes on where it stopped"):
+    with pytest.raises(
+        RunError, match="and it was the last one; the same command goes on where it stopped"
+    ):
         do(tmp_path, jobs, 2, deadly="b")
     assert [line[4] for line in notes(tmp_path) if line[3] == "end"] == [RUNS[0].title]
 

@@ -7,7 +7,20 @@ from collections.abc import Callable, Iterable
 import numpy as np
 
 from harness.data.streets import shapes
-from harness.data.streets.street import FOCAL, HORIZON, NEAREST_M, Camera, CityLook, Draw, Paint, Polygon, Rng, Street, Thing, grey
+from harness.data.streets.street import (
+    FOCAL,
+    HORIZON,
+    NEAREST_M,
+    Camera,
+    CityLook,
+    Draw,
+    Paint,
+    Polygon,
+    Rng,
+    Street,
+    Thing,
+    grey,
+)
 
 _DEPTHS_M = (2.0, 3.0, 5.0, 8.0, 13.0, 22.0, 40.0, 90.0)
 
@@ -37,8 +50,14 @@ def sky_and_skyline(rng: Rng, look: CityLook) -> Callable[[Camera, float], Itera
             gradient=0.15,
             depth_m=1.0,
         )
-        skyline = np.concatenate([np.stack([xs * aspect, tops], axis=1), [[aspect, 0.5], [0.0, 0.5]]])
-        label, color, texture = ("vegetation", look.leaf, "leaves") if green else ("building", look.facades[0], "windows")
+        skyline = np.concatenate(
+            [np.stack([xs * aspect, tops], axis=1), [[aspect, 0.5], [0.0, 0.5]]]
+        )
+        label, color, texture = (
+            ("vegetation", look.leaf, "leaves")
+            if green
+            else ("building", look.facades[0], "windows")
+        )
         yield Paint(skyline, color, label, texture, 0.25, 0.012, depth_m=90.0)
 
     return draw
@@ -57,12 +76,44 @@ def carriageway(rng: Rng, street: Street) -> Callable[[Camera, float], Iterable[
 
     def draw(camera: Camera, ahead_m: float) -> Iterable[Paint]:
         for side in (-1.0, 1.0):
-            yield Paint(_strip(camera, street, side * half * 0.9, side * 60.0), look.sidewalk, "sidewalk", "slabs", 0.12, 0.7, depth_m=6.0)
+            yield Paint(
+                _strip(camera, street, side * half * 0.9, side * 60.0),
+                look.sidewalk,
+                "sidewalk",
+                "slabs",
+                0.12,
+                0.7,
+                depth_m=6.0,
+            )
         for side in terrain:
-            yield Paint(_strip(camera, street, side * (walk - verge), side * 45.0), look.grass, "terrain", "grass", 0.30, 0.02, depth_m=6.0)
-        yield Paint(_strip(camera, street, -half, half), look.road, "road", "asphalt", 0.10, 0.03, depth_m=6.0)
+            yield Paint(
+                _strip(camera, street, side * (walk - verge), side * 45.0),
+                look.grass,
+                "terrain",
+                "grass",
+                0.30,
+                0.02,
+                depth_m=6.0,
+            )
+        yield Paint(
+            _strip(camera, street, -half, half),
+            look.road,
+            "road",
+            "asphalt",
+            0.10,
+            0.03,
+            depth_m=6.0,
+        )
         if parking:
-            yield Paint(_strip(camera, street, half - 2.1, half), look.road, "parking", "slabs", 0.12, 0.4, depth_m=6.0)
+            yield Paint(
+                _strip(camera, street, half - 2.1, half),
+                look.road,
+                "parking",
+                "slabs",
+                0.12,
+                0.4,
+                depth_m=6.0,
+            )
         if dashes:
             for z in np.arange(6.0 - ahead_m % 6.0, 60.0, 6.0):
                 if z > 2.5:
@@ -76,7 +127,11 @@ def carriageway(rng: Rng, street: Street) -> Callable[[Camera, float], Iterable[
                     yield Paint(camera.quad(mark), (205.0, 205.0, 200.0))
         if shadow:
             side = look.sun_side
-            yield Paint(_strip(camera, street, side * walk, side * (walk - shadow - look.sidewalk_m)), (0.62, 0.62, 0.66), texture="shade")
+            yield Paint(
+                _strip(camera, street, side * walk, side * (walk - shadow - look.sidewalk_m)),
+                (0.62, 0.62, 0.66),
+                texture="shade",
+            )
 
     return draw
 
@@ -87,19 +142,31 @@ def _building(rng: Rng, street: Street, side: float, length_m: float) -> Draw:
     height = float(rng.uniform(2, 6)) * look.storey
     lit = 1.08 if side != look.sun_side else 0.80
     opening = rng.random() < 0.22
-    opening_label = ("sky", look.sky, "cloud") if rng.random() < 0.3 else ("vegetation", look.leaf, "leaves")
+    opening_label = (
+        ("sky", look.sky, "cloud") if rng.random() < 0.3 else ("vegetation", look.leaf, "leaves")
+    )
     period = look.storey
 
     def draw(camera: Camera, x_m: float, z_m: float) -> Iterable[Paint]:
         near, far = max(z_m, NEAREST_M - 1.0), z_m + length_m
         x_far = x_m + street.bend(far) - street.bend(z_m)
         end = x_m + side * 14.0
-        front = camera.quad([(x_m, 0, near), (x_m, height, near), (end, height, near), (end, 0, near)])
-        face = camera.quad([(x_m, 0, near), (x_m, height, near), (x_far, height, far), (x_far, 0, far)])
+        front = camera.quad(
+            [(x_m, 0, near), (x_m, height, near), (end, height, near), (end, 0, near)]
+        )
+        face = camera.quad(
+            [(x_m, 0, near), (x_m, height, near), (x_far, height, far), (x_far, 0, far)]
+        )
         shade = tuple(channel * lit for channel in color)
         outline = np.concatenate([face[3:4], face[2:3], face[1:2], front[2:4], face[0:1]])
         yield Paint(
-            outline, (shade[0], shade[1], shade[2]), "building", "windows", 0.35, FOCAL * period / (0.5 * (near + far)), depth_m=near
+            outline,
+            (shade[0], shade[1], shade[2]),
+            "building",
+            "windows",
+            0.35,
+            FOCAL * period / (0.5 * (near + far)),
+            depth_m=near,
         )
         darker = (0.84 * shade[0], 0.84 * shade[1], 0.86 * shade[2])
         yield Paint(front, darker, None, "windows", 0.35, FOCAL * period / near, depth_m=near)
@@ -117,7 +184,9 @@ def _building(rng: Rng, street: Street, side: float, length_m: float) -> Draw:
                     (xb, 0, b),
                 ]
             )
-            yield Paint(arch, opening_label[1], opening_label[0], opening_label[2], 0.3, 0.02, depth_m=b)
+            yield Paint(
+                arch, opening_label[1], opening_label[0], opening_label[2], 0.3, 0.02, depth_m=b
+            )
 
     return draw
 
@@ -131,9 +200,17 @@ def _barrier(rng: Rng, street: Street, label: str, length_m: float) -> Draw:
         near, far = max(z_m, NEAREST_M - 1.0), z_m + length_m
         x_far = x_m + street.bend(far) - street.bend(z_m)
         face = camera.quad(
-            [(x_m, 0, near), (x_m, height, near), (0.5 * (x_m + x_far), height, 0.5 * (near + far)), (x_far, height, far), (x_far, 0, far)]
+            [
+                (x_m, 0, near),
+                (x_m, height, near),
+                (0.5 * (x_m + x_far), height, 0.5 * (near + far)),
+                (x_far, height, far),
+                (x_far, 0, far),
+            ]
         )
-        yield Paint(face, color, label, texture, 0.3, FOCAL * 0.5 / (0.5 * (near + far)), depth_m=near)
+        yield Paint(
+            face, color, label, texture, 0.3, FOCAL * 0.5 / (0.5 * (near + far)), depth_m=near
+        )
 
     return draw
 
@@ -155,7 +232,11 @@ def line_sides(rng: Rng, street: Street) -> None:
                 street.things.append(Thing(x, z, _barrier(rng, street, label, length)))
                 for _ in range(int(rng.integers(1, 4))):
                     street.things.append(
-                        Thing(x + side * float(rng.uniform(1.0, 5.0)), z + length * float(rng.random()) + 1.0, tree(rng, street.look))
+                        Thing(
+                            x + side * float(rng.uniform(1.0, 5.0)),
+                            z + length * float(rng.random()) + 1.0,
+                            tree(rng, street.look),
+                        )
                     )
             z += length + float(rng.choice([0.0, 0.0, 3.0]))
 
@@ -166,7 +247,11 @@ def tree(rng: Rng, look: CityLook) -> Draw:
     height = float(rng.uniform(1.0, 2.0) if bush else rng.uniform(4.5, 9.0))
     crown = shapes.blob(rng, int(rng.integers(11, 21)), 0.10)
     spread = float(rng.uniform(0.30, 0.42))
-    color = (look.leaf[0] * float(rng.uniform(0.8, 1.25)), look.leaf[1] * float(rng.uniform(0.85, 1.15)), look.leaf[2])
+    color = (
+        look.leaf[0] * float(rng.uniform(0.8, 1.25)),
+        look.leaf[1] * float(rng.uniform(0.85, 1.15)),
+        look.leaf[2],
+    )
     base = 0.0 if bush else 0.30
 
     def draw(camera: Camera, x_m: float, z_m: float) -> Iterable[Paint]:
@@ -174,7 +259,16 @@ def tree(rng: Rng, look: CityLook) -> Draw:
             trunk = camera.stand(shapes.box(-0.018, 0.0, 0.018, 0.45), x_m, z_m, height)
             yield Paint(trunk, (72.0, 60.0, 48.0), "vegetation", "leaves", 0.2, 0.01, depth_m=z_m)
         leaves = crown * (spread, (1.0 - base) / 2) + (0.0, base + (1.0 - base) / 2)
-        yield Paint(camera.stand(leaves, x_m, z_m, height), color, "vegetation", "leaves", 0.38, 0.018, gradient=-0.25, depth_m=z_m)
+        yield Paint(
+            camera.stand(leaves, x_m, z_m, height),
+            color,
+            "vegetation",
+            "leaves",
+            0.38,
+            0.018,
+            gradient=-0.25,
+            depth_m=z_m,
+        )
 
     return draw
 
@@ -187,7 +281,12 @@ def mast(rng: Rng, signs: tuple[str, ...]) -> Draw:
     arm = not signs and rng.random() < 0.5
     bend = float(rng.uniform(1.0, 2.2))
     n_corners = int(rng.choice([3, 4, 10]))
-    sign_color = [(190.0, 40.0, 40.0), (40.0, 70.0, 170.0), (225.0, 215.0, 70.0), (215.0, 215.0, 215.0)][int(rng.integers(4))]
+    sign_color = [
+        (190.0, 40.0, 40.0),
+        (40.0, 70.0, 170.0),
+        (225.0, 215.0, 70.0),
+        (215.0, 215.0, 215.0),
+    ][int(rng.integers(4))]
     radius = float(rng.uniform(0.34, 0.55))
 
     def draw(camera: Camera, x_m: float, z_m: float) -> Iterable[Paint]:
@@ -202,7 +301,15 @@ def mast(rng: Rng, signs: tuple[str, ...]) -> Draw:
                 (half, height - 0.25),
                 (half, 0.0),
             ]
-        yield Paint(camera.stand(np.array(shaft), x_m, z_m, 1.0), color, "pole", "metal", 0.12, 0.01, depth_m=z_m)
+        yield Paint(
+            camera.stand(np.array(shaft), x_m, z_m, 1.0),
+            color,
+            "pole",
+            "metal",
+            0.12,
+            0.01,
+            depth_m=z_m,
+        )
         top = height
         for kind in signs:
             if kind == "traffic sign":
@@ -211,7 +318,9 @@ def mast(rng: Rng, signs: tuple[str, ...]) -> Draw:
                     if n_corners != 4
                     else shapes.box(-radius, top - 1.5 * radius, radius, top)
                 )
-                yield Paint(camera.stand(plate, x_m, z_m, 1.0), sign_color, kind, "plain", 0.05, depth_m=z_m)
+                yield Paint(
+                    camera.stand(plate, x_m, z_m, 1.0), sign_color, kind, "plain", 0.05, depth_m=z_m
+                )
                 inner = (plate - plate.mean(axis=0)) * 0.62 + plate.mean(axis=0)
                 yield Paint(camera.stand(inner, x_m, z_m, 1.0), (232.0, 232.0, 228.0), depth_m=z_m)
                 top -= 2.1 * radius
@@ -228,10 +337,25 @@ def mast(rng: Rng, signs: tuple[str, ...]) -> Draw:
                         (-0.12, top - 1.12),
                     ]
                 )
-                yield Paint(camera.stand(case, x_m, z_m, 1.0), (38.0, 40.0, 38.0), kind, "plain", 0.1, depth_m=z_m)
+                yield Paint(
+                    camera.stand(case, x_m, z_m, 1.0),
+                    (38.0, 40.0, 38.0),
+                    kind,
+                    "plain",
+                    0.1,
+                    depth_m=z_m,
+                )
                 lamp = int(3 * abs(np.sin(100 * x_m)))
-                lamp_color = [(230.0, 50.0, 40.0), (235.0, 180.0, 40.0), (60.0, 210.0, 110.0)][min(lamp, 2)]
-                yield Paint(camera.stand(shapes.disc(8, (0.0, top - 0.22 - 0.32 * lamp), 0.11), x_m, z_m, 1.0), lamp_color, depth_m=z_m)
+                lamp_color = [(230.0, 50.0, 40.0), (235.0, 180.0, 40.0), (60.0, 210.0, 110.0)][
+                    min(lamp, 2)
+                ]
+                yield Paint(
+                    camera.stand(
+                        shapes.disc(8, (0.0, top - 0.22 - 0.32 * lamp), 0.11), x_m, z_m, 1.0
+                    ),
+                    lamp_color,
+                    depth_m=z_m,
+                )
                 top -= 1.4
 
     return draw

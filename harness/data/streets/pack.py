@@ -23,7 +23,16 @@ GENERATOR_VERSION = 1
 """Part of a pack's name: raise it whenever the same parameters give other bytes."""
 
 CITIES = {
-    "train": ("ahornau", "birkfeld", "eschental", "fichtach", "lindenau", "ulmenried", "weidenhof", "buchenau"),
+    "train": (
+        "ahornau",
+        "birkfeld",
+        "eschental",
+        "fichtach",
+        "lindenau",
+        "ulmenried",
+        "weidenhof",
+        "buchenau",
+    ),
     "val": ("tannheim", "erlenbad", "kiefersee"),
 }
 STEP_AHEAD_M = 0.8
@@ -55,7 +64,9 @@ class PackSpec:
         if self.seed < 0:
             raise InputError(f"pack seed is {self.seed}; allowed: 0 or more")
         if not 1.0 <= self.width / self.height <= 4.0:
-            raise InputError(f"pack size is {self.height}x{self.width}; allowed: a width of 1 to 4 times the height")
+            raise InputError(
+                f"pack size is {self.height}x{self.width}; allowed: a width of 1 to 4 times the height"
+            )
 
     @property
     def name(self) -> str:
@@ -94,7 +105,15 @@ def generate(spec: PackSpec, split: str) -> Iterator[Frame]:
         yield _develop(spec, split, city, stem, paints, look, moment)
 
 
-def _develop(spec: PackSpec, split: str, city: str, stem: str, paints: list[Paint], look: CityLook, moment: np.random.Generator) -> Frame:
+def _develop(
+    spec: PackSpec,
+    split: str,
+    city: str,
+    stem: str,
+    paints: list[Paint],
+    look: CityLook,
+    moment: np.random.Generator,
+) -> Frame:
     slips, light = moment.spawn(2)
     recorded = record(paints, spec.height, spec.width, slips)
     return Frame(
@@ -103,7 +122,9 @@ def _develop(spec: PackSpec, split: str, city: str, stem: str, paints: list[Pain
         stem=stem,
         photo=photograph(paints, look, spec.height, spec.width, light),
         recorded=recorded,
-        label_ids=paint_labels(((item.label, item.polygon) for item in recorded), spec.height, spec.width),
+        label_ids=paint_labels(
+            ((item.label, item.polygon) for item in recorded), spec.height, spec.width
+        ),
     )
 
 
@@ -119,7 +140,9 @@ def write_frame(root: Path, frame: Frame) -> None:
     annotations.mkdir(parents=True, exist_ok=True)
     height, width = frame.label_ids.shape
     Image.fromarray(frame.photo).save(images / f"{frame.stem}_leftImg8bit.png", compress_level=3)
-    Image.fromarray(frame.label_ids).save(annotations / f"{frame.stem}_gtFine_labelIds.png", compress_level=6)
+    Image.fromarray(frame.label_ids).save(
+        annotations / f"{frame.stem}_gtFine_labelIds.png", compress_level=6
+    )
     document = json.dumps(polygons_json(frame.recorded, height, width), indent=1)
     (annotations / f"{frame.stem}_gtFine_polygons.json").write_text(document, encoding="utf-8")
 
@@ -131,7 +154,9 @@ def make_pack(spec: PackSpec, out: Path) -> Path:
         InputError: ``out`` exists and is not an empty folder, or cannot be written.
     """
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise InputError(f"{out} exists and is not an empty folder; choose a new folder for the pack")
+        raise InputError(
+            f"{out} exists and is not an empty folder; choose a new folder for the pack"
+        )
     out.parent.mkdir(parents=True, exist_ok=True)
     draft = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
     try:
@@ -139,7 +164,8 @@ def make_pack(spec: PackSpec, out: Path) -> Path:
             for frame in generate(spec, split):
                 write_frame(draft, frame)
         (draft / "pack.json").write_text(
-            json.dumps({"pack": "streets", "version": GENERATOR_VERSION, **asdict(spec)}, indent=1), encoding="utf-8"
+            json.dumps({"pack": "streets", "version": GENERATOR_VERSION, **asdict(spec)}, indent=1),
+            encoding="utf-8",
         )
         draft.chmod(0o755)
         os.replace(draft, out)

@@ -32,7 +32,12 @@ class Recorded:
 
 def clip_to_frame(polygon: Polygon, aspect: float) -> Polygon:
     """Clip a polygon against the image frame (Sutherland-Hodgman); an empty result has shape (0, 2)."""
-    for axis, bound, keep_below in ((0, 0.0, False), (0, aspect, True), (1, 0.0, False), (1, 1.0, True)):
+    for axis, bound, keep_below in (
+        (0, 0.0, False),
+        (0, aspect, True),
+        (1, 0.0, False),
+        (1, 1.0, True),
+    ):
         if len(polygon) == 0:
             break
         polygon = _clip_half_plane(polygon, axis, bound, keep_below=keep_below)
@@ -51,14 +56,19 @@ def _clip_half_plane(polygon: Polygon, axis: int, bound: float, *, keep_below: b
     return np.array(kept) if kept else np.empty((0, 2))
 
 
-def record(paints: Sequence[Paint], height: int, width: int, rng: np.random.Generator) -> list[Recorded]:
+def record(
+    paints: Sequence[Paint], height: int, width: int, rng: np.random.Generator
+) -> list[Recorded]:
     """Return the annotator's clicks: visible-frame polygons rounded to pixels, with the slips that real files have."""
     recorded = []
     for paint in paints:
         if paint.label is None:
             continue
         clipped = clip_to_frame(paint.polygon, width / height)
-        vertices = [[min(width, round(x * height)), min(height, round(y * height))] for x, y in clipped.tolist()]
+        vertices = [
+            [min(width, round(x * height)), min(height, round(y * height))]
+            for x, y in clipped.tolist()
+        ]
         distinct = [vertex for i, vertex in enumerate(vertices) if vertex != vertices[i - 1]]
         if len({tuple(vertex) for vertex in distinct}) < 3:
             continue
@@ -103,14 +113,21 @@ class _Canvas:
 
     def _field(self, rng: np.random.Generator, cells: int, aspect: float) -> FloatMap:
         grid = rng.standard_normal((cells, int(cells * aspect))).astype(np.float32)
-        return np.asarray(cv2.resize(grid, (self.width, self.height), interpolation=cv2.INTER_LINEAR), np.float32)
+        return np.asarray(
+            cv2.resize(grid, (self.width, self.height), interpolation=cv2.INTER_LINEAR), np.float32
+        )
 
     def paint(self, paint: Paint, look: CityLook) -> None:
-        corners = np.round(paint.polygon * (self.height * (1 << _FIXED_POINT_BITS))).astype(np.int64)
+        corners = np.round(paint.polygon * (self.height * (1 << _FIXED_POINT_BITS))).astype(
+            np.int64
+        )
         limit = (1 << _FIXED_POINT_BITS) * 4 * max(self.height, self.width)
         corners = np.clip(corners, -limit, limit).astype(np.int32)
         low = np.maximum(np.floor(paint.polygon.min(axis=0) * self.height).astype(int) - 1, 0)
-        high = np.minimum(np.ceil(paint.polygon.max(axis=0) * self.height).astype(int) + 2, (self.width, self.height))
+        high = np.minimum(
+            np.ceil(paint.polygon.max(axis=0) * self.height).astype(int) + 2,
+            (self.width, self.height),
+        )
         if (high <= low).any():
             return
         window = np.s_[low[1] : high[1], low[0] : high[0]]
@@ -125,10 +142,14 @@ class _Canvas:
         pattern = self._pattern(paint, window)
         if paint.texture.startswith("lattice"):
             inside &= pattern > (0.0 if paint.texture == "lattice" else -0.45)
-        rise = (self.rows[window[0]] - low[1] / self.height) / max((high[1] - low[1]) / self.height, 1e-6)
+        rise = (self.rows[window[0]] - low[1] / self.height) / max(
+            (high[1] - low[1]) / self.height, 1e-6
+        )
         shade = 1.0 + paint.contrast * pattern + paint.gradient * (rise - 0.5)
         haze = float(1.0 - np.exp(-look.haze * paint.depth_m)) if paint.depth_m > 1.0 else 0.0
-        color = (1.0 - haze) * np.array(paint.color, np.float32) * shade[..., None] + haze * np.array(look.sky, np.float32)
+        color = (1.0 - haze) * np.array(paint.color, np.float32) * shade[
+            ..., None
+        ] + haze * np.array(look.sky, np.float32)
         target[inside] = color[inside]
 
     def _pattern(self, paint: Paint, window: tuple[slice, slice]) -> FloatMap:
@@ -138,9 +159,16 @@ class _Canvas:
         period = np.float32(max(paint.period, 0.012))
         pattern: npt.NDArray[Any]
         if paint.texture in _NOISES:
-            pattern = np.tensordot(np.array(_NOISES[paint.texture], np.float32), np.stack([fine, middle, coarse, broad]), axes=1)
+            pattern = np.tensordot(
+                np.array(_NOISES[paint.texture], np.float32),
+                np.stack([fine, middle, coarse, broad]),
+                axes=1,
+            )
         elif paint.texture == "slabs":
-            x, z = self.ground_x[window], np.broadcast_to(self.ground_z[window[0]], self.ground_x[window].shape)
+            x, z = (
+                self.ground_x[window],
+                np.broadcast_to(self.ground_z[window[0]], self.ground_x[window].shape),
+            )
             joints = ((x / period % 1.0) < 0.1) | ((z / period % 1.0) < 0.1)
             pattern = 0.5 * middle + 0.4 * broad - 1.2 * (joints & (z < 14.0))
         elif paint.texture == "windows":
@@ -160,7 +188,9 @@ def _motion_blur(pixels: FloatMap, extent_px: float) -> FloatMap:
     return np.asarray(cv2.blur(pixels, (taps, 1)), np.float32) if taps > 1 else pixels
 
 
-def photograph(paints: Sequence[Paint], look: CityLook, height: int, width: int, rng: np.random.Generator) -> Photo:
+def photograph(
+    paints: Sequence[Paint], look: CityLook, height: int, width: int, rng: np.random.Generator
+) -> Photo:
     """Return the (H, W, 3) RGB photograph: textures, haze, shadows, light of the day, motion blur and sensor noise."""
     factor = 2 if height < _SMALLEST_SUPERSAMPLED_PX else 1
     canvas = _Canvas(factor * height, factor * width, rng)
@@ -169,7 +199,9 @@ def photograph(paints: Sequence[Paint], look: CityLook, height: int, width: int,
     blur = float(rng.exponential(0.005))
     pixels = _motion_blur(canvas.pixels, blur * canvas.height)
     if factor > 1:
-        pixels = np.asarray(cv2.resize(pixels, (width, height), interpolation=cv2.INTER_AREA), np.float32)
+        pixels = np.asarray(
+            cv2.resize(pixels, (width, height), interpolation=cv2.INTER_AREA), np.float32
+        )
     gain = look.light * float(rng.uniform(0.85, 1.15))
     tint = np.array([1.0 + look.warmth, 1.0, 1.0 - look.warmth], np.float32)
     rows, cols = np.mgrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j].astype(np.float32)
@@ -181,4 +213,8 @@ def photograph(paints: Sequence[Paint], look: CityLook, height: int, width: int,
 
 def polygons_json(recorded: Sequence[Recorded], height: int, width: int) -> dict[str, Any]:
     """Return the content of a ``*_gtFine_polygons.json`` file."""
-    return {"imgHeight": height, "imgWidth": width, "objects": [{"label": item.label, "polygon": item.polygon} for item in recorded]}
+    return {
+        "imgHeight": height,
+        "imgWidth": width,
+        "objects": [{"label": item.label, "polygon": item.polygon} for item in recorded],
+    }

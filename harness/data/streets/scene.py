@@ -18,7 +18,9 @@ class _Placing:
         self.street.things.append(Thing(x_m, z_m, draw, speed))
 
     def on_sidewalk(self) -> float:
-        return float(self.rng.choice([-1.0, 1.0])) * (self.half + float(self.rng.uniform(0.4, self.look.sidewalk_m)))
+        return float(self.rng.choice([-1.0, 1.0])) * (
+            self.half + float(self.rng.uniform(0.4, self.look.sidewalk_m))
+        )
 
     def on_road(self) -> float:
         return float(self.rng.uniform(-self.half, self.half))
@@ -41,7 +43,9 @@ def _roadside(place: _Placing) -> None:
                 place.add(side * (place.half - 1.1), z, car(rng, from_side=False))
                 z += float(rng.uniform(5.2, 7.5))
         for _ in range(int(rng.integers(1, 4))):
-            place.add(side * (place.half + 0.5), place.depth(6.0, 28.0), mast(rng, _draw_signs(rng)))
+            place.add(
+                side * (place.half + 0.5), place.depth(6.0, 28.0), mast(rng, _draw_signs(rng))
+            )
 
 
 def _draw_signs(rng: Rng) -> tuple[str, ...]:
@@ -70,13 +74,23 @@ def _traffic(place: _Placing) -> None:
 def _people(place: _Placing) -> None:
     rng = place.rng
     for _ in range(rng.poisson(2.6)):
-        place.add(place.on_sidewalk() if rng.random() < 0.8 else place.on_road(), place.depth(), person(rng))
+        place.add(
+            place.on_sidewalk() if rng.random() < 0.8 else place.on_road(),
+            place.depth(),
+            person(rng),
+        )
     for _ in range(rng.poisson(0.7)):
-        place.add(place.on_sidewalk(), place.depth(5.0, 16.0), two_wheeler(rng, "bicycle", ridden=False))
+        place.add(
+            place.on_sidewalk(), place.depth(5.0, 16.0), two_wheeler(rng, "bicycle", ridden=False)
+        )
     if rng.random() < 0.30:
         place.add(place.on_road(), place.depth(6.0, 20.0), two_wheeler(rng, "bicycle", ridden=True))
     if rng.random() < 0.25:
-        place.add(place.on_road(), place.depth(6.0, 18.0), two_wheeler(rng, "motorcycle", ridden=rng.random() < 0.5))
+        place.add(
+            place.on_road(),
+            place.depth(6.0, 18.0),
+            two_wheeler(rng, "motorcycle", ridden=rng.random() < 0.5),
+        )
 
 
 def _far_and_void(place: _Placing) -> None:

@@ -11,7 +11,11 @@ Outline = npt.NDArray[np.float64]
 """(n, 2) vertices; y = 0 is the ground, y = 1 the top of a thing of unit height."""
 
 
-def _outline(points: Sequence[tuple[float, float]], rng: np.random.Generator | None = None, jitter: float = 0.0) -> Outline:
+def _outline(
+    points: Sequence[tuple[float, float]],
+    rng: np.random.Generator | None = None,
+    jitter: float = 0.0,
+) -> Outline:
     outline = np.asarray(points, dtype=np.float64)
     return outline if rng is None else outline + rng.normal(0.0, jitter, outline.shape)
 
@@ -19,7 +23,9 @@ def _outline(points: Sequence[tuple[float, float]], rng: np.random.Generator | N
 def disc(n: int, center: tuple[float, float] = (0.0, 0.0), radius: float = 1.0) -> Outline:
     """Return a regular polygon with ``n`` vertices."""
     angle = np.linspace(0.0, 2 * np.pi, n, endpoint=False)
-    return np.stack([center[0] + radius * np.cos(angle), center[1] + radius * np.sin(angle)], axis=1)
+    return np.stack(
+        [center[0] + radius * np.cos(angle), center[1] + radius * np.sin(angle)], axis=1
+    )
 
 
 def box(left: float, bottom: float, right: float, top: float) -> Outline:
@@ -101,11 +107,28 @@ def bicycle(rng: np.random.Generator) -> Outline:
     right = disc(12, (0.5, 0.33), 0.33)
     keep_left = left[(left[:, 0] < -0.45) | (left[:, 1] < 0.2)]
     keep_right = right[(right[:, 0] > 0.45) | (right[:, 1] < 0.2)]
-    order_left = keep_left[np.argsort(-np.arctan2(keep_left[:, 1] - 0.33, keep_left[:, 0] + 0.5) % (2 * np.pi))]
-    order_right = keep_right[np.argsort(np.arctan2(keep_right[:, 1] - 0.33, keep_right[:, 0] - 0.5))]
-    top = _outline([(0.46, 0.75), (0.52, 0.98), (0.36, 1.0), (0.33, 0.78), (-0.12, 0.72), (-0.12, 0.88), (-0.32, 0.88), (-0.26, 0.70)])
+    order_left = keep_left[
+        np.argsort(-np.arctan2(keep_left[:, 1] - 0.33, keep_left[:, 0] + 0.5) % (2 * np.pi))
+    ]
+    order_right = keep_right[
+        np.argsort(np.arctan2(keep_right[:, 1] - 0.33, keep_right[:, 0] - 0.5))
+    ]
+    top = _outline(
+        [
+            (0.46, 0.75),
+            (0.52, 0.98),
+            (0.36, 1.0),
+            (0.33, 0.78),
+            (-0.12, 0.72),
+            (-0.12, 0.88),
+            (-0.32, 0.88),
+            (-0.26, 0.70),
+        ]
+    )
     middle = _outline([(-0.16, 0.22), (0.0, 0.14), (0.18, 0.22)])
-    return np.concatenate([order_right, top, order_left[::-1], middle]) + rng.normal(0.0, 0.006, (1, 2))
+    return np.concatenate([order_right, top, order_left[::-1], middle]) + rng.normal(
+        0.0, 0.006, (1, 2)
+    )
 
 
 def motorcycle(rng: np.random.Generator) -> Outline:

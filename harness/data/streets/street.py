@@ -77,7 +77,8 @@ def any_color(rng: Rng) -> Color:
 def city_look(rng: Rng, aspect: float) -> CityLook:
     """Draw the look of one city."""
     facades = tuple(
-        (float(value), float(value * rng.uniform(0.82, 1.0)), float(value * rng.uniform(0.65, 1.0))) for value in rng.uniform(85, 185, 4)
+        (float(value), float(value * rng.uniform(0.82, 1.0)), float(value * rng.uniform(0.65, 1.0)))
+        for value in rng.uniform(85, 185, 4)
     )
     top = HOOD_TOP + rng.uniform(-0.01, 0.02)
     across = np.linspace(0.0, aspect, int(rng.integers(9, 15)))
@@ -89,8 +90,18 @@ def city_look(rng: Rng, aspect: float) -> CityLook:
         sidewalk=grey(rng, 95, 155),
         facades=facades,
         leaf=(float(rng.uniform(40, 85)), float(rng.uniform(75, 115)), float(rng.uniform(35, 70))),
-        grass=(float(rng.uniform(80, 135)), float(rng.uniform(100, 135)), float(rng.uniform(50, 85))),
-        sky=grey(rng, 190, 235) if overcast else (float(rng.uniform(130, 175)), float(rng.uniform(165, 200)), float(rng.uniform(205, 240))),
+        grass=(
+            float(rng.uniform(80, 135)),
+            float(rng.uniform(100, 135)),
+            float(rng.uniform(50, 85)),
+        ),
+        sky=grey(rng, 190, 235)
+        if overcast
+        else (
+            float(rng.uniform(130, 175)),
+            float(rng.uniform(165, 200)),
+            float(rng.uniform(205, 240)),
+        ),
         light=float(rng.uniform(0.75, 1.15)),
         warmth=float(rng.uniform(-0.08, 0.08)),
         haze=float(rng.uniform(0.002, 0.010)),
@@ -137,13 +148,22 @@ class Camera:
         return np.array([self.point(*corner) for corner in corners])
 
     def stand(
-        self, outline: shapes.Outline, x_m: float, z_m: float, height_m: float, *, lift_m: float = 0.0, mirror: bool = False
+        self,
+        outline: shapes.Outline,
+        x_m: float,
+        z_m: float,
+        height_m: float,
+        *,
+        lift_m: float = 0.0,
+        mirror: bool = False,
     ) -> Polygon:
         """Put a flat outline of unit height upright on the ground, facing the camera."""
         scale = FOCAL * height_m / z_m
         foot_x, foot_y = self.point(x_m, lift_m, z_m)
         sign = -1.0 if mirror else 1.0
-        return np.stack([foot_x + sign * scale * outline[:, 0], foot_y - scale * outline[:, 1]], axis=1)
+        return np.stack(
+            [foot_x + sign * scale * outline[:, 0], foot_y - scale * outline[:, 1]], axis=1
+        )
 
 
 @dataclass(slots=True)
@@ -174,8 +194,18 @@ def _frame(look: CityLook, aspect: float, rng: Rng) -> Iterator[Paint]:
     """Yield what the camera mount adds to each image of a city: the car's own hood and the borders outside the frame."""
     yield Paint(look.hood, (28.0, 28.0, 32.0), "ego vehicle", "metal", 0.2, 0.3)
     edge = 0.008
-    yield Paint(np.array([[0.0, 0.0], [0.0, 1.0], [edge, 1.0], [edge, 0.0]]), (5.0, 5.0, 5.0), "out of roi")
-    yield Paint(np.array([[aspect, 0.0], [aspect - edge, 0.0], [aspect - edge, 1.0], [aspect, 1.0]]), (5.0, 5.0, 5.0), "out of roi")
+    yield Paint(
+        np.array([[0.0, 0.0], [0.0, 1.0], [edge, 1.0], [edge, 0.0]]), (5.0, 5.0, 5.0), "out of roi"
+    )
+    yield Paint(
+        np.array([[aspect, 0.0], [aspect - edge, 0.0], [aspect - edge, 1.0], [aspect, 1.0]]),
+        (5.0, 5.0, 5.0),
+        "out of roi",
+    )
     if rng.random() < 0.5:
         lower = 1.0 - edge
-        yield Paint(np.array([[0.0, lower], [aspect, lower], [aspect, 1.0], [0.0, 1.0]]), (0.0, 0.0, 0.0), "rectification border")
+        yield Paint(
+            np.array([[0.0, lower], [aspect, lower], [aspect, 1.0], [0.0, 1.0]]),
+            (0.0, 0.0, 0.0),
+            "rectification border",
+        )
