@@ -24,6 +24,10 @@ bench: $(STAMP) ## Run the default board on the embedded pack, print the leaderb
 test: $(STAMP) ## Run the whole test suite
 	$(BIN)/python -m pytest -n 2
 
+.PHONY: fuzz
+fuzz: $(STAMP) ## Try every property on many random examples
+	HARNESS_FUZZ=40 $(BIN)/python -m pytest -n 2 -m hypothesis
+
 .PHONY: check
 check: $(STAMP) ## Format, lint, types, fast tests: before each commit
 	$(BIN)/ruff format --check .

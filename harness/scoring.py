@@ -61,7 +61,9 @@ def mean_iou(areas: Iterable[ImageAreas]) -> float:
 def share_at(curve: Curve, threshold: float) -> float | None:
     """Return the budget share at which a curve first reaches a threshold, linear between rounds; None if it never does.
 
-    Choice: a curve that starts at or above the threshold reaches it at its first share.
+    Choice: a curve that starts at or above the threshold reaches it at its first share. A crossing
+    lies after the share at which the curve was still below, also where two shares are so close
+    that rounding would put it there.
     """
     previous: tuple[float, float] | None = None
     for share, value in curve:
@@ -69,7 +71,8 @@ def share_at(curve: Curve, threshold: float) -> float | None:
             if previous is None:
                 return share
             before, below = previous
-            return before + (threshold - below) / (value - below) * (share - before)
+            crossing = before + (threshold - below) / (value - below) * (share - before)
+            return min(max(crossing, math.nextafter(before, share)), share)
         previous = (share, value)
     return None
 

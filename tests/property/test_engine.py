@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -13,8 +13,9 @@ from harness.clicks import count_clicks
 from harness.regions import non_maximum_suppression, rescale, select_within_budget, window_sum
 from harness.scoring import aubc, share_at
 from harness.types import Candidate, Region
+from tests.examples import examples
 
-QUICK = settings(max_examples=60, deadline=None)
+QUICK = examples(60)
 
 
 def maps(elements):
@@ -144,14 +145,19 @@ curves = st.lists(
 
 @QUICK
 @given(curves, st.floats(0, 1))
+@example([(0.0, 0.0), (5e-324, 1.0)], 0.5)  # no number lies between the two shares
+@example([(0.5, 0.0), (math.nextafter(0.5, 1), 1.0)], 0.25)
+@example([(0.5, 0.0), (0.75, 1.0)], 1e-300)  # a crossing that rounds to where the curve was below
 def test_a_crossing_lies_on_the_curve(curve, threshold):
     share = share_at(curve, threshold)
     shares, values = zip(*curve, strict=True)
     if share is None:
         assert max(values) < threshold
-    else:
-        assert shares[0] <= share <= shares[-1]
-        assert np.interp(share, shares, values) >= threshold - 1e-6
+        return
+    assert shares[0] <= share <= shares[-1]
+    assert share == shares[0] or curve[[s < share for s in shares].index(False) - 1][1] < threshold
+    # a steep piece passes many values from one number to the next
+    assert np.interp(math.nextafter(share, 1), shares, values) >= threshold - 1e-6
 
 
 @QUICK

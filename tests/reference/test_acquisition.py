@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.acquisition import Tally, acquire
@@ -14,6 +14,7 @@ from harness.maps import DiskMaps, MemoryMaps, QueryRules
 from harness.pool import LabelledPool
 from harness.protocols import Strategy
 from harness.types import Annotation, Candidate, Clicks, Prediction, Region
+from tests.examples import examples
 
 
 class PlainMaps:
@@ -172,14 +173,14 @@ def query(case, cache, *, tally=None) -> list[Candidate]:
     )
 
 
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @given(pools())
 def test_two_passes_equal_the_simple_form(case):
     predictor, pool, rules, budget_px = case
     assert query(case, MemoryMaps()) == simple_form(predictor, pool, rules, budget_px)
 
 
-@settings(max_examples=40, deadline=None)
+@examples(40)
 @given(pools(), st.randoms())
 def test_the_order_of_images_changes_nothing(case, random):
     predictor, pool, rules, budget_px = case
@@ -192,7 +193,7 @@ def test_the_order_of_images_changes_nothing(case, random):
     assert query((predictor, other, rules, budget_px), MemoryMaps()) == query(case, MemoryMaps())
 
 
-@settings(max_examples=40, deadline=None)
+@examples(40)
 @given(pools(), st.sampled_from([0, 200, 2000]))
 def test_a_full_cache_changes_nothing_but_the_work(tmp_path_factory, case, limit_bytes):
     folder, tally = tmp_path_factory.mktemp("maps"), Tally()

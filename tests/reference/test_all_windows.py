@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -14,6 +14,7 @@ from harness.clicks import (
     count_region,
 )
 from harness.types import Clicks, Region
+from tests.examples import examples
 
 
 def slow_components(labels: np.ndarray) -> int:
@@ -68,7 +69,7 @@ labels_and_polygons = st.tuples(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @given(labels_and_polygons, st.integers(1, 10), st.integers(1, 10), st.integers(1, 3))
 def test_all_windows_and_single_regions_agree_with_the_slow_reference(case, height, width, stride):
     labels, polygons = case

@@ -6,7 +6,7 @@ import shutil
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.config import config_path, load_spec
@@ -14,6 +14,7 @@ from harness.data.annotations import read_recording
 from harness.doctor import examine
 from harness.errors import InputError
 from harness.results import read_info, read_maps, read_run, read_timings
+from tests.examples import examples
 from tests.reliability.conftest import ARGUMENTS, KILLED, assert_ends_the_same
 
 FLIPS = 60
@@ -138,13 +139,13 @@ POLYGONS = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=400, deadline=None)
+@examples(400)
 @given(POLYGONS | JSON)
 def test_any_json_is_polygons_or_one_line(tmp_path_factory, document):
     check(tmp_path_factory, json.dumps(document).encode())
 
 
-@settings(max_examples=200, deadline=None)
+@examples(200)
 @given(st.binary(max_size=200))
 def test_any_bytes_are_polygons_or_one_line(tmp_path_factory, content):
     check(tmp_path_factory, content)
@@ -179,7 +180,7 @@ KEYS = [
 ]
 
 
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @given(
     st.sampled_from(KEYS),
     st.sampled_from(["steps", "window", "type", "crop", "seeds", "sampler", "head", "x", "height"]),

@@ -3,11 +3,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from harness.data.annotations import rasterise, read_recording
 from harness.errors import InputError
+from tests.examples import examples
 
 
 def write(folder: Path, objects, height=8, width=10) -> Path:
@@ -114,9 +115,7 @@ def test_malformed_files_get_one_line_that_names_them(tmp_path, text):
 anything = st.recursive(st.none() | st.booleans() | st.floats() | st.integers() | st.text(max_size=5), lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.sampled_from(["imgHeight", "imgWidth", "objects", "label", "polygon", "x"]), inner, max_size=5), max_leaves=12)  # fmt: skip
 
 
-@settings(
-    max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@examples(200, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     anything
     | st.fixed_dictionaries({"imgHeight": st.just(4), "imgWidth": st.just(4), "objects": anything})

@@ -1,11 +1,12 @@
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.pool import LabelledPool
 from harness.segmentor.coverage import Coverage, counts_in
 from harness.types import Annotation, Clicks, Region
+from tests.examples import examples
 
 
 def pool_of(sizes: dict[str, tuple[int, int]], regions: list[Region]) -> LabelledPool:
@@ -67,7 +68,7 @@ def pools(draw):
     return sizes, regions or [Region("image0", 0, 0, *sizes["image0"])]
 
 
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @given(pools(), st.integers(1, 40), st.integers(1, 40), st.integers(0, 5))
 def test_every_labelled_pixel_counts_once_an_epoch_and_no_other_counts(case, height, width, seed):
     """Whole images, windows and any mix of them, apart or overlapping, larger or smaller than the crop."""

@@ -5,7 +5,7 @@ import shutil
 from dataclasses import replace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.cli.doctor import doctor
@@ -13,6 +13,7 @@ from harness.doctor import COPY_SUFFIX, examine, mend
 from harness.errors import InputError
 from harness.results import RunFolder, read_run, run_path
 from harness.types import Clicks
+from tests.examples import examples
 from tests.unit.test_results import info, record
 
 
@@ -46,7 +47,7 @@ def test_a_whole_folder_has_no_findings(out):
     assert doctor(out, mend=False) == 0
 
 
-@settings(max_examples=80, deadline=None)
+@examples(80)
 @given(cut=st.integers(0, 10_000))
 def test_rounds_cut_anywhere_are_mended_with_a_copy(tmp_path_factory, cut):
     out = tmp_path_factory.mktemp("out")
@@ -69,7 +70,7 @@ def test_rounds_cut_anywhere_are_mended_with_a_copy(tmp_path_factory, cut):
     ) == file.read_bytes().count(b"\n")
 
 
-@settings(max_examples=80, deadline=None)
+@examples(80)
 @given(place=st.integers(0, 10_000), bit=st.integers(0, 7))
 def test_a_flipped_bit_is_found_and_only_what_follows_is_lost(tmp_path_factory, place, bit):
     out = tmp_path_factory.mktemp("out")

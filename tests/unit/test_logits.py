@@ -6,13 +6,14 @@ import sys
 import pytest
 import torch
 import torch.nn.functional as F
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.logits import Logits, upsample
 from harness.types import Prediction
 from harness.votes import Votes
 from strategies.measures import entropy, vote_entropy
+from tests.examples import examples
 
 
 def separate_operations(logits: Logits) -> torch.Tensor:
@@ -31,7 +32,7 @@ def random_logits(
     )
 
 
-@settings(max_examples=80, deadline=None)
+@examples(80)
 @given(
     st.integers(0, 10**6),
     st.integers(2, 19),
@@ -46,7 +47,7 @@ def test_strips_equal_separate_operations(seed, classes, cells, size):
     assert float(logits.entropy().max()) <= math.log(classes) + 1e-5
 
 
-@settings(max_examples=80, deadline=None)
+@examples(80)
 @given(
     st.integers(0, 10**6),
     st.integers(2, 19),
@@ -137,7 +138,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
     assert int(done.stdout) < 80 * 1024
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(
     st.integers(0, 10**6),
     st.integers(2, 9),

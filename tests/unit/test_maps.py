@@ -3,7 +3,7 @@ import functools
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import strategies
@@ -14,6 +14,7 @@ from harness.maps import DiskMaps, MapRequest, MapSource, MemoryMaps, QueryRules
 from harness.pool import LabelledPool
 from harness.types import Prediction, Region
 from strategies.measures import entropy
+from tests.examples import examples
 
 
 def powered(prediction, *, power=1):
@@ -40,7 +41,7 @@ def test_a_measure_without_a_name_of_its_own_is_refused():
         key(lambda prediction: 2 * entropy(prediction))
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(place=st.integers(0, 10_000), bit=st.integers(0, 7))
 def test_no_flipped_bit_goes_unseen(tmp_path_factory, place, bit):
     maps = DiskMaps(tmp_path_factory.mktemp("maps"))
