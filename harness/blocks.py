@@ -2,12 +2,41 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    model_validator,
+)
+
+from harness.data.files import pattern_fault
 
 Count = Annotated[int, Field(ge=1, le=1_000_000)]
 Share = Annotated[float, Field(gt=0.0, le=1.0)]
+
+
+def _mask_value(value: Any) -> Any:
+    """Read a value of a label image: a number, or a colour as three numbers or ``#rrggbb``."""
+    if isinstance(value, str):
+        digits = value.strip().strip("()")
+        if digits.startswith("#") and len(digits) == 7:
+            return tuple(int(digits[at : at + 2], 16) for at in (1, 3, 5))
+        parts = [int(part) for part in digits.split(",")]
+        return parts[0] if len(parts) == 1 else tuple(parts)
+    return tuple(value) if isinstance(value, list) else value
+
+
+_Byte = Annotated[int, Field(ge=0, le=255)]
+MaskValue = Annotated[
+    Annotated[int, Field(ge=0, le=65535)] | tuple[_Byte, _Byte, _Byte],
+    BeforeValidator(_mask_value),
+    PlainSerializer(lambda value: ",".join(map(str, value)) if isinstance(value, tuple) else value),
+]
+"""What a label image holds for a class: a number, or a colour (red, green, blue)."""
 
 LATER = {"later": True}
 """Marks an option that came after the first published board: at its default it does not count for a board's identity."""
@@ -29,33 +58,63 @@ class StreetsData(Block):
     val: Count
     seed: Annotated[int, Field(ge=0)]
     redundancy: Count = 1
-    visible_only: bool = False
+    visible_only: Annotated[bool, Field(json_schema_extra=LATER)] = False
 
 
 class CityscapesData(Block):
-    """A folder in Cityscapes' layout; ``root`` may come from the command line or from CITYSCAPES_DATASET."""
+    """A folder in Cityscapes' layout.
+
+    ``root`` is taken from the config's folder; --data-root goes before it, CITYSCAPES_DATASET after.
+    """
 
     type: Literal["cityscapes"]
     root: str | None = None
     train_split: str = "train"
     val_split: str = "val"
-    visible_only: bool = False
+    max_void_share: Annotated[float, Field(ge=0, le=1, json_schema_extra=LATER)] = 0.5
+    visible_only: Annotated[bool, Field(json_schema_extra=LATER)] = False
 
 
 class MasksData(Block):
-    """A folder of images and label PNGs without polygons: clicks are simulated. See ``harness.data.masks.MaskLayout``."""
+    """A folder of images and label images without polygons: clicks are simulated.
+
+    See ``harness.data.masks.MaskLayout``. ``root`` is taken from the config's folder.
+    """
 
     type: Literal["masks"]
     root: str | None = None
     images: str
     labels: str
-    classes: Annotated[
-        dict[Annotated[int, Field(ge=0, le=255, strict=False)], str],
-        Field(strict=False, min_length=2),
-    ]
+    classes: Annotated[dict[MaskValue, str], Field(min_length=2, max_length=254)]
+    void: Annotated[tuple[MaskValue, ...] | None, Field(strict=False, json_schema_extra=LATER)] = (
+        None
+    )
+    lists: Annotated[str | None, Field(json_schema_extra=LATER)] = None
+    max_void_share: Annotated[float, Field(ge=0, le=1, json_schema_extra=LATER)] = 0.5
     tolerance_px: Annotated[float, Field(gt=0, le=100)] = 1.0
     train_split: str = "train"
     val_split: str = "val"
+
+    @model_validator(mode="after")
+    def _can_be_read(self) -> MasksData:
+        for key, fields in (
+            ("images", {"split"}),
+            ("labels", {"split", "stem"}),
+            ("lists", {"split"}),
+        ):
+            pattern = getattr(self, key)
+            if pattern is not None and (fault := pattern_fault(pattern, fields)):
+                raise ValueError(f"data.{key} {fault}")
+        if len({isinstance(value, tuple) for value in (*self.classes, *(self.void or ()))}) > 1:
+            raise ValueError("data.classes and data.void must be all numbers or all colours")
+        for value, name in self.classes.items():
+            if not name.strip() or name != name.strip() or not name.isprintable():
+                raise ValueError(f"data.classes[{value}] must be a printable name, got {name!r}")
+        if twice := sorted(set(self.classes) & set(self.void or ()), key=str):
+            raise ValueError(f"{twice[0]} must be in data.classes or in data.void, not in both")
+        if len(set(self.classes.values())) < 2:
+            raise ValueError("data.classes must name two classes or more")
+        return self
 
 
 class Annotator(Block):

@@ -26,12 +26,14 @@ from harness.blocks import (
     Tune,
     Tuned,
 )
-from harness.errors import InputError
+from harness.errors import InputError, one_line, shorten
 from harness.shipped import config_path, shipped_configs, weights_path
 
 DATA_ROOT_VARIABLE = "CITYSCAPES_DATASET"
 
 _NOT_IN_THE_DIGEST = ("device", "seconds_per_click", "remark", "tune", "tuned")
+_ONLY_REFUSES = {"root", "max_void_share", "void"}
+"""Options of a data set that decide whether it is read, never how: the fingerprint says what was."""
 _HELPERS = {"width", "channels"}
 """Names that a config may use for its own arithmetic."""
 
@@ -90,19 +92,17 @@ class ExperimentSpec(Block):
         """
         document = self.model_dump(
             mode="json",
-            exclude={"harness": {"seeds"}, "data": {"root"}}
+            exclude={"harness": {"seeds"}, "data": _ONLY_REFUSES}
             | dict.fromkeys(_NOT_IN_THE_DIGEST, True),
         )
         if self.annotator == Annotator():
             del document["annotator"]
-        if not document["data"].get("visible_only", True):
-            del document["data"]["visible_only"]
         if not self.pretrained_sha256:
             del document["pretrained_sha256"]
-        for block in ("training", "cost_model"):
+        for block in ("data", "training", "cost_model"):
             for key, option in type(getattr(self, block)).model_fields.items():
-                if option.json_schema_extra == LATER and document[block][key] == option.default:
-                    del document[block][key]
+                if option.json_schema_extra == LATER and document[block].get(key) == option.default:
+                    document[block].pop(key, None)
         return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()
 
 
@@ -149,12 +149,7 @@ def load_spec(
     document["name"] = file.stem
     data = document.get("data")
     if isinstance(data, dict) and data.get("type") in ("cityscapes", "masks"):
-        root = data_root or os.environ.get(DATA_ROOT_VARIABLE) or data.get("root")
-        if root is None:
-            raise InputError(
-                f"{file}: the data root is missing; allowed: --data-root DIR, or {DATA_ROOT_VARIABLE} in the environment"
-            )
-        data["root"] = str(root)
+        data["root"] = _data_root(data, file, data_root)
     elif data_root is not None:
         raise InputError(
             f"--data-root {data_root}: {file} makes its own data; allowed: a config with data type 'cityscapes' or 'masks'"
@@ -168,6 +163,31 @@ def load_spec(
         return ExperimentSpec.model_validate(document)
     except ValidationError as error:
         raise InputError(f"{file}: {_first_problem(error)}") from error
+
+
+def _data_root(data: dict[str, Any], file: Path, asked: Path | None) -> str:
+    """Return the folder of the data: of the command line, the config, or the environment.
+
+    Choice: what is written beside the classes goes before a variable that is set for other
+    programs, too; and the variable is Cityscapes' alone.
+
+    Raises:
+        InputError: nobody names one.
+    """
+    if asked is not None:
+        return str(asked)
+    named = data.get("root")
+    if isinstance(named, str) and named.strip():
+        return str((file.resolve().parent / Path(named).expanduser()).absolute())
+    if named is not None:
+        raise InputError(f"{file}: data.root must be a folder, got {shorten(named)}")
+    variable = os.environ.get(DATA_ROOT_VARIABLE)
+    if variable and data["type"] == "cityscapes":
+        return variable
+    also = f", or {DATA_ROOT_VARIABLE} in the environment" if data["type"] == "cityscapes" else ""
+    raise InputError(
+        f"{file}: the data root is missing: write data.root, or give --data-root DIR{also}"
+    )
 
 
 def _pretrained(document: dict[str, Any], file: Path) -> str:
@@ -226,7 +246,8 @@ def _first_problem(error: ValidationError) -> str:
         return f"unknown key {key!r}; allowed there: {', '.join(_known_keys(place))}"
     if problem["type"] == "missing":
         return f"key {key!r} is missing"
-    return f"{key} is {problem['input']!r}; {problem['msg'].removeprefix('Value error, ')}"
+    said = problem["msg"].removeprefix("Value error, ")
+    return f"{one_line(key)} is {shorten(problem['input'])}; {said}"
 
 
 def _known_keys(place: list[str]) -> list[str]:

@@ -18,6 +18,23 @@ class FailedBeforeError(RuntimeError):
     """A run failed in an earlier invocation, and nobody has asked to try it again."""
 
 
+def one_line(text: str, most: int = 200) -> str:
+    """Return a text as a message may show it: on one line, printable, not endless."""
+    plain = " ".join(text.split())
+    if not plain.isprintable():
+        plain = ascii(plain)[1:-1]
+    return plain if len(plain) <= most else f"{plain[: most - 20]}... ({len(text)} characters)"
+
+
+def shorten(value: object, most: int = 100) -> str:
+    """Return what was given as a message may show it."""
+    try:
+        text = repr(value)
+    except Exception:  # noqa: BLE001  a value that cannot even be shown
+        text = f"a {type(value).__name__}"
+    return one_line(text, most)
+
+
 def unknown_name(what: str, name: str, available: Iterable[str]) -> InputError:
     """Return the error for an unknown name, with the nearest known one."""
     names = sorted(available)

@@ -154,10 +154,12 @@ class Bench:
         """
         from harness.claims import Presence
         from harness.cli.workshop import check_sizes, info_template
-        from harness.data.source import open_splits
+        from harness.data.source import open_splits, remarks
         from harness.provenance import collect
 
         train, val = open_splits(self.spec.data)
+        for line in remarks(train, val):
+            print(f"harness: {line}", file=sys.stderr)
         check_sizes(self.spec, train.index.sizes, len(train.class_names), val.index.sizes)
         self.template = info_template(
             self.spec,

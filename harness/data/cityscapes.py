@@ -9,7 +9,7 @@ import copy
 import json
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -17,7 +17,6 @@ from typing import Self
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
 
 from harness.clicks import (
     ClickMaps,
@@ -29,13 +28,16 @@ from harness.clicks import (
 )
 from harness.data.annotations import Recording, read_recording
 from harness.data.decoded import DecodedCache
+from harness.data.files import has_plain_name, list_files, said
+from harness.data.images import read_labels, read_photo
 from harness.data.index import Index, Problem, check_split, load_index
-from harness.data.labels import CLASS_NAMES, train_id_table
+from harness.data.labels import CLASS_NAMES, HIGHEST_LABEL_ID, IGNORE, train_id_table
 from harness.errors import InputError
 from harness.pool import LabelledPool
 from harness.types import Annotation, ClickTotals, Region
 
 _PHOTO_SUFFIX = "_leftImg8bit.png"
+_POLYGON_SUFFIX = "_gtFine_polygons.json"
 LAYOUT = "leftImg8bit/<split>/<city>/*_leftImg8bit.png and gtFine/<split>/<city>/*_gtFine_{labelIds.png,polygons.json}"
 _PHOTO_MEMORY_BYTES = 1 << 30
 
@@ -68,9 +70,13 @@ class Split:
 
     class_names: tuple[str, ...] = CLASS_NAMES
     simulated_clicks = False
+    max_void_share = 0.5
+    """Choice: a split with more void than this was read with the wrong table. Cityscapes has a tenth."""
 
     def __init__(self, root: Path, name: str, cache: Path, *, visible_only: bool = False) -> None:
         self.root, self.name, self.cache, self.visible_only = root, name, cache, visible_only
+        self.problems: list[str] = []
+        self.passed_over: list[str] = []
         self.files = self._find()
         self._photos: OrderedDict[str, npt.NDArray[np.uint8]] = OrderedDict()
         self._photo_bytes = 0
@@ -82,12 +88,42 @@ class Split:
             raise InputError(
                 f"data root {self.root}: no folder leftImg8bit/{self.name}; expected {LAYOUT}"
             )
-        photos = sorted(folder.glob(f"*/*{_PHOTO_SUFFIX}"), key=lambda path: path.name)
+        files = list_files(folder)
+        photos = [
+            path
+            for path in sorted(files, key=lambda path: path.name)
+            if path.name.endswith(_PHOTO_SUFFIX)
+            and not path.name.startswith(".")
+            and len(path.relative_to(folder).parts) == 2
+        ]
         if not photos:
             raise InputError(
                 f"data root {self.root}: no image in leftImg8bit/{self.name}; expected {LAYOUT}"
             )
-        return {path.name.removesuffix(_PHOTO_SUFFIX): self._files_of(path) for path in photos}
+        found: dict[str, ImageFiles] = {}
+        for path in photos:
+            stem = path.name.removesuffix(_PHOTO_SUFFIX)
+            if not has_plain_name(path):
+                self.problems.append(f"{folder}: a file name must be printable, got {path.name!a}")
+            elif stem in found:
+                self.problems.append(
+                    f"{path}: two photographs must not share a name, got {found[stem].photo}"
+                )
+            else:
+                found[stem] = self._files_of(path)
+        left = sorted(set(files) - set(photos))
+        self.passed_over = said(f"files are passed over: not <city>/*{_PHOTO_SUFFIX}", left, folder)
+        annotated = self.root / "gtFine" / self.name
+        alone = [
+            path
+            for path in (list_files(annotated) if annotated.is_dir() else ())
+            if path.name.endswith(_POLYGON_SUFFIX)
+            and path.name.removesuffix(_POLYGON_SUFFIX) not in found
+        ]
+        self.passed_over += said(
+            "annotations without a photograph are passed over", alone, annotated
+        )
+        return found
 
     def _files_of(self, photo: Path) -> ImageFiles:
         stem = photo.name.removesuffix(_PHOTO_SUFFIX)
@@ -110,7 +146,7 @@ class Split:
             if image_id in self._photos:
                 self._photos.move_to_end(image_id)
                 return self._photos[image_id]
-        pixels = decode(self.files[image_id].photo, "RGB")
+        pixels = self.decode_photo(image_id)
         pixels.flags.writeable = False
         with self._lock:
             if image_id not in self._photos:
@@ -128,11 +164,9 @@ class Split:
     def train_ids(self, image_id: str) -> npt.NDArray[np.uint8]:
         """Return the (H, W) train ids, 255 for void: from ``labelTrainIds.png`` where there is one."""
         given = self.files[image_id].train_ids
-        return (
-            decode(given, "L")
-            if given.is_file()
-            else np.asarray(self.to_train_ids(self.label_ids(image_id)))
-        )
+        if given.is_file():
+            return read_labels(given).astype(np.uint8)
+        return np.asarray(self.to_train_ids(self.label_ids(image_id)))
 
     def to_train_ids(self, label_ids: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
         """Map label ids to train ids."""
@@ -147,11 +181,38 @@ class Split:
 
     def decode_photo(self, image_id: str) -> npt.NDArray[np.uint8]:
         """Decode the photograph."""
-        return decode(self.files[image_id].photo, "RGB")
+        return read_photo(self.files[image_id].photo)
 
     def decode_label_ids(self, image_id: str) -> npt.NDArray[np.uint8]:
         """Decode the label ids."""
-        return decode(self.files[image_id].label_ids, "L")
+        return self.to_label_ids(self.raw_labels(image_id))
+
+    def raw_labels(self, image_id: str) -> npt.NDArray[np.int32]:
+        """Read the (H, W) values of the label image, as they are stored."""
+        return read_labels(self.files[image_id].label_ids)
+
+    def to_label_ids(self, raw: npt.NDArray[np.int32]) -> npt.NDArray[np.uint8]:
+        """Map stored values to label ids: here they are the same. Others than the table's are void."""
+        return np.where(raw > HIGHEST_LABEL_ID, 0, raw).astype(np.uint8)
+
+    def class_of_value(self, value: int) -> int | None:
+        """Return the class number of a stored value; None for void."""
+        number = int(train_id_table()[value]) if value <= HIGHEST_LABEL_ID else IGNORE
+        return None if number == IGNORE else number
+
+    def name_of_value(self, value: int) -> str:
+        """Return a stored value as a person knows it."""
+        return str(value)
+
+    def check_values(self, value_px: Mapping[int, int]) -> list[str]:
+        """Return what is wrong with the values that this split's label images hold."""
+        total = sum(value_px.values())
+        return [
+            f"data root {self.root}: labelIds of {self.name} must hold 0 to {HIGHEST_LABEL_ID}, got "
+            f"{value} on {100 * count / total:.2f} % of the pixels"
+            for value, count in value_px.items()
+            if value > HIGHEST_LABEL_ID
+        ][:10]
 
     def recording(self, image_id: str) -> Recording | None:
         """Read the polygon file."""
@@ -235,20 +296,6 @@ class Split:
     @cached_property
     def _decoded(self) -> DecodedCache | None:
         return DecodedCache.open(self.index.decoded) if self.index.decoded else None
-
-
-def decode(path: Path, mode: str) -> npt.NDArray[np.uint8]:
-    """Decode an image file to (H, W) or (H, W, 3) uint8.
-
-    Raises:
-        InputError: missing or broken; one line that names the file.
-    """
-    try:
-        with Image.open(path) as image:
-            image.load()
-            return np.array(image if image.mode == mode else image.convert(mode), dtype=np.uint8)
-    except (OSError, SyntaxError, ValueError) as error:
-        raise InputError(f"{path}: cannot be read as a PNG image ({error})") from error
 
 
 class ClickOracle:

@@ -6,37 +6,50 @@ import hashlib
 import json
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import numpy as np
+import numpy.typing as npt
 
 from harness.clicks import count_components
 from harness.data import decoded
 from harness.data.annotations import rasterise
-from harness.data.labels import find_label
+from harness.data.images import read_labels
+from harness.data.labels import IGNORE, find_label
 from harness.errors import InputError
-from harness.files import write_text
+from harness.files import seal, write_text
 from harness.protocols import ImageSizes
 from harness.types import ClickTotals
 
 if TYPE_CHECKING:
-    from harness.data.cityscapes import Split
+    from harness.data.annotations import Recording
+    from harness.data.cityscapes import ImageFiles, Split
+
+T = TypeVar("T")
 
 Problem = str
 """One line that names a file and says what is wrong with it."""
 
-_VERSION = 2
+_VERSION = 3
+_MOST_VALUES = 512
+_FEW_VALUES = 1 << 16
 LARGEST_DISAGREEMENT = 0.10
 """Choice: polygons that, painted, differ from the labels on more pixels than this belong to another image. Real files differ on 0.5 %."""
 
 
 @dataclass(frozen=True, slots=True)
 class Index:
-    """Sizes, click totals, a fingerprint of every byte; the spread of vertices per image; where decoded images lie, if anywhere."""
+    """What a full check found.
+
+    sizes, totals: of images and clicks. fingerprint: of every byte. vertices_per_image: least, mean
+    and most. decoded: where decoded images lie, if anywhere. value_px: stored label value -> pixels
+    (the most frequent ones). class_px, class_images: pixels and images of each class. digests: of
+    each image's photograph, to find the same one in two splits.
+    """
 
     sizes: ImageSizes
     totals: ClickTotals
@@ -44,24 +57,44 @@ class Index:
     vertices_per_image: tuple[int, float, int]
     unknown_labels: dict[str, int]
     decoded: Path | None
+    value_px: dict[int, int]
+    class_px: list[int]
+    class_images: list[int]
+    digests: dict[str, str]
+
+    @property
+    def total_px(self) -> int:
+        """Pixels of all images."""
+        return sum(height * width for height, width in self.sizes.values())
+
+    @property
+    def void_px(self) -> int:
+        """Pixels in no class."""
+        return self.total_px - sum(self.class_px)
 
     def only(self, image_ids: Sequence[str], totals: ClickTotals) -> Index:
-        """Return the index of some of its images."""
+        """Return the index of some of its images, without counts of values and classes."""
         fingerprint = hashlib.sha256(f"{self.fingerprint} {sorted(image_ids)}".encode()).hexdigest()
         return replace(
             self,
             sizes={image_id: self.sizes[image_id] for image_id in image_ids},
             totals=totals,
             fingerprint=fingerprint,
+            value_px={},
+            class_px=[],
+            class_images=[],
         )
 
 
 @dataclass(frozen=True, slots=True)
 class _Checked:
     item: decoded.Decoded
-    classes: int
+    components: int
     digest: str
+    photo_digest: str
     unknown: Counter[str]
+    value_px: Counter[int]
+    class_px: npt.NDArray[np.int64]
 
 
 def index_file(split: Split) -> Path:
@@ -75,23 +108,28 @@ def _stamp(split: Split) -> str:
     digest = hashlib.sha256(f"{_VERSION}".encode())
     for image_id, files in split.files.items():
         for path in (*files.required, *([files.train_ids] if files.train_ids.is_file() else [])):
-            try:
-                status = path.stat()
-            except OSError as error:
-                raise InputError(
-                    f"{files.photo}: its annotation {path} is missing; expected an annotation for each image"
-                ) from error
+            status = path.stat()
+            # a changed file whose time was put back still has another time of change
             digest.update(
-                f"{image_id} {path.name} {status.st_size} {status.st_mtime_ns}\n".encode()
+                f"{image_id} {path.name} {status.st_size} {status.st_mtime_ns} "
+                f"{status.st_ctime_ns}\n".encode()
             )
     return digest.hexdigest()
 
 
 def load_index(split: Split) -> Index | None:
-    """Return the index of an earlier check, unless a file has changed since or the decoded images are gone or damaged."""
-    stamp = _stamp(split)
+    """Return the index of an earlier check.
+
+    None where a file has changed since, or the decoded images are gone or damaged.
+    """
+    if split.problems:
+        return None
     try:
-        document = json.loads(index_file(split).read_text(encoding="utf-8"))
+        stamp = _stamp(split)
+        sealed, _, text = index_file(split).read_text(encoding="utf-8").partition("\n")
+        if sealed != seal(text):
+            return None
+        document = json.loads(text)
         if document["version"] != _VERSION or document["stamp"] != stamp:
             return None
         folder = Path(document["decoded"]) if document["decoded"] else None
@@ -108,6 +146,10 @@ def load_index(split: Split) -> Index | None:
             vertices_per_image=(int(low), float(mean), int(high)),
             unknown_labels=dict(document["unknown_labels"]),
             decoded=folder,
+            value_px={int(value): int(count) for value, count in document["value_px"].items()},
+            class_px=[int(count) for count in document["class_px"]],
+            class_images=[int(count) for count in document["class_images"]],
+            digests=dict(document["digests"]),
         )
     except (OSError, ValueError, KeyError, TypeError):
         return None
@@ -127,66 +169,122 @@ def check_split(
     missing = [
         f"{files.photo}: its annotation {path} is missing"
         for files in split.files.values()
-        for path in files.required
+        for path in dict.fromkeys(files.required)
         if not path.is_file()
     ]
-    if missing:
-        return None, missing
-    stamp = _stamp(split)
-    problems: list[Problem] = []
-    rows: dict[str, tuple[tuple[int, int], int, int, str]] = {}
-    unknown: Counter[str] = Counter()
-    folder = (
-        split.cache
-        / "decoded"
-        / hashlib.sha256(f"{stamp} {split.identity}".encode()).hexdigest()[:16]
-        if _has_room(split)
-        else None
-    )
+    problems: list[Problem] = [*split.problems, *missing]
+    broken = {path.partition(": its annotation")[0] for path in missing}
+    image_ids = [key for key, files in split.files.items() if str(files.photo) not in broken]
+    stamp = _stamp(split) if not problems else ""
+    kept: dict[str, _Row] = {}
+    unknown, value_px = Counter[str](), Counter[int]()
+    class_px = np.zeros(len(split.class_names), np.int64)
+    class_images = np.zeros(len(split.class_names), np.int64)
+    folder = _decoded_folder(split, stamp) if not problems and _has_room(split) else None
 
     def checked() -> Iterator[tuple[str, decoded.Decoded]]:
-        for image_id, result in _in_parallel(split):
-            if isinstance(result, str):
-                problems.append(result)
+        nonlocal class_px, class_images
+        for image_id, result in _in_parallel(split, image_ids):
+            if isinstance(result, list):
+                problems.extend(result)
             else:
                 height, width = result.item.label_ids.shape
-                rows[image_id] = (
+                kept[image_id] = _Row(
                     (height, width),
                     len(result.item.vertices),
-                    result.classes,
+                    result.components,
                     result.digest,
+                    result.photo_digest,
                 )
                 unknown.update(result.unknown)
+                value_px.update(result.value_px)
+                class_px += result.class_px
+                class_images += result.class_px > 0
                 yield image_id, result.item
             if each is not None:
                 each(image_id)
 
     _drain(checked(), folder, problems)
-    if not problems and sum(row[1] for row in rows.values()) == 0:
+    problems += _check_values(split, value_px, class_px, kept)
+    if not problems and sum(row.vertices for row in kept.values()) == 0:
         problems.append(
-            f"data root {split.root}: no polygon vertex in {split.name}; allowed: annotations with recorded clicks"
+            f"data root {split.root}: annotations must hold recorded clicks, found no polygon "
+            f"vertex in {split.name}"
         )
     if problems:
         return None, problems
-    counts = np.array([row[1] for row in rows.values()])
+    counts = np.array([row.vertices for row in kept.values()])
     digest = hashlib.sha256(
-        "".join(f"{image_id} {row[3]}\n" for image_id, row in rows.items()).encode()
+        "".join(f"{image_id} {row.digest}\n" for image_id, row in kept.items()).encode()
     )
     index = Index(
-        sizes={image_id: row[0] for image_id, row in rows.items()},
-        totals=ClickTotals(int(counts.sum()), sum(row[2] for row in rows.values())),
+        sizes={image_id: row.size for image_id, row in kept.items()},
+        totals=ClickTotals(int(counts.sum()), sum(row.components for row in kept.values())),
         fingerprint=digest.hexdigest(),
         vertices_per_image=(int(counts.min()), float(counts.mean()), int(counts.max())),
         unknown_labels=dict(sorted(unknown.items())),
         decoded=folder,
+        value_px=dict(value_px.most_common(_MOST_VALUES)),
+        class_px=class_px.tolist(),
+        class_images=class_images.tolist(),
+        digests={image_id: row.photo_digest for image_id, row in kept.items()},
     )
     _write(split, index, stamp)
     return index, []
 
 
-def _in_parallel(split: Split) -> Iterator[tuple[str, _Checked | Problem]]:
-    """Check all images with every core, a bounded number at a time, and yield them in order."""
-    image_ids = list(split.files)
+class _Row(NamedTuple):
+    """What is kept of each image."""
+
+    size: tuple[int, int]
+    vertices: int
+    components: int
+    digest: str
+    photo_digest: str
+
+
+def _decoded_folder(split: Split, stamp: str) -> Path:
+    key = hashlib.sha256(f"{stamp} {split.identity}".encode()).hexdigest()[:16]
+    return split.cache / "decoded" / key
+
+
+def _check_values(
+    split: Split,
+    value_px: Counter[int],
+    class_px: npt.NDArray[np.int64],
+    kept: dict[str, _Row],
+) -> list[Problem]:
+    """Return what is wrong with the label values of a whole split."""
+    total = sum(row.size[0] * row.size[1] for row in kept.values())
+    if not total:
+        return []
+    problems = split.check_values(dict(value_px.most_common()))
+    void = 1.0 - int(class_px.sum()) / total
+    if void > split.max_void_share and not problems:
+        problems.append(
+            f"data root {split.root}: at most {100 * split.max_void_share:g} % of the pixels of "
+            f"{split.name} may be void (data.max_void_share), got {100 * void:.1f} %; "
+            f"{describe_values(split, value_px)}"
+        )
+    return problems
+
+
+def describe_values(split: Split, value_px: Mapping[int, int], most: int = 8) -> str:
+    """List the values of label images with their shares of the pixels, the largest first."""
+    total = max(sum(value_px.values()), 1)
+    rows = sorted(value_px.items(), key=lambda row: -row[1])
+    listed = ", ".join(
+        f"{split.name_of_value(value)} ({100 * count / total:.1f} %)"
+        for value, count in rows[:most]
+    )
+    more = f" and {len(rows) - most} more" if len(rows) > most else ""
+    return f"the label images hold the values {listed}{more}"
+
+
+def _in_parallel(
+    split: Split, image_ids: list[str]
+) -> Iterator[tuple[str, _Checked | list[Problem]]]:
+    """Check images with every core, a bounded number at a time, and yield them in order."""
     cores = os.cpu_count() or 1
     with ThreadPoolExecutor(cores) as workers:
         for start in range(0, len(image_ids), 4 * cores):
@@ -231,40 +329,119 @@ def _has_room(split: Split) -> bool:
     )
 
 
-def _check_image(split: Split, image_id: str) -> _Checked | Problem:
+def _check_image(split: Split, image_id: str) -> _Checked | list[Problem]:
+    """Read the files of one image; return all that is wrong with them where anything is."""
     files = split.files[image_id]
-    try:
-        photo, labels, recording = (
-            split.decode_photo(image_id),
-            split.decode_label_ids(image_id),
-            split.recording(image_id),
-        )
-        vertices = split.decode_vertices(image_id)
-    except InputError as error:
-        return str(error)
-    size = photo.shape[0], photo.shape[1]
-    if labels.shape != size:
-        return f"{files.label_ids}: {labels.shape[0]}x{labels.shape[1]} px, but its image is {size[0]}x{size[1]}; allowed: the same size"
-    unknown: Counter[str] = Counter()
-    if recording is not None:
-        if (recording.height, recording.width) != size:
-            return f"{files.polygons}: imgHeight x imgWidth is {recording.height}x{recording.width}, but its image is {size[0]}x{size[1]}; allowed: the same size"
-        differing = float((rasterise(recording) != labels).mean())
-        if differing > LARGEST_DISAGREEMENT:
-            return f"{files.polygons}: painted, its polygons differ from {files.label_ids.name} on {100 * differing:.0f} % of the pixels; allowed: polygons and labels of the same image"
-        unknown.update(item.label for item in recording.objects if find_label(item.label) is None)
-    digest = hashlib.sha256()
-    digest.update(photo.tobytes())
+    problems: list[Problem] = []
+    photo = _read(lambda: split.decode_photo(image_id), problems)
+    raw = _read(lambda: split.raw_labels(image_id), problems)
+    recording = _read(lambda: split.recording(image_id), problems)
+    given = _read(lambda: _given_train_ids(split, image_id), problems)
+    if problems or photo is None or raw is None:
+        return problems
+    labels = split.to_label_ids(raw)
+    problems += _wrong_sizes(split.files[image_id], photo.shape[:2], raw, given, recording)
+    if recording is not None and not problems:
+        problems += _other_polygons(files, recording, labels)
+    if problems:
+        return problems
+    vertices = _read(lambda: split.decode_vertices(image_id), problems)
+    if problems or vertices is None:
+        return problems
+    photo_digest = hashlib.sha256(photo.tobytes())
+    digest = photo_digest.copy()
     digest.update(labels.tobytes())
     digest.update(split.click_fingerprint(image_id))
-    if files.train_ids.is_file():
-        digest.update(split.train_ids(image_id).tobytes())
+    if given is not None:
+        digest.update(given.tobytes())
+    classes = split.to_train_ids(labels) if given is None else given
     return _Checked(
-        decoded.Decoded(photo, labels, vertices),
-        count_components(labels),
-        digest.hexdigest(),
-        unknown,
+        item=decoded.Decoded(photo, labels, vertices),
+        components=count_components(labels),
+        digest=digest.hexdigest(),
+        photo_digest=photo_digest.hexdigest()[:16],
+        unknown=_unknown_labels(recording),
+        value_px=_count(raw),
+        class_px=np.bincount(classes.ravel(), minlength=256)[: len(split.class_names)],
     )
+
+
+def _wrong_sizes(
+    files: ImageFiles,
+    size: tuple[int, ...],
+    raw: npt.NDArray[np.int32],
+    given: npt.NDArray[np.uint8] | None,
+    recording: Recording | None,
+) -> list[Problem]:
+    """Return which annotations do not have the size of their image."""
+    found: list[tuple[Path, tuple[int, ...]]] = [(files.label_ids, raw.shape)]
+    if given is not None:
+        found.append((files.train_ids, given.shape))
+    if recording is not None:
+        found.append((files.polygons, (recording.height, recording.width)))
+    return [
+        f"{path}: must have the size of its image, {size[0]}x{size[1]}, got {own[0]}x{own[1]}"
+        + " (has the photograph an EXIF orientation?)" * (own == size[::-1] and own != size)
+        for path, own in found
+        if own != size
+    ]
+
+
+def _other_polygons(
+    files: ImageFiles, recording: Recording, labels: npt.NDArray[np.uint8]
+) -> list[Problem]:
+    """Return whether polygons belong to another image: painted, they are not the labels."""
+    differing = float((rasterise(recording) != labels).mean())
+    if differing <= LARGEST_DISAGREEMENT:
+        return []
+    return [
+        f"{files.polygons}: painted, its polygons must be the labels of {files.label_ids.name}, but "
+        f"they differ on {100 * differing:.0f} % of the pixels"
+    ]
+
+
+def _unknown_labels(recording: Recording | None) -> Counter[str]:
+    objects = recording.objects if recording is not None else ()
+    return Counter(item.label for item in objects if find_label(item.label) is None)
+
+
+def _read(read: Callable[[], T], problems: list[Problem]) -> T | None:
+    """Return what is read, or None with one more problem."""
+    try:
+        return read()
+    except InputError as error:
+        problems.append(str(error))
+        return None
+
+
+def _given_train_ids(split: Split, image_id: str) -> npt.NDArray[np.uint8] | None:
+    """Read ``labelTrainIds.png`` where there is one; its values are class numbers or 255.
+
+    Raises:
+        InputError: other values.
+    """
+    file = split.files[image_id].train_ids
+    if not file.is_file():
+        return None
+    stored = read_labels(file)
+    known = len(split.class_names)
+    strange = stored[(stored >= known) & (stored != IGNORE)]
+    if strange.size:
+        share = 100 * strange.size / stored.size
+        raise InputError(
+            f"{file}: train ids must be 0 to {known - 1}, or {IGNORE} for void, got "
+            f"{int(strange[0])} ({share:.2f} % of the pixels are others)"
+        )
+    return stored.astype(np.uint8)
+
+
+def _count(raw: npt.NDArray[np.int32]) -> Counter[int]:
+    """Count the pixels of each stored value."""
+    if raw.size and int(raw.max()) < _FEW_VALUES:
+        counts = np.bincount(raw.ravel())
+        return Counter({int(value): int(counts[value]) for value in np.flatnonzero(counts)})
+    values, counts = np.unique(raw, return_counts=True)
+    return Counter(dict(zip(values.tolist(), counts.tolist(), strict=True)))
 
 
 def _write(split: Split, index: Index, stamp: str) -> None:
@@ -277,6 +454,11 @@ def _write(split: Split, index: Index, stamp: str) -> None:
         "fingerprint": index.fingerprint,
         "vertices_per_image": index.vertices_per_image,
         "unknown_labels": index.unknown_labels,
+        "value_px": index.value_px,
+        "class_px": index.class_px,
+        "class_images": index.class_images,
+        "digests": index.digests,
         "decoded": None if index.decoded is None else str(index.decoded),
     }
-    write_text(index_file(split), json.dumps(document))
+    text = json.dumps(document)
+    write_text(index_file(split), f"{seal(text)}\n{text}")

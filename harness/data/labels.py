@@ -60,6 +60,8 @@ LABELS: tuple[Label, ...] = (
     Label("license plate", -1),
 )
 
+HIGHEST_LABEL_ID = max(label.label_id for label in LABELS)
+
 BY_NAME: dict[str, Label] = {label.name: label for label in LABELS}
 
 CLASS_NAMES: tuple[str, ...] = tuple(

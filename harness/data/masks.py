@@ -1,4 +1,4 @@
-"""Any folder of images and label PNGs as a pool: no polygons, so clicks are SIMULATED from the masks' contours.
+"""Any folder of images and label images as a pool: no polygons, so clicks are SIMULATED from the masks' contours.
 
 Use it for CamVid, KITTI or one's own data. Every table says "simulated clicks".
 """
@@ -13,67 +13,174 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from harness.data import files
 from harness.data.annotations import Recording
 from harness.data.cityscapes import ImageFiles, Split
+from harness.data.images import LABEL_SUFFIXES, PHOTO_SUFFIXES, read_labels
 from harness.data.labels import IGNORE
-from harness.errors import InputError
+from harness.errors import InputError, shorten
 
 DEFAULT_TOLERANCE_PX = 1.0
-_IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff"}
+DEFAULT_MAX_VOID_SHARE = 0.5
+
+Value = int | tuple[int, int, int]
+"""What a label image holds for a class: a number, or a colour (red, green, blue)."""
 
 
 @dataclass(frozen=True, slots=True)
 class MaskLayout:
     """Where images and masks lie, and what a mask's values mean.
 
-    images, labels: folders below the root, with ``{split}``; an image and its mask share the file name up to the suffix.
-    classes: mask value -> class name; all other values are void. tolerance_px: of the simulated polygons.
+    images: a folder below the root, with ``{split}``; sub-folders are read too. labels: likewise,
+    or a pattern for the file, such as ``labels/{split}/{stem}_mask.png``. classes: mask value ->
+    class name, or colour -> class name. void: the values that are void; None means all that are in
+    no class. lists: text files with the ids of a split, with ``{split}``; all images without it.
+    tolerance_px: of the simulated polygons. max_void_share: of a split's pixels, in [0, 1].
     """
 
     images: str
     labels: str
-    classes: Mapping[int, str]
+    classes: Mapping[Value, str]
     tolerance_px: float = DEFAULT_TOLERANCE_PX
+    void: tuple[Value, ...] | None = None
+    lists: str | None = None
+    max_void_share: float = DEFAULT_MAX_VOID_SHARE
 
 
 class MaskSplit(Split):
-    """One split of a folder of images and masks. Its label ids are the masks' values, its vertices are simulated."""
+    """One split of a folder of images and masks. Its label ids are class numbers, its vertices simulated.
+
+    Choice: the classes are what an annotator would outline, so two values of one class are one
+    label, and all void is one label.
+    """
 
     simulated_clicks = True
 
     def __init__(self, root: Path, name: str, cache: Path, layout: MaskLayout) -> None:
         self.layout = layout
         self.class_names = tuple(dict.fromkeys(layout.classes.values()))
-        self._table = np.full(256, IGNORE, np.uint8)
-        for value, class_name in layout.classes.items():
-            self._table[value] = self.class_names.index(class_name)
+        self.max_void_share = layout.max_void_share
+        numbers = {
+            _packed(value): self.class_names.index(class_name)
+            for value, class_name in layout.classes.items()
+        }
+        self._values = np.array(sorted(numbers), np.int64)
+        self._numbers = np.array([numbers[value] for value in sorted(numbers)], np.uint8)
+        self._in_colour = any(isinstance(value, tuple) for value in layout.classes)
+        self._void = None if layout.void is None else {_packed(value) for value in layout.void}
         super().__init__(root, name, cache)
 
     def _find(self) -> dict[str, ImageFiles]:
-        images, labels = (
-            self.root / pattern.format(split=self.name)
-            for pattern in (self.layout.images, self.layout.labels)
-        )
-        if not images.is_dir():
+        folder = self.root / self.layout.images.replace("{split}", self.name)
+        if not folder.is_dir():
             raise InputError(
-                f"data root {self.root}: no folder {images}; allowed: a folder of images"
+                f"data root {self.root}: must hold the folder {folder.relative_to(self.root)} with "
+                "the images, found none"
             )
-        photos = sorted(path for path in images.iterdir() if path.suffix.lower() in _IMAGE_SUFFIXES)
-        if not photos:
+        photos, problems, passed = files.find_photos(folder)
+        place, labels = files.find_labels(self.root, self.layout.labels, self.name)
+        wanted = self._listed(photos, problems)
+        found: dict[str, ImageFiles] = {}
+        for image_id in wanted:
+            label = labels.get(image_id, [])
+            if len(label) > 1:
+                problems.append(
+                    f"{label[0]}: an image must have one label image, got {label[1].name} beside it"
+                )
+            file = label[0] if label else place / f"{self._label_name(image_id)}"
+            found[image_id] = ImageFiles(photos[image_id], file, file, place / "none")
+        if not found and not problems:
             raise InputError(
-                f"data root {self.root}: no image in {images}; allowed: {', '.join(sorted(_IMAGE_SUFFIXES))}"
+                f"data root {self.root}: no image in {folder}; its files must end in "
+                f"{', '.join(sorted(PHOTO_SUFFIXES))}"
             )
-        nowhere = labels / "nowhere"
-        return {
-            path.stem: ImageFiles(
-                path, labels / f"{path.stem}.png", labels / f"{path.stem}.png", nowhere
-            )
-            for path in photos
+        alone = [paths[0] for key, paths in labels.items() if key not in photos]
+        passed += files.said("label images without a photograph are passed over", alone, place)
+        if self.layout.lists is not None:
+            left = [path for key, path in photos.items() if key not in found]
+            passed += files.said("photographs are not in the list of this split", left, folder)
+        self.problems, self.passed_over = problems, passed
+        return found
+
+    def _label_name(self, image_id: str) -> str:
+        """Return the name under which a missing label image was looked for."""
+        path = image_id.replace(files.NESTED, "/")
+        name = self.layout.labels.rpartition("/")[2]
+        if "{stem}" not in name:
+            return f"{path}.png"
+        above, slash, stem = path.rpartition("/")
+        return f"{above}{slash}{name.replace('{split}', self.name).replace('{stem}', stem)}"
+
+    def _listed(self, photos: Mapping[str, Path], problems: list[str]) -> list[str]:
+        """Return the ids of this split: those of its list, or all."""
+        if self.layout.lists is None:
+            return list(photos)
+        file = self.root / self.layout.lists.replace("{split}", self.name)
+        try:
+            lines = file.read_text(encoding="utf-8").splitlines()
+        except (OSError, ValueError) as error:
+            raise InputError(
+                f"{file}: must be a text file with an image a line ({error})"
+            ) from error
+        asked = [line.strip() for line in lines if line.strip()]
+        if not asked:
+            raise InputError(f"{file}: must name an image a line, got none")
+        by_path = {_plain(key): key for key in photos}
+        wanted: list[str] = []
+        for number, line in enumerate(asked, 1):
+            path = Path(line)
+            with_suffix = path.suffix.lower() in PHOTO_SUFFIXES | LABEL_SUFFIXES
+            key = by_path.get(str(path.with_suffix("")) if with_suffix else line)
+            if key is None:
+                problems.append(f"{file}:{number}: no photograph is called {shorten(line)}")
+            elif key in wanted:
+                problems.append(f"{file}:{number}: {shorten(line)} must stand in the list once")
+            else:
+                wanted.append(key)
+        return sorted(wanted)
+
+    def raw_labels(self, image_id: str) -> npt.NDArray[np.int32]:
+        """Read a mask's values, (H, W), as they are stored."""
+        return read_labels(self.files[image_id].label_ids, colours=self._in_colour)
+
+    def to_label_ids(self, raw: npt.NDArray[np.int32]) -> npt.NDArray[np.uint8]:
+        """Map mask values to class numbers, 255 for void."""
+        return self._classes_of(raw)
+
+    def _classes_of(self, raw: npt.NDArray[np.integer]) -> npt.NDArray[np.uint8]:
+        place = np.searchsorted(self._values, raw).clip(max=len(self._values) - 1)
+        known = self._values[place] == raw
+        return np.where(known, self._numbers[place], np.uint8(IGNORE)).astype(np.uint8)
+
+    def class_of_value(self, value: int) -> int | None:
+        """Return the class number of a stored value; None for void."""
+        number = int(self._classes_of(np.array([value]))[0])
+        return None if number == IGNORE else number
+
+    def name_of_value(self, value: int) -> str:
+        """Return a stored value as a config writes it: a number, or a colour."""
+        return str(_unpacked(value)) if self._in_colour else str(value)
+
+    def check_values(self, value_px: Mapping[int, int]) -> list[str]:
+        """Return what is wrong with the values that this split's masks hold."""
+        if self._void is None:
+            return []
+        total = sum(value_px.values())
+        strange = {
+            value: count
+            for value, count in value_px.items()
+            if value not in self._void and self.class_of_value(value) is None
         }
+        return [
+            f"data root {self.root}: the masks of {self.name} must hold declared classes and "
+            f"data.void only, got {self.name_of_value(value)} on {100 * count / total:.2f} % of the "
+            "pixels"
+            for value, count in list(strange.items())[:10]
+        ]
 
     def to_train_ids(self, label_ids: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-        """Map mask values to class numbers, 255 for void."""
-        return np.asarray(self._table[label_ids])
+        """Return the label ids: they are class numbers."""
+        return label_ids
 
     def recording(self, image_id: str) -> Recording | None:
         """Nobody recorded anything."""
@@ -92,6 +199,22 @@ class MaskSplit(Split):
     def identity(self) -> str:
         """What tells this reading from another one of the same files."""
         return f"{self.root.resolve()}/{self.name}/masks/{self.layout}"
+
+
+def _packed(value: Value) -> int:
+    """Return a value as it is stored; a colour as ``read_labels`` packs it."""
+    if isinstance(value, tuple):
+        red, green, blue = value
+        return (red << 16) + (green << 8) + blue
+    return value
+
+
+def _unpacked(value: int) -> tuple[int, int, int]:
+    return value >> 16, value >> 8 & 255, value & 255
+
+
+def _plain(image_id: str) -> str:
+    return image_id.replace(files.NESTED, "/")
 
 
 def simulate_clicks(label_map: npt.NDArray[np.uint8], tolerance_px: float) -> npt.NDArray[np.int32]:

@@ -8,9 +8,13 @@ from filelock import FileLock
 
 from harness.blocks import CityscapesData, MasksData, StreetsData
 from harness.data.cityscapes import Split
+from harness.data.index import Problem, describe_values
 from harness.data.masks import MaskLayout, MaskSplit
 from harness.data.streets.pack import PackSpec, make_pack
+from harness.errors import InputError
 from harness.files import cache_folder
+
+Data = StreetsData | CityscapesData | MasksData
 
 
 def pack_spec(data: StreetsData) -> PackSpec:
@@ -18,7 +22,7 @@ def pack_spec(data: StreetsData) -> PackSpec:
     return PackSpec(data.height, data.width, data.train, data.val, data.seed, data.redundancy)
 
 
-def data_root(data: StreetsData | CityscapesData | MasksData) -> Path:
+def data_root(data: Data) -> Path:
     """Return the folder of a board's data; the embedded pack is made in the user's cache folder, once, under a lock."""
     if not isinstance(data, StreetsData):
         return Path(data.root or "")
@@ -31,21 +35,107 @@ def data_root(data: StreetsData | CityscapesData | MasksData) -> Path:
     return packs / spec.name
 
 
-def open_splits(data: StreetsData | CityscapesData | MasksData) -> tuple[Split, Split]:
-    """Return the training and the validation split.
+def find_splits(data: Data) -> tuple[Split, Split]:
+    """Find the files of the training and the validation split; nothing is read yet.
 
     Raises:
-        InputError: data that is missing or incomplete.
+        InputError: a folder is missing or holds no image.
     """
     root, cache = data_root(data), cache_folder()
     if isinstance(data, MasksData):
-        layout = MaskLayout(data.images, data.labels, data.classes, data.tolerance_px)
-        return MaskSplit(root, data.train_split, cache, layout), MaskSplit(
-            root, data.val_split, cache, layout
+        layout = MaskLayout(
+            images=data.images,
+            labels=data.labels,
+            classes=data.classes,
+            tolerance_px=data.tolerance_px,
+            void=data.void,
+            lists=data.lists,
+            max_void_share=data.max_void_share,
         )
-    train, val = (
+        return (
+            MaskSplit(root, data.train_split, cache, layout),
+            MaskSplit(root, data.val_split, cache, layout),
+        )
+    names = (
         (data.train_split, data.val_split) if isinstance(data, CityscapesData) else ("train", "val")
     )
-    return Split(root, train, cache, visible_only=data.visible_only), Split(
-        root, val, cache, visible_only=data.visible_only
-    )
+    train, val = (Split(root, name, cache, visible_only=data.visible_only) for name in names)
+    if isinstance(data, CityscapesData):
+        train.max_void_share = val.max_void_share = data.max_void_share
+    return train, val
+
+
+def open_splits(data: Data) -> tuple[Split, Split]:
+    """Return the training and the validation split, checked: every file is read, once per change.
+
+    Raises:
+        InputError: data that is missing, incomplete, or cannot be what the config says it is.
+    """
+    train, val = find_splits(data)
+    for split in (train, val):
+        _ = split.index  # reads and checks every file, or finds that it was done
+    problems = [*same_files(train, val), *check_classes(train, val)]
+    if problems:
+        more = f" (and {len(problems) - 1} more; harness data check lists them)"
+        raise InputError(f"{problems[0]}{more if len(problems) > 1 else ''}")
+    return train, val
+
+
+def same_files(train: Split, val: Split) -> list[Problem]:
+    """Return whether training and validation images are the same files."""
+    places = {files.photo.resolve() for files in train.files.values()}
+    shared = [files.photo for files in val.files.values() if files.photo.resolve() in places]
+    if not shared:
+        return []
+    return [
+        f"data root {train.root}: train and val must not share an image, got {len(shared)} in both, "
+        f"such as {shared[0]}"
+    ]
+
+
+def check_classes(train: Split, val: Split) -> list[Problem]:
+    """Return which declared classes no label image holds; where classes are declared by a config.
+
+    Choice: a class that only one split holds is a remark: rare classes do that.
+    """
+    if not isinstance(train, MaskSplit):
+        return []
+    held = [sum(pair) for pair in zip(train.index.class_px, val.index.class_px, strict=True)]
+    absent = [name for name, count in zip(train.class_names, held, strict=True) if not count]
+    if not absent:
+        return []
+    value_px = dict(train.index.value_px)
+    for value, count in val.index.value_px.items():
+        value_px[value] = value_px.get(value, 0) + count
+    names = ", ".join(repr(name) for name in absent)
+    return [
+        f"data root {train.root}: each class of data.classes must be in some label image, but none "
+        f"holds {names}; {describe_values(train, value_px)}"
+    ]
+
+
+def remarks(train: Split, val: Split) -> list[str]:
+    """Return what a person should know about data that can be read: a line each."""
+    lines = [*train.passed_over, *val.passed_over]
+    for split in (train, val):
+        index = split.index
+        absent = [
+            name for name, count in zip(split.class_names, index.class_px, strict=True) if not count
+        ]
+        if absent:
+            lines.append(f"{split.name} holds no pixel of the class {', '.join(absent)}")
+        void = index.void_px / index.total_px
+        if void > _MUCH_VOID:
+            lines.append(f"{split.name}: {100 * void:.1f} % of the pixels are void")
+    photos = {digest: key for key, digest in train.index.digests.items()}
+    twice = [(photos[digest], key) for key, digest in val.index.digests.items() if digest in photos]
+    if twice:
+        lines.append(
+            f"{len(twice)} photographs are in train and in val, such as {twice[0][0]} and "
+            f"{twice[0][1]}: results on val are too good"
+        )
+    return lines
+
+
+_MUCH_VOID = 0.25
+"""Choice: more void than that is worth a line; Cityscapes has a tenth."""

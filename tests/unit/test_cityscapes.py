@@ -76,10 +76,10 @@ def test_a_damaged_index_is_made_again(copy, tmp_path):
         (lambda root: files(root / "gtFine" / "train", "*polygons.json").write_text("{"), "cannot be read as JSON"),
         (lambda root: files(root / "gtFine" / "train", "*polygons.json").write_text("[]"), "not a polygon file"),
         (lambda root: files(root / "gtFine" / "train", "*polygons.json").write_text('{"imgHeight": 64, "imgWidth": 128, "objects": [{"label": "car", "polygon": [[1]]}]}'), "not a polygon file"),
-        (lambda root: files(root / "gtFine" / "train", "*polygons.json").write_text('{"imgHeight": 65, "imgWidth": 128, "objects": []}'), "imgHeight x imgWidth is 65x128"),
-        (lambda root: files(root / "gtFine" / "train", "*labelIds.png").write_bytes(b"\x89PNG\r\n\x1a\nrubbish"), "cannot be read as a PNG"),
-        (lambda root: files(root / "leftImg8bit" / "train", "*.png").write_bytes(b""), "cannot be read as a PNG"),
-        (lambda root: Image.new("L", (5, 4)).save(files(root / "gtFine" / "train", "*labelIds.png")), "4x5 px, but its image is 64x128"),
+        (lambda root: files(root / "gtFine" / "train", "*polygons.json").write_text('{"imgHeight": 65, "imgWidth": 128, "objects": []}'), "must have the size of its image, 64x128, got 65x128"),
+        (lambda root: files(root / "gtFine" / "train", "*labelIds.png").write_bytes(b"\x89PNG\r\n\x1a\nrubbish"), "cannot be read as an image"),
+        (lambda root: files(root / "leftImg8bit" / "train", "*.png").write_bytes(b""), "cannot be read as an image"),
+        (lambda root: Image.new("L", (5, 4)).save(files(root / "gtFine" / "train", "*labelIds.png")), "must have the size of its image, 64x128, got 4x5"),
     ],
 )  # fmt: skip
 def test_bad_data_gets_one_line_that_names_the_file(copy, tmp_path, damage, message):

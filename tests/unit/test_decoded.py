@@ -89,9 +89,9 @@ def test_every_problem_is_listed(split):
     shutil.copy(files[3].polygons, files[2].polygons)
     _, problems = split.check()
     assert len(problems) == 3
-    assert "cannot be read as a PNG" in problems[0]
+    assert "cannot be read as an image" in problems[0]
     assert "cannot be read as JSON" in problems[1]
-    assert "polygons and labels of the same image" in problems[2]
+    assert "its polygons must be the labels of" in problems[2]
 
 
 def test_the_fingerprint_is_pinned(tmp_path):

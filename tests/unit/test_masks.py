@@ -87,7 +87,7 @@ def test_problems_are_named(root, tmp_path):
     (root / "labels" / "train" / "1.png").unlink()
     with pytest.raises(InputError, match=r"1\.jpg: its annotation .*1\.png is missing"):
         _ = MaskSplit(root, "train", tmp_path / "cache", LAYOUT).index
-    with pytest.raises(InputError, match="no folder"):
+    with pytest.raises(InputError, match="must hold the folder"):
         MaskSplit(root, "test", tmp_path / "cache", LAYOUT)
 
 

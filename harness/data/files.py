@@ -1,0 +1,127 @@
+"""Which files of a folder are images, which are passed over, and why."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from string import Formatter
+
+from harness.data.images import LABEL_SUFFIXES, PHOTO_SUFFIXES
+
+NESTED = "__"
+"""Stands for the separators in the id of an image that lies in a sub-folder."""
+
+
+def list_files(folder: Path) -> list[Path]:
+    """List all files below a folder, sorted, through links too, each folder once."""
+    found: list[Path] = []
+    seen: set[str] = set()
+    for place, folders, names in os.walk(folder, followlinks=True):
+        real = os.path.realpath(place)
+        if real in seen:
+            folders.clear()
+            continue
+        seen.add(real)
+        folders.sort()
+        found += [Path(place) / name for name in names]
+    return sorted(path for path in found if path.is_file())
+
+
+def is_hidden(path: Path, folder: Path) -> bool:
+    """Return whether a file or a folder on the way to it has a name that begins with a dot."""
+    return any(part.startswith(".") for part in path.relative_to(folder).parts)
+
+
+def has_plain_name(path: Path) -> bool:
+    """Return whether a name can be written and shown: UTF-8, without control characters."""
+    return path.name.isprintable() and "\\" not in path.name
+
+
+def said(kind: str, paths: Iterable[Path], folder: Path) -> list[str]:
+    """Say in one line how many files of a kind there are, with the first of them."""
+    listed = list(paths)
+    if not listed:
+        return []
+    first = ascii(str(listed[0].relative_to(folder)))[1:-1]
+    return [f"{folder}: {len(listed)} {kind}, such as {first}"]
+
+
+def find_photos(folder: Path) -> tuple[dict[str, Path], list[str], list[str]]:
+    """Find the photographs below a folder.
+
+    Returns:
+        Id -> file, in the order of the ids; problems; what was passed over, a line each kind. The
+        id is the path without its suffix, ``site/a.jpg`` is ``site__a``.
+    """
+    files = list_files(folder)
+    hidden = [path for path in files if is_hidden(path, folder)]
+    seen = [path for path in files if not is_hidden(path, folder)]
+    others = [path for path in seen if path.suffix.lower() not in PHOTO_SUFFIXES]
+    photos: dict[str, Path] = {}
+    problems: list[str] = []
+    for path in seen:
+        if path.suffix.lower() not in PHOTO_SUFFIXES:
+            continue
+        if not has_plain_name(path):
+            problems.append(f"{folder}: a file name must be printable, got {path.name!a}")
+            continue
+        key = id_of(path, folder)
+        if key in photos:
+            problems.append(
+                f"{path}: two photographs must not share a name, got {photos[key].name} beside it"
+            )
+        photos.setdefault(key, path)
+    passed = said("files that are no photographs are passed over", others, folder)
+    passed += said("hidden files are passed over", hidden, folder)
+    return dict(sorted(photos.items())), problems, passed
+
+
+def id_of(path: Path, folder: Path) -> str:
+    """Return the id of a file: its path below the folder without the suffix."""
+    return NESTED.join(path.relative_to(folder).with_suffix("").parts)
+
+
+def find_labels(root: Path, pattern: str, split: str) -> tuple[Path, dict[str, list[Path]]]:
+    """Find label images: a folder, or a pattern such as ``annot/{split}/{stem}_L.png``.
+
+    Returns:
+        The folder, and id -> files (one, if all is well); the id is made as for photographs.
+    """
+    filled = pattern.replace("{split}", split)
+    place, _, name = filled.rpartition("/") if "{stem}" in filled else (filled, "", "")
+    folder = root / place
+    matcher = None
+    if name:
+        before, _, after = name.partition("{stem}")
+        matcher = re.compile(f"{re.escape(before)}(.+){re.escape(after)}", re.IGNORECASE)
+    found: dict[str, list[Path]] = {}
+    for path in list_files(folder) if folder.is_dir() else ():
+        if is_hidden(path, folder):
+            continue
+        if matcher is None:
+            if path.suffix.lower() in LABEL_SUFFIXES:
+                found.setdefault(id_of(path, folder), []).append(path)
+        elif match := matcher.fullmatch(path.name):
+            key = NESTED.join([*path.relative_to(folder).parent.parts, match[1]])
+            found.setdefault(key, []).append(path)
+    return folder, found
+
+
+def pattern_fault(pattern: str, allowed: set[str]) -> str | None:
+    """Return what is wrong with a folder or file pattern, or None."""
+    try:
+        parts = list(Formatter().parse(pattern))
+    except ValueError as error:
+        return f"must be a path with {{split}}, got {pattern!r} ({error})"
+    fields = {field for _, field, _, _ in parts if field is not None}
+    if not fields <= allowed or any(spec or turned for _, field, spec, turned in parts if field):
+        named = " and ".join(f"{{{name}}}" for name in sorted(allowed))
+        return f"may hold {named} and no other placeholder, got {pattern!r}"
+    steps = pattern.split("/")
+    if not pattern.strip() or pattern.startswith("/") or ".." in steps or not pattern.isprintable():
+        return f"must be a path below the data root, got {pattern!r}"
+    if ("{stem}" in pattern and steps[-1].count("{stem}") != 1) or "{stem}" in "/".join(steps[:-1]):
+        return f"must hold {{stem}} once, in the file's name, got {pattern!r}"
+    return None
