@@ -11,6 +11,8 @@ from pathlib import Path
 
 from platformdirs import user_cache_path
 
+from harness.errors import InputError
+
 
 @contextmanager
 def replacing(path: Path, *, sync: bool = True) -> Iterator[Path]:
@@ -46,6 +48,20 @@ def seal(text: str) -> str:
 
 
 def cache_folder() -> Path:
-    """Return the user's cache folder of this program; ``HARNESS_CACHE`` names another."""
+    """Return the user's cache folder of this program; ``HARNESS_CACHE`` names another.
+
+    Raises:
+        InputError: it is a file, or cannot be made or written.
+    """
     override = os.environ.get("HARNESS_CACHE")
-    return Path(override) if override else user_cache_path("harness", appauthor=False)
+    folder = Path(override) if override else user_cache_path("harness", appauthor=False)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(
+            f"the cache {folder} must be a folder that can be written ({error.strerror}); "
+            "HARNESS_CACHE names another"
+        ) from error
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise InputError(f"the cache {folder} must be writable; HARNESS_CACHE names another")
+    return folder

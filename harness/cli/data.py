@@ -2,29 +2,40 @@
 
 from __future__ import annotations
 
+import difflib
+import json
+import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from harness.errors import InputError
+from harness.errors import InputError, shorten
 
 if TYPE_CHECKING:
-    from harness.data.index import Index
+    from harness.data.cityscapes import Split
+    from harness.data.source import Data
 
 app = typer.Typer(
     rich_markup_mode=None, no_args_is_help=True, help="Make the embedded pack, check a data root."
 )
 
 
+def _is_count(text: str) -> bool:
+    """Return whether a text is a whole number from 0 on that is no absurdity."""
+    return text.strip().isascii() and text.strip().isdigit() and len(text.strip()) <= 9
+
+
 def parse_size(text: str) -> tuple[int, int]:
     """Read ``HxW``."""
     height, cross, width = text.lower().partition("x")
-    if not (cross and height.isdigit() and width.isdigit()):
-        raise InputError(f"--size is {text!r}; allowed: HEIGHTxWIDTH in pixels, such as 128x256")
+    if not (cross and _is_count(height) and _is_count(width)):
+        raise InputError(
+            f"--size is {shorten(text)}; allowed: HEIGHTxWIDTH in pixels, such as 128x256"
+        )
     return int(height), int(width)
 
 
@@ -48,29 +59,111 @@ def make(
     typer.echo(f"{train} + {val} images of {height}x{width} px in {out}")
 
 
-DataRoot = Annotated[Path, typer.Option(help="A folder in Cityscapes' layout.")]
-SplitName = Annotated[str, typer.Option(help="Which split.")]
+ConfigFile = Annotated[Path | None, typer.Option(help="A config whose data to take: any data set.")]
+DataRoot = Annotated[
+    Path | None,
+    typer.Option(help="A folder: in Cityscapes' layout, or of the config's data set."),
+]
+SplitName = Annotated[str, typer.Option(help="train or val.")]
+
+
+def _data_of(config: Path | None, data_root: Path | None) -> Data:
+    """Return which data are meant.
+
+    Raises:
+        InputError: nothing is named.
+    """
+    from harness.blocks import CityscapesData
+    from harness.config import load_spec
+
+    if config is not None:
+        return load_spec(config, data_root=data_root).data
+    if data_root is None:
+        raise InputError("the data must be named: --config FILE, or --data-root DIR for Cityscapes")
+    return CityscapesData(type="cityscapes", root=str(data_root))
+
+
+def _split(config: Path | None, data_root: Path | None, name: str) -> Split:
+    from harness.data.source import find_splits
+
+    if name not in {"train", "val"}:
+        raise InputError(f"--split must be train or val, got {shorten(name)}")
+    return find_splits(_data_of(config, data_root))[name == "val"]
+
+
+def _check_target(option: str, path: Path | None) -> None:
+    """Refuse a file that cannot be written, before any work.
+
+    Raises:
+        InputError: its folder is missing or cannot be written, or it is a folder itself.
+    """
+    if path is None:
+        return
+    if path.is_dir() or not path.parent.is_dir() or not os.access(path.parent, os.W_OK):
+        raise InputError(f"{option} must be a file in a folder that can be written, got {path}")
 
 
 @app.command()
-def check(data_root: DataRoot) -> int:
-    """Read every file once, list each problem, print what the set holds, and index it for later starts."""
-    from harness.data.cityscapes import Split
-    from harness.data.statistics import per_class
-    from harness.files import cache_folder
+def check(
+    config: ConfigFile = None,
+    data_root: DataRoot = None,
+    sheet: Annotated[
+        Path | None, typer.Option(help="Draw images with their labels and clicks into this PNG.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+) -> int:
+    """Read every file once, list each problem, print what the data hold; exit code 2 if anything is wrong."""
+    from harness.data.source import check_classes, find_splits, remarks, same_files
 
-    failed = False
-    for name in ("train", "val"):
-        split = Split(data_root, name, cache_folder())
-        with _counter(name, len(split.files)) as each:
-            index, problems = split.check(each=each)
+    _check_target("--sheet", sheet)
+    splits = find_splits(_data_of(config, data_root))
+    problems = []
+    for split in splits:
+        with _counter(split.name, len(split.files)) as each:
+            problems += split.check(each=each)[1]
+    problems += same_files(*splits)
+    if not problems:
+        problems += check_classes(*splits)
+    said = [] if problems else remarks(*splits)
+    if sheet is not None and not problems:
+        from harness.data.statistics import draw_sheet
+
+        draw_sheet(splits, sheet)
+    if as_json:
+        typer.echo(json.dumps(_document(splits, problems, said), indent=1))
+    else:
         for problem in problems:
             print(f"harness: {problem}", file=sys.stderr)
-        failed = failed or index is None
-        if index is not None:
-            typer.echo(_summary(name, index))
-            typer.echo(per_class(split).to_string(index=False))
-    return 2 if failed else 0
+        for split in () if problems else splits:
+            typer.echo(_summary(split))
+        for line in said:
+            typer.echo(f"remark: {line}")
+    if problems:
+        return 2
+    if not as_json:
+        look = f"wrote {sheet}" if sheet else "--sheet FILE.png draws some images with their labels"
+        typer.echo(f"no problem found; {look}: look whether classes and orientation are right")
+    return 0
+
+
+def _document(splits: Sequence[Split], problems: list[str], said: list[str]) -> dict[str, Any]:
+    """Return what a check found, for other programs."""
+    found: dict[str, Any] = {"problems": problems, "remarks": said, "splits": {}}
+    for split in () if problems else splits:
+        index = split.index
+        found["splits"][split.name] = {
+            "images": len(index.sizes),
+            "pixels": index.total_px,
+            "void_share": index.void_px / index.total_px,
+            "polygon_clicks": index.totals.polygon,
+            "class_clicks": index.totals.classes,
+            "simulated_clicks": split.simulated_clicks,
+            "fingerprint": index.fingerprint,
+            "values": {split.name_of_value(v): count for v, count in index.value_px.items()},
+            "classes": dict(zip(split.class_names, index.class_px, strict=True)),
+            "images_with_class": dict(zip(split.class_names, index.class_images, strict=True)),
+        }
+    return found
 
 
 @contextmanager
@@ -87,28 +180,62 @@ def _counter(name: str, total: int) -> Iterator[Callable[[str], None]]:
         yield lambda _image_id: bar.advance(task)
 
 
-def _summary(name: str, index: Index) -> str:
+def _summary(split: Split) -> str:
+    """Return what a split holds: totals, stored values, classes."""
+    from harness.data.statistics import per_class, per_value
+
+    index = split.index
     low, mean, high = index.vertices_per_image
+    sizes = sorted(set(index.sizes.values()))
+    shape = f"{sizes[0][0]}x{sizes[0][1]}" + (
+        f" to {sizes[-1][0]}x{sizes[-1][1]} ({len(sizes)} sizes)" if len(sizes) > 1 else ""
+    )
+    kind = "SIMULATED vertices" if split.simulated_clicks else "vertices"
     lines = [
-        f"{name}: {len(index.sizes)} images, {sum(height * width for height, width in index.sizes.values())} px",
-        f"  C_p = {index.totals.polygon} vertices, {low} / {mean:.0f} / {high} per image (min / mean / max); C_c = {index.totals.classes} components",
+        f"{split.name}: {len(index.sizes)} images of {shape} px, {index.total_px} px",
+        f"  C_p = {index.totals.polygon} {kind}, {low} / {mean:.0f} / {high} per image "
+        f"(min / mean / max); C_c = {index.totals.classes} components",
+        f"  void: {100 * index.void_px / index.total_px:.2f} % of the pixels",
         f"  fingerprint {index.fingerprint[:32]}",
     ]
     if index.unknown_labels:
         named = ", ".join(f"{label} ({count})" for label, count in index.unknown_labels.items())
-        lines.append(
-            f"  labels that Cityscapes does not know, their vertices count as clicks: {named}"
-        )
+        lines.append(f"  unknown labels, their vertices count as clicks: {named}")
     if index.decoded is None:
         lines.append(
             "  decoded images are not kept: no room under HARNESS_CACHE_GIB or on the disk"
         )
-    return "\n".join(lines)
+    lines += _expected(split)
+    tables = (per_value(split).head(40), per_class(split))
+    return "\n".join([*lines, *(table.to_string(index=False) for table in tables)])
+
+
+_CITYSCAPES = {"train": (2975, 4_756_857, 338_302), "val": (500, None, None)}
+"""Images, C_p and C_c of the real data set."""
+
+
+def _expected(split: Split) -> list[str]:
+    """Return what the real Cityscapes holds, beside what is here; nothing for other data."""
+    from harness.data.manifest import has_manifest
+
+    if split.simulated_clicks or has_manifest(split.root) or split.name not in _CITYSCAPES:
+        return []
+    images, polygon, classes = _CITYSCAPES[split.name]
+    index = split.index
+    found = (len(index.sizes), index.totals.polygon, index.totals.classes)
+    rows = zip(("images", "C_p", "C_c"), (images, polygon, classes), found, strict=True)
+    different = [
+        f"{name} {wanted} (here {own})" for name, wanted, own in rows if wanted not in (None, own)
+    ]
+    if not different:
+        return ["  these are the counts of the real Cityscapes"]
+    return [f"  the real Cityscapes has {', '.join(different)}"]
 
 
 @app.command()
 def stats(
-    data_root: DataRoot,
+    config: ConfigFile = None,
+    data_root: DataRoot = None,
     split: SplitName = "train",
     plot: Annotated[
         Path | None,
@@ -116,11 +243,10 @@ def stats(
     ] = None,
 ) -> None:
     """Print pixels and clicks per class."""
-    from harness.data.cityscapes import Split
     from harness.data.statistics import draw_clicks, per_class
-    from harness.files import cache_folder
 
-    opened = Split(data_root, split, cache_folder())
+    _check_target("--plot", plot)
+    opened = _split(config, data_root, split)
     typer.echo(per_class(opened).to_string(index=False))
     if plot is not None:
         draw_clicks(opened, plot)
@@ -129,9 +255,10 @@ def stats(
 
 @app.command()
 def receipt(
-    data_root: DataRoot,
     image: Annotated[str, typer.Option(help="Image id, such as ahornau_000000_000019.")],
     region: Annotated[str, typer.Option(help="TOP,LEFT,HEIGHT,WIDTH in pixels.")],
+    config: ConfigFile = None,
+    data_root: DataRoot = None,
     split: SplitName = "train",
     plot: Annotated[
         Path | None, typer.Option(help="Draw the region with its clicks into this PNG.")
@@ -139,24 +266,27 @@ def receipt(
 ) -> None:
     """Print what annotating one region would cost, by kind of click."""
     from harness.clicks import count_region
-    from harness.data.cityscapes import Split
     from harness.data.statistics import draw_receipt
-    from harness.errors import unknown_name
-    from harness.files import cache_folder
     from harness.types import ClickSeconds, Region
 
-    opened = Split(data_root, split, cache_folder())
-    if image not in opened.files:
-        raise unknown_name("image", image, list(opened.files)[:5])
+    _check_target("--plot", plot)
     parts = region.split(",")
-    if len(parts) != 4 or not all(part.strip().isdecimal() for part in parts):
-        raise InputError(f"--region is {region!r}; allowed: TOP,LEFT,HEIGHT,WIDTH in pixels")
+    if len(parts) != 4 or not all(_is_count(part) for part in parts):
+        raise InputError(f"--region must be TOP,LEFT,HEIGHT,WIDTH in pixels, got {shorten(region)}")
+    opened = _split(config, data_root, split)
+    if image not in opened.files:
+        close = difflib.get_close_matches(image, opened.files, n=1) or list(opened.files)[:1]
+        raise InputError(
+            f"--image must be an id of {split}, such as {close[0]}, got {shorten(image)}"
+        )
     asked = Region(image, *(int(part) for part in parts))
     try:
         clicks = count_region(opened.vertices(image), opened.label_ids(image), asked)
     except ValueError as error:
         raise InputError(f"--region: {error}; allowed: a rectangle inside the image") from error
     totals = opened.index.totals
+    if opened.simulated_clicks:
+        typer.echo("SIMULATED CLICKS: the data have masks and no polygons")
     typer.echo(
         f"c_p = {clicks.polygon}, c_i = {clicks.intersection}, c_b = {clicks.box}, c_c = {clicks.classes}; new pixels {asked.area_px}"
     )
@@ -170,7 +300,8 @@ def receipt(
 
 @app.command()
 def calibrate(
-    data_root: DataRoot,
+    config: ConfigFile = None,
+    data_root: DataRoot = None,
     split: SplitName = "train",
     window: Annotated[int, typer.Option(help="Window side in pixels.")] = 32,
     tolerances: Annotated[
@@ -178,22 +309,23 @@ def calibrate(
     ] = "0.5,0.75,1,1.25,1.5,2,3",
 ) -> None:
     """Compare clicks simulated from masks with recorded ones, where both exist."""
-    from harness.data.cityscapes import Split
     from harness.data.masks import calibrate as compare
-    from harness.files import cache_folder
 
     try:
         values = tuple(float(part) for part in tolerances.split(","))
     except ValueError as error:
         raise InputError(
-            f"--tolerances is {tolerances!r}; allowed: numbers separated by commas"
+            f"--tolerances must be numbers separated by commas, got {shorten(tolerances)}"
         ) from error
-    if min(values) <= 0 or window < 1:
-        raise InputError(
-            f"--tolerances {tolerances} and --window {window}; allowed: numbers above 0"
-        )
+    if not all(0.0 < value <= 100.0 for value in values):
+        raise InputError(f"--tolerances must be above 0, at most 100, got {shorten(tolerances)}")
+    if not 1 <= window <= 100_000:
+        raise InputError(f"--window must be from 1 to 100000 pixels, got {shorten(window)}")
+    opened = _split(config, data_root, split)
+    if opened.simulated_clicks:
+        raise InputError("the data must have recorded clicks to compare with, got masks")
     typer.echo("tolerance_px  windows  correlation  simulated/recorded")
-    for row in compare(Split(data_root, split, cache_folder()), values, window):
+    for row in compare(opened, values, window):
         typer.echo(
             f"{row.tolerance_px:12g}  {row.windows:7d}  {row.correlation:11.3f}  {row.ratio:18.3f}"
         )

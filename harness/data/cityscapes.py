@@ -32,6 +32,7 @@ from harness.data.files import has_plain_name, list_files, said
 from harness.data.images import read_labels, read_photo
 from harness.data.index import Index, Problem, check_split, load_index
 from harness.data.labels import CLASS_NAMES, HIGHEST_LABEL_ID, IGNORE, train_id_table
+from harness.data.manifest import MANIFEST, has_manifest, read_manifest, wrong_names
 from harness.errors import InputError
 from harness.pool import LabelledPool
 from harness.types import Annotation, ClickTotals, Region
@@ -78,6 +79,7 @@ class Split:
         self.problems: list[str] = []
         self.passed_over: list[str] = []
         self.files = self._find()
+        self.manifest = self._pack()
         self._photos: OrderedDict[str, npt.NDArray[np.uint8]] = OrderedDict()
         self._photo_bytes = 0
         self._lock = threading.Lock()
@@ -124,6 +126,20 @@ class Split:
             "annotations without a photograph are passed over", alone, annotated
         )
         return found
+
+    def _pack(self) -> dict[str, str] | None:
+        """Return what the folder held when it was made, where it is a pack of this program."""
+        if not has_manifest(self.root):
+            return None
+        manifest = read_manifest(self.root)
+        if manifest is None:
+            self.problems.append(
+                f"{self.root / MANIFEST}: must list the files of the pack with their checksums; make "
+                "the pack again, or delete this file if the folder is data of your own"
+            )
+            return None
+        self.problems += wrong_names(self.root, self.name, manifest)
+        return manifest
 
     def _files_of(self, photo: Path) -> ImageFiles:
         stem = photo.name.removesuffix(_PHOTO_SUFFIX)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import shutil
 import tempfile
@@ -14,9 +15,13 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from harness.errors import InputError, shorten
+from harness.files import seal
+
 LIMIT_VARIABLE = "HARNESS_CACHE_GIB"
 DEFAULT_LIMIT_GIB = 64.0
-_VERSION = 1
+_MOST_GIB = 1e6
+_VERSION = 2
 _SPARE_BYTES = 2 << 30
 
 
@@ -56,8 +61,10 @@ class DecodedCache:
     def open(cls, folder: Path) -> DecodedCache | None:
         """Open a cache; None where there is none, or a part of it is missing or too short."""
         try:
-            document = json.loads((folder / "catalogue.json").read_text(encoding="utf-8"))
-            if document["version"] != _VERSION:
+            text = (folder / "catalogue.json").read_text(encoding="utf-8")
+            sealed, _, text = text.partition("\n")
+            document = json.loads(text)
+            if sealed != seal(text) or document["version"] != _VERSION:
                 return None
             entries = {
                 key: _Entry(
@@ -148,7 +155,8 @@ class DecodedWriter:
             "sizes": sizes,
             "entries": {key: asdict(row) for key, row in self._catalogue.entries.items()},
         }
-        (self._draft / "catalogue.json").write_text(json.dumps(document), encoding="utf-8")
+        text = json.dumps(document)
+        (self._draft / "catalogue.json").write_text(f"{seal(text)}\n{text}", encoding="utf-8")
         shutil.rmtree(self._folder, ignore_errors=True)
         os.replace(self._draft, self._folder)
 
@@ -160,11 +168,18 @@ class DecodedWriter:
 
 
 def limit_bytes() -> int:
-    """Return how much disk all decoded caches may take: HARNESS_CACHE_GIB, or 64 GiB; 0 switches them off."""
+    """Return how much disk all decoded caches may take: HARNESS_CACHE_GIB, or 64 GiB; 0 switches them off.
+
+    Raises:
+        InputError: the variable is no number from 0 on.
+    """
+    text = os.environ.get(LIMIT_VARIABLE, "")
     try:
-        gib = float(os.environ.get(LIMIT_VARIABLE, DEFAULT_LIMIT_GIB))
+        gib = float(text) if text.strip() else DEFAULT_LIMIT_GIB
     except ValueError:
-        gib = DEFAULT_LIMIT_GIB
+        gib = math.nan
+    if not 0.0 <= gib <= _MOST_GIB:
+        raise InputError(f"{LIMIT_VARIABLE} must be from 0 to {_MOST_GIB:g}, got {shorten(text)}")
     return int(gib * (1 << 30))
 
 

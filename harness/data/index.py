@@ -20,6 +20,7 @@ from harness.data import decoded
 from harness.data.annotations import rasterise
 from harness.data.images import read_labels
 from harness.data.labels import IGNORE, find_label
+from harness.data.manifest import has_changed
 from harness.errors import InputError
 from harness.files import seal, write_text
 from harness.protocols import ImageSizes
@@ -337,6 +338,12 @@ def _check_image(split: Split, image_id: str) -> _Checked | list[Problem]:
     raw = _read(lambda: split.raw_labels(image_id), problems)
     recording = _read(lambda: split.recording(image_id), problems)
     given = _read(lambda: _given_train_ids(split, image_id), problems)
+    if split.manifest is not None:
+        problems += [
+            f"{path}: has changed since the pack was made (checksum)"
+            for path in dict.fromkeys(files.required)
+            if has_changed(split.root, path, split.manifest)
+        ]
     if problems or photo is None or raw is None:
         return problems
     labels = split.to_label_ids(raw)

@@ -102,6 +102,9 @@ class MaskSplit(Split):
         self.problems, self.passed_over = problems, passed
         return found
 
+    def _pack(self) -> None:
+        """Masks are no pack of this program."""
+
     def _label_name(self, image_id: str) -> str:
         """Return the name under which a missing label image was looked for."""
         path = image_id.replace(files.NESTED, "/")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import sys
 from pathlib import Path
 
 from filelock import FileLock
@@ -9,6 +11,7 @@ from filelock import FileLock
 from harness.blocks import CityscapesData, MasksData, StreetsData
 from harness.data.cityscapes import Split
 from harness.data.index import Problem, describe_values
+from harness.data.manifest import is_whole, read_manifest, wrong_names
 from harness.data.masks import MaskLayout, MaskSplit
 from harness.data.streets.pack import PackSpec, make_pack
 from harness.errors import InputError
@@ -29,10 +32,36 @@ def data_root(data: Data) -> Path:
     spec = pack_spec(data)
     packs = cache_folder() / "packs"
     packs.mkdir(parents=True, exist_ok=True)
+    root = packs / spec.name
     with FileLock(packs / f"{spec.name}.lock"):
-        if not (packs / spec.name / "pack.json").is_file():
-            make_pack(spec, packs / spec.name)
-    return packs / spec.name
+        if root.exists() and not _has_all_names(root):
+            _put_away(root, "a file is missing, or it is of an older version of this program")
+        if not root.exists():
+            make_pack(spec, root)
+    return root
+
+
+def _has_all_names(root: Path) -> bool:
+    manifest = read_manifest(root)
+    if manifest is None:
+        return False
+    return not any(wrong_names(root, split, manifest) for split in ("train", "val"))
+
+
+def _put_away(root: Path, why: str) -> None:
+    """Give a damaged embedded pack another name, so that it is made again; nothing of it is lost."""
+    aside = next(
+        path
+        for path in (
+            root.with_name(f"{root.name}.damaged-{number}") for number in itertools.count(1)
+        )
+        if not path.exists()
+    )
+    root.rename(aside)
+    print(
+        f"harness: {root}: is damaged ({why}); it is made again, the old one is now {aside.name}",
+        file=sys.stderr,
+    )
 
 
 def find_splits(data: Data) -> tuple[Split, Split]:
@@ -72,8 +101,15 @@ def open_splits(data: Data) -> tuple[Split, Split]:
         InputError: data that is missing, incomplete, or cannot be what the config says it is.
     """
     train, val = find_splits(data)
-    for split in (train, val):
-        _ = split.index  # reads and checks every file, or finds that it was done
+    try:
+        for split in (train, val):
+            _ = split.index  # reads and checks every file, or finds that it was done
+    except InputError as error:
+        if not isinstance(data, StreetsData) or is_whole(train.root):
+            raise
+        with FileLock(train.root.with_name(f"{train.root.name}.lock")):
+            _put_away(train.root, str(error))
+        train, val = find_splits(data)
     problems = [*same_files(train, val), *check_classes(train, val)]
     if problems:
         more = f" (and {len(problems) - 1} more; harness data check lists them)"

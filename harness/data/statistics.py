@@ -3,53 +3,81 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
+import matplotlib as mpl
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
+from matplotlib.patches import Patch, Rectangle
 
 from harness.clicks import vertices_inside
 from harness.data.annotations import RecordedObject
 from harness.data.cityscapes import Split
-from harness.data.labels import CLASS_NAMES, find_label
+from harness.data.labels import IGNORE, find_label
 from harness.files import replacing
 from harness.types import Clicks, Region
 
-_VOID = len(CLASS_NAMES)
 
-
-def _class_of(item: RecordedObject) -> int:
+def _object_class(item: RecordedObject, split: Split) -> int:
     label = find_label(item.label)
-    return label.train_id if label is not None and label.train_id >= 0 else _VOID
+    return label.train_id if label is not None and label.train_id >= 0 else len(split.class_names)
+
+
+def _clicks_by_class(split: Split, image_id: str, labels: npt.NDArray[np.uint8]) -> Counter[int]:
+    """Count clicks of each class, void last: of recorded objects, or of labels under simulated ones."""
+    void, counts = len(split.class_names), Counter[int]()
+    recording = split.recording(image_id)
+    if recording is not None:
+        for item in recording.objects:
+            counts[_object_class(item, split)] += len(item.vertices)
+        return counts
+    vertices = split.vertices(image_id)
+    counts.update(np.minimum(labels[vertices[:, 1], vertices[:, 0]], void).tolist())
+    return counts
 
 
 def per_class(split: Split) -> pd.DataFrame:
-    """Return one row per evaluated class and one for void: share of pixels, images, recorded clicks, clicks per 1000 px."""
-    pixels, images, clicks = (
-        np.zeros(_VOID + 1, np.int64),
-        np.zeros(_VOID + 1, np.int64),
-        Counter[int](),
-    )
+    """Return one row per class of the data set and one for void.
+
+    Columns: share of pixels, images, clicks (simulated ones are called so), clicks per 1000 px.
+    """
+    void = len(split.class_names)
+    pixels, images = np.zeros(void + 1, np.int64), np.zeros(void + 1, np.int64)
+    clicks = Counter[int]()
     for image_id in split.files:
-        counts = np.bincount(
-            np.minimum(split.train_ids(image_id), _VOID).ravel(), minlength=_VOID + 1
-        )
+        labels = np.minimum(split.train_ids(image_id), void)
+        counts = np.bincount(labels.ravel(), minlength=void + 1)
         pixels += counts
         images += counts > 0
-        recording = split.recording(image_id)
-        for item in recording.objects if recording else ():
-            clicks[_class_of(item)] += len(item.vertices)
+        clicks += _clicks_by_class(split, image_id, labels)
+    name = "simulated clicks" if split.simulated_clicks else "clicks"
     return pd.DataFrame(
         {
-            "class": [*CLASS_NAMES, "void"],
-            "share of pixels": np.round(pixels / pixels.sum(), 4),
+            "class": [*split.class_names, "void"],
+            "share of pixels": np.round(pixels / max(int(pixels.sum()), 1), 4),
             "images": images,
-            "clicks": [clicks[row] for row in range(_VOID + 1)],
-            "clicks per 1000 px": [
-                round(1000 * clicks[row] / max(int(pixels[row]), 1), 1) for row in range(_VOID + 1)
+            name: [clicks[row] for row in range(void + 1)],
+            f"{name} per 1000 px": [
+                round(1000 * clicks[row] / max(int(pixels[row]), 1), 1) for row in range(void + 1)
             ],
+        }
+    )
+
+
+def per_value(split: Split) -> pd.DataFrame:
+    """Return one row per stored label value: its class, its pixels and their share."""
+    index = split.index
+    rows = sorted(index.value_px.items(), key=lambda row: -row[1])
+    classes = [split.class_of_value(value) for value, _ in rows]
+    return pd.DataFrame(
+        {
+            "value": [split.name_of_value(value) for value, _ in rows],
+            "class": ["void" if c is None else split.class_names[c] for c in classes],
+            "pixels": [count for _, count in rows],
+            "share of pixels": [round(count / index.total_px, 4) for _, count in rows],
         }
     )
 
@@ -57,6 +85,7 @@ def per_class(split: Split) -> pd.DataFrame:
 def draw_clicks(split: Split, path: Path) -> None:
     """Draw clicks per class, clicks per image, and clicks against the area of each object."""
     table = per_class(split)
+    clicks = table.columns[3]
     areas, counts = [], []
     for image_id in split.files:
         recording = split.recording(image_id)
@@ -66,13 +95,13 @@ def draw_clicks(split: Split, path: Path) -> None:
             counts.append(len(item.vertices))
     figure = Figure(figsize=(14, 4.5), layout="constrained")
     classes, images, objects = figure.subplots(1, 3)
-    classes.barh(table["class"], table["clicks"], color="#4a7ab5")
+    classes.barh(table["class"], table[clicks], color="#4a7ab5")
     classes.invert_yaxis()
-    classes.set_xlabel("recorded clicks")
+    classes.set_xlabel(clicks)
     images.hist(
         [len(split.vertices(image_id)) for image_id in split.files], bins=30, color="#4a7ab5"
     )
-    images.set_xlabel("recorded clicks of an image")
+    images.set_xlabel(f"{clicks} of an image")
     images.set_ylabel("images")
     objects.loglog(np.maximum(areas, 1.0), counts, ".", markersize=3, alpha=0.4, color="#4a7ab5")
     objects.set_xlabel("area of an object's polygon, px")
@@ -81,6 +110,67 @@ def draw_clicks(split: Split, path: Path) -> None:
         axes.spines[["top", "right"]].set_visible(False)
     with replacing(path) as draft:
         figure.savefig(draft, format="png", dpi=110)
+
+
+_SHEET_IMAGES = 6
+_SHEET_WIDTH_PX = 640
+_COLOURS = mpl.colormaps["tab20"].colors  # type: ignore[attr-defined]
+
+
+def draw_sheet(splits: Sequence[Split], path: Path) -> None:
+    """Draw a contact sheet: images of each split, their labels over them, and their clicks.
+
+    One look tells whether classes and orientation are right. Void is black. Images are spread evenly
+    over the order of their ids, the first and the last among them; large ones are made smaller.
+    """
+    chosen = [(split, image_id) for split in splits for image_id in _spread(list(split.files))]
+    figure = Figure(figsize=(15, 3.1 * len(chosen) + 1.2), layout="constrained")
+    grid = figure.subplots(len(chosen), 3, squeeze=False)
+    for row, (split, image_id) in zip(grid, chosen, strict=True):
+        photo, labels = split.photo(image_id), split.train_ids(image_id)
+        step = -(-photo.shape[1] // _SHEET_WIDTH_PX)
+        photo, labels = photo[::step, ::step], labels[::step, ::step]
+        vertices = split.vertices(image_id) / step
+        painted = _painted(labels)
+        row[0].imshow(photo)
+        row[1].imshow((0.4 * photo + 0.6 * painted).astype(np.uint8))
+        row[2].imshow(painted, alpha=0.55)
+        row[2].plot(vertices[:, 0], vertices[:, 1], ".", color="black", markersize=3)
+        kind = "simulated" if split.simulated_clicks else "recorded"
+        for axes, said in zip(
+            row,
+            (f"{split.name}: {image_id}", "labels", f"{len(vertices)} {kind} clicks"),
+            strict=True,
+        ):
+            axes.set_axis_off()
+            axes.set_title(said, fontsize=9, parse_math=False)
+    handles = [
+        Patch(color=_COLOURS[number % len(_COLOURS)], label=name)
+        for number, name in enumerate(splits[0].class_names)
+    ]
+    legend = figure.legend(
+        handles=[*handles, Patch(color="black", label="void")],
+        loc="outside upper center",
+        ncols=8,
+        fontsize=9,
+        frameon=False,
+    )
+    for text in legend.get_texts():
+        text.set_parse_math(False)
+    with replacing(path) as draft:
+        figure.savefig(draft, format="png", dpi=80)
+
+
+def _spread(image_ids: list[str]) -> list[str]:
+    places = np.linspace(0, len(image_ids) - 1, min(len(image_ids), _SHEET_IMAGES // 2))
+    return [image_ids[int(place)] for place in places.round()]
+
+
+def _painted(labels: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    """Return (H, W, 3) colours of class numbers; void is black."""
+    table = np.zeros((256, 3), np.uint8)
+    table[:IGNORE] = np.resize(np.array(_COLOURS) * 255, (IGNORE, 3))
+    return table[labels]
 
 
 def draw_receipt(split: Split, region: Region, clicks: Clicks, path: Path) -> None:

@@ -14,10 +14,12 @@ import numpy as np
 from PIL import Image
 
 from harness.data.annotations import paint_labels
+from harness.data.manifest import checksums
 from harness.data.streets.render import Recorded, photograph, polygons_json, record
 from harness.data.streets.scene import build_street
 from harness.data.streets.street import Camera, CityLook, Paint, city_look
 from harness.errors import InputError
+from harness.files import seal
 
 GENERATOR_VERSION = 1
 """Part of a pack's name: raise it whenever the same parameters give other bytes."""
@@ -163,10 +165,14 @@ def make_pack(spec: PackSpec, out: Path) -> Path:
         for split in CITIES:
             for frame in generate(spec, split):
                 write_frame(draft, frame)
-        (draft / "pack.json").write_text(
-            json.dumps({"pack": "streets", "version": GENERATOR_VERSION, **asdict(spec)}, indent=1),
-            encoding="utf-8",
-        )
+        document = {
+            "pack": "streets",
+            "version": GENERATOR_VERSION,
+            **asdict(spec),
+            "files": checksums(draft),
+        }
+        text = json.dumps(document, indent=1)
+        (draft / "pack.json").write_text(f"{text}\n{seal(text)}\n", encoding="utf-8")
         draft.chmod(0o755)
         os.replace(draft, out)
     except BaseException:

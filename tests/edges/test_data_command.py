@@ -1,0 +1,142 @@
+"""``harness data``: for any data set, every problem, and a picture for a person."""
+
+import json
+
+import pytest
+from PIL import Image
+
+from harness.cli import main as command
+from tests.edges.conftest import masks_config
+
+
+@pytest.fixture
+def harness(tmp_path, cache, monkeypatch, capsys):
+    """Run a command in this process; return its exit code, output and errors."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments):
+        monkeypatch.setattr("sys.argv", ["harness", *arguments])
+        with pytest.raises(SystemExit) as end:
+            command.main()
+        out, err = capsys.readouterr()
+        return end.value.code, out, err
+
+    return run
+
+
+def test_masks_are_checked_and_shown(masks, tmp_path, harness):
+    masks_config(tmp_path)
+    code, out, err = harness("data", "check", "--config", "my.py", "--sheet", "sheet.png")
+    assert (code, err) == (0, "")
+    for said in ("SIMULATED vertices", "4 images of 64x96 px", "vessel", "simulated clicks"):
+        assert said in out
+    with Image.open(tmp_path / "sheet.png") as sheet:
+        colours = sheet.convert("RGB").getcolors(1 << 24)
+        assert sheet.width > 1000
+    assert len(colours) > 100
+
+
+def test_a_check_for_programs(masks, tmp_path, harness):
+    masks_config(tmp_path)
+    code, out, _ = harness("data", "check", "--config", "my.py", "--json")
+    found = json.loads(out)
+    assert code == 0
+    assert found["problems"] == []
+    assert sum(found["splits"]["train"]["values"].values()) == 4 * 64 * 96
+    assert found["splits"]["train"]["classes"] == {
+        name: found["splits"]["train"]["values"][value]
+        for value, name in (("0", "background"), ("1", "cell"), ("2", "vessel"))
+    }
+    assert found["splits"]["val"]["simulated_clicks"] is True
+
+
+def test_every_problem_stands_in_a_line_of_its_own(masks, tmp_path, harness):
+    masks_config(tmp_path)
+    for name in ("train/train_0", "train/train_3", "val/val_1"):
+        (masks / f"labels/{name}.png").unlink()
+    Image.new("RGB", (96, 64)).save(masks / "labels/train/train_1.png")
+    code, out, err = harness("data", "check", "--config", "my.py", "--sheet", "sheet.png")
+    assert (code, out) == (2, "")
+    assert len(err.splitlines()) == 4
+    assert all(line.startswith("harness: ") for line in err.splitlines())
+    assert not (tmp_path / "sheet.png").exists()
+
+
+def test_the_embedded_pack_can_be_checked_by_its_config(tmp_path, harness, pack):
+    code, out, err = harness("data", "check", "--data-root", str(pack))
+    assert (code, err) == (0, "")
+    assert "the real Cityscapes" not in out
+    assert "remark: val holds no pixel of the class" in out
+
+
+def test_stats_and_receipts_of_masks_say_that_clicks_are_simulated(masks, tmp_path, harness):
+    masks_config(tmp_path)
+    code, out, _ = harness("data", "stats", "--config", "my.py", "--plot", "plot.png")
+    assert code == 0
+    assert "simulated clicks" in out
+    assert (tmp_path / "plot.png").is_file()
+    code, out, _ = harness(
+        "data", "receipt", "--config", "my.py", "--image", "train_0", "--region", "5,5,30,40"
+    )
+    assert code == 0
+    assert out.startswith("SIMULATED CLICKS")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["check"], "the data must be named"),
+        (["check", "--config", "nobody.py"], "no such file"),
+        (["check", "--config", "my.py", "--sheet", "nowhere/x.png"], "--sheet must be a file"),
+        (["check", "--config", "my.py", "--sheet", "data"], "--sheet must be a file"),
+        (["check", "--config", "streets", "--data-root", "data"], "makes its own data"),
+        (["stats", "--config", "my.py", "--split", "test"], "--split must be train or val"),
+        (["stats", "--config", "my.py", "--plot", "data"], "--plot must be a file"),
+        (
+            ["receipt", "--config", "my.py", "--image", "train_9", "--region", "0,0,1,1"],
+            "such as train_",
+        ),
+        (
+            ["receipt", "--config", "my.py", "--image", "train_0", "--region", "0,0,1"],
+            "--region must be",
+        ),
+        (
+            ["receipt", "--config", "my.py", "--image", "train_0", "--region", "0,0,999,1"],
+            "inside the image",
+        ),
+        (
+            [
+                "receipt",
+                "--config",
+                "my.py",
+                "--image",
+                "train_0",
+                "--region",
+                f"0,0,1,{'9' * 5000}",
+            ],
+            "--region must be",
+        ),
+        (
+            ["receipt", "--config", "my.py", "--image", "train_0", "--region", "0,0,²,1"],
+            "--region must be",
+        ),
+        (["calibrate", "--config", "my.py"], "must have recorded clicks"),
+        (["calibrate", "--config", "my.py", "--tolerances", "nan"], "--tolerances must be above 0"),
+        (
+            ["calibrate", "--config", "my.py", "--tolerances", "1,inf"],
+            "--tolerances must be above 0",
+        ),
+        (["calibrate", "--config", "my.py", "--window", "0"], "--window must be from 1"),
+        (["make", "--out", "x", "--size", "999999999999x1"], "--size is"),
+        (["make", "--out", "x", "--size", "32x64", "--train", "99999999"], "train"),
+    ],
+)
+def test_bad_input_is_one_line_before_any_work(masks, tmp_path, harness, arguments, said):
+    masks_config(tmp_path)
+    before = sorted(tmp_path.iterdir())
+    code, out, err = harness("data", *arguments)
+    assert (code, out) == (2, "")
+    assert said in err
+    assert len(err.splitlines()) == 1
+    assert len(err) < 500
+    assert sorted(tmp_path.iterdir()) == before
