@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from harness.errors import RunError
-from harness.maps import MapRequest, MapSource, QueryRules, requests_of
+from harness.maps import MapRequest, MapSource, QueryRules, check_tensor, requests_of
 from harness.pool import LabelledPool
 from harness.protocols import MapCache, Oracle, Predictor, Strategy
 from harness.regions import RunningBest, non_maximum_suppression, rescale, select_within_budget
@@ -259,7 +259,13 @@ class Proposals:
             scaled_cost = torch.zeros_like(scaled) if self.strategy.cost == "constant" else None
         else:
             scaled_cost = rescale(cost, *self.bounds[requests.cost])
-        return self.strategy.fuse(scaled, scaled_cost, self.rng_for(image_id)).to(torch.float64)
+        scores = self.strategy.fuse(scaled, scaled_cost, self.rng_for(image_id))
+        what = f"image {image_id}: the scores of {self.strategy.name}"
+        check_tensor(scores, tuple(scaled.shape), what)
+        scores = scores.to("cpu", torch.float64)
+        if not bool(torch.isfinite(scores).all()):
+            raise RunError(f"{what} must be finite, got NaN or infinite ones")
+        return scores
 
     def _placements(self, image_id: str) -> tuple[int, int]:
         """Return how many placements a window has along each axis of an image."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
+from urllib.parse import unquote
 
 
 class InputError(ValueError):
@@ -33,6 +35,23 @@ def shorten(value: object, most: int = 100) -> str:
     except Exception:  # noqa: BLE001  a value that cannot even be shown
         text = f"a {type(value).__name__}"
     return one_line(text, most)
+
+
+_CREDENTIALS = re.compile(r"(://[^/@\s:]*:)([^@\s]*)(@)")
+_QUERIED = re.compile(r"([?&](?:password|passwd|pwd|token|secret)=)([^&\s]*)", re.IGNORECASE)
+
+
+def secret_of(text: str) -> str:
+    """Return the password in a URL; empty without one."""
+    found = _CREDENTIALS.search(text) or _QUERIED.search(text)
+    return found[2] if found else ""
+
+
+def without_password(text: str, secret: str = "") -> str:
+    """Return a text as it may be shown or kept: passwords in URLs, and ``secret``, become stars."""
+    for hidden in {secret, unquote(secret)} - {""}:
+        text = text.replace(hidden, "***")
+    return _QUERIED.sub(r"\1***", _CREDENTIALS.sub(r"\1***\3", text))
 
 
 def unknown_name(what: str, name: str, available: Iterable[str]) -> InputError:

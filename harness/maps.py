@@ -46,6 +46,7 @@ class MapRequest:
     cost: str
     n_passes: int
     whole_image: bool
+    code: str = ""
 
     @property
     def needs_network(self) -> bool:
@@ -60,7 +61,8 @@ class MapRequest:
             if self.measure is None
             else f"{_full_name(self.measure)}-{self.n_passes}"
         )
-        return f"{what}-{'image' if self.whole_image else 'window'}"
+        own = f"-{hashlib.sha256(self.code.encode()).hexdigest()[:8]}" if self.code else ""
+        return f"{what}-{'image' if self.whole_image else 'window'}{own}"
 
 
 def _full_name(measure: Measure) -> str:
@@ -97,7 +99,7 @@ def requests_of(strategy: Strategy, rules: QueryRules) -> Requests:
     """List the region maps that a strategy needs."""
     n_passes = strategy.n_passes or rules.committee
     information = (
-        MapRequest(strategy.measure, "", n_passes, strategy.whole_image)
+        MapRequest(strategy.measure, "", n_passes, strategy.whole_image, strategy.code)
         if strategy.measure is not None
         else None
     )
@@ -142,7 +144,9 @@ class MapSource:
             raise ValueError("a predictor is missing; allowed: the networks of the last round")
         prediction = self.predictor.predict(image_id, request.n_passes)
         if request.measure is not None:
-            return request.measure(prediction), None
+            pixels = request.measure(prediction)
+            check_tensor(pixels, self.pool.sizes[image_id], f"image {image_id}: {request.key}")
+            return pixels, None
         if prediction.cost_map is None:
             raise ValueError("the networks predict no cost; allowed: networks with a cost head")
         return prediction.cost_map, self._besides(
@@ -180,6 +184,20 @@ class MapSource:
         return window_sum(
             torch.from_numpy(~self.pool.is_labelled(image_id)), window, stride=self.rules.stride_px
         ), window
+
+
+def check_tensor(found: object, shape: tuple[int, ...], what: str) -> None:
+    """Refuse what is not the map that was asked for: nothing is broadcast, cropped or converted.
+
+    Raises:
+        RunError: no torch tensor, another shape, or no floating-point or whole numbers.
+    """
+    if not isinstance(found, Tensor):
+        raise RunError(f"{what} must be a torch tensor, got {type(found).__name__}")
+    if tuple(found.shape) != tuple(shape):
+        raise RunError(f"{what} must have the shape {tuple(shape)}, got {tuple(found.shape)}")
+    if found.dtype == torch.bool or found.dtype.is_complex:
+        raise RunError(f"{what} must hold real numbers, got {found.dtype}")
 
 
 class MemoryMaps:

@@ -53,6 +53,7 @@ class Strategy:
     information map is needed. n_passes: committee size E; None takes the configuration's. cost: where the cost in the score
     comes from: "predicted" is c_p (the paper's), "whole" adds what else a window costs, c_i on the predicted label map and 4 for its
     box; "oracle" (the true c_p) and "constant" (no cost at all) bracket what a cost model can bring. whole_image: the window is the image.
+    code: of a plug-in, its package, version and a hash of its source; empty for the built-in ones.
     """
 
     name: str
@@ -63,6 +64,7 @@ class Strategy:
     n_passes: int | None = 1
     cost: CostSource = "none"
     whole_image: bool = False
+    code: str = ""
 
     @property
     def is_bound(self) -> bool:

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from harness.errors import without_password
+
 _PACKAGES = (
     "harness-al",
     "torch",
@@ -56,7 +58,7 @@ def collect(threads: int, device: str = "cpu", *, deterministic: bool = True) ->
         machine=f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores{_gpu(device)}",
         threads=threads,
         started_utc=datetime.now(UTC).isoformat(timespec="seconds"),
-        command=["harness", *sys.argv[1:]],
+        command=["harness", *map(without_password, sys.argv[1:])],
         deterministic=deterministic,
     )
 

@@ -32,7 +32,7 @@ class RunInfo:
     """``run.json``: all that determines a run, and where it was made.
 
     config: the whole resolved config; config_sha256: of what determines results in it. train_px, train_images: of the pool.
-    cost: where the cost in the score comes from; see ``harness.protocols.Strategy``.
+    cost: where the cost in the score comes from; see ``harness.protocols.Strategy``. code: of a plug-in.
     """
 
     schema_version: int
@@ -52,6 +52,7 @@ class RunInfo:
     trainer_version: int = 1
     simulated_clicks: bool = False
     cost: str = ""
+    code: str = ""
     class_names: list[str] = field(default_factory=lambda: list(CLASS_NAMES))
 
     @property
@@ -60,6 +61,7 @@ class RunInfo:
         return {
             "strategy": self.strategy,
             "equation": self.equation,
+            "code": self.code,
             "seed": self.seed,
             **self.board,
         }

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
-import ast
+import functools
+import hashlib
 import inspect
+import math
 import re
+import sys
 from collections.abc import Callable
-from dataclasses import replace
-from importlib.metadata import entry_points
-from typing import Any
+from dataclasses import dataclass, replace
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from typing import Any, get_args, get_type_hints
 
-from harness.errors import InputError, unknown_name
-from harness.protocols import Strategy
+from pydantic import TypeAdapter, ValidationError
+
+from harness.errors import InputError, one_line, shorten, unknown_name
+from harness.protocols import CostSource, Strategy
 from strategies import baselines, cereals
+
+_COSTS: tuple[str, ...] = get_args(CostSource)
 
 STRATEGIES: dict[str, Callable[..., Strategy]] = {
     "random-image": baselines.random_image,
@@ -31,89 +39,256 @@ STRATEGIES: dict[str, Callable[..., Strategy]] = {
     "cereals-g2-entropy-oracle-cost": cereals.g2_entropy_oracle_cost,
 }
 
-COSTS = ("predicted", "whole", "oracle", "constant")
-"""Where the cost in a score may come from; the last two are brackets: labelled as bounds, never ranked."""
-
 ENTRY_POINT_GROUP = "harness.strategies"
+_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
 _IDENTITY = re.compile(r"^(?P<name>[a-z0-9][a-z0-9-]*)(?:\[(?P<parameters>[^\[\]]*)\])?$")
+_WORD = re.compile(r"[\w.+-]{1,64}", re.ASCII)
+_LONGEST = 160
+"""An identity is the name of a folder."""
+
+Factory = Callable[..., Strategy]
 
 
-def available() -> dict[str, Callable[..., Strategy]]:
-    """Return the built-in strategies and those that installed packages add.
+@dataclass(frozen=True, slots=True)
+class Plugins:
+    """What installed packages add.
+
+    factories: by name. code: of each, what its source is. broken: by name, what is wrong.
+    """
+
+    factories: dict[str, Factory]
+    code: dict[str, str]
+    broken: dict[str, str]
+
+
+def plugins() -> Plugins:
+    """Return the strategies of other packages; one that is broken is named once on standard error.
+
+    Nothing that a plug-in does wrong keeps the others from working.
+    """
+    return _load(tuple(entry_points(group=ENTRY_POINT_GROUP)))
+
+
+@functools.cache
+def _load(points: tuple[EntryPoint, ...]) -> Plugins:
+    found = Plugins({}, {}, {})
+    names = [point.name for point in points]
+    for point in points:
+        try:
+            factory = _loaded(point, names)
+        except _BrokenError as error:
+            where = f" of {point.dist.name}" if point.dist else ""
+            line = f"strategy {shorten(point.name)}{where} ({point.value}) is left out: {error}"
+            if point.name not in STRATEGIES:
+                found.broken[point.name] = line
+            print(f"harness: {line}", file=sys.stderr)
+            continue
+        found.factories[point.name] = factory
+        found.code[point.name] = _code_of(point, factory)
+    return found
+
+
+class _BrokenError(Exception):
+    """What is wrong with a plug-in, in one line."""
+
+
+def _loaded(point: EntryPoint, names: list[str]) -> Factory:
+    """Import a plug-in's function, and build its strategy once to see that it can be."""
+    if not _NAME.fullmatch(point.name):
+        raise _BrokenError("its name must be lower-case letters, digits and hyphens")
+    if point.name in STRATEGIES:
+        raise _BrokenError("its name is that of a built-in strategy")
+    if names.count(point.name) > 1:
+        raise _BrokenError("two plug-ins have this name")
+    try:
+        factory: Factory = point.load()
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # an import may do anything, sys.exit too
+        raise _BrokenError(f"it cannot be imported ({_said(error)})") from error
+    if not callable(factory):
+        raise _BrokenError(f"it must be a function that returns a Strategy, got {shorten(factory)}")
+    try:
+        parameters = parameters_of(factory)
+    except Exception as error:
+        raise _BrokenError(f"its signature cannot be read ({_said(error)})") from error
+    if not any(parameter.default is inspect.Parameter.empty for parameter in parameters.values()):
+        _built(factory, {})
+    return factory
+
+
+def _built(factory: Factory, given: dict[str, Any]) -> Strategy:
+    """Call a factory, and check that what it returns is a strategy."""
+    try:
+        strategy = factory(**given)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
+        raise _BrokenError(f"it cannot be built ({_said(error)})") from error
+    if not isinstance(strategy, Strategy):
+        raise _BrokenError(f"its function must return a Strategy, got {shorten(strategy)}")
+    faults = [
+        fault
+        for fault, is_so in {
+            "fuse must be a function": not callable(strategy.fuse),
+            "measure must be a function or None": not (
+                strategy.measure is None or callable(strategy.measure)
+            ),
+            "cost must be one of " + ", ".join(_COSTS): strategy.cost not in _COSTS,
+            "n_passes must be None or from 1 to 255": not (
+                strategy.n_passes is None
+                or (type(strategy.n_passes) is int and 1 <= strategy.n_passes <= 255)
+            ),
+            "equation and summary must be one printable line": not (
+                isinstance(strategy.equation, str)
+                and isinstance(strategy.summary, str)
+                and (strategy.equation + strategy.summary).isprintable()
+            ),
+        }.items()
+        if is_so
+    ]
+    if faults:
+        raise _BrokenError(faults[0])
+    return strategy
+
+
+def _said(error: BaseException) -> str:
+    return one_line(f"{type(error).__name__}: {error}", 160)
+
+
+def _code_of(point: EntryPoint, factory: Factory) -> str:
+    """Return distribution, version and a hash of the source of a plug-in's package.
+
+    A run of other code is another run: it is neither resumed nor averaged with this one.
+    """
+    module = sys.modules.get(getattr(factory, "__module__", ""), None)
+    file = getattr(module, "__file__", None)
+    digest = hashlib.sha256()
+    if file is not None:
+        package = sys.modules.get(module.__name__.partition(".")[0]) if module else None
+        places = [Path(place) for place in getattr(package, "__path__", [])]
+        sources = [path for place in places for path in sorted(place.rglob("*.py"))] or [Path(file)]
+        for path in sources:
+            digest.update(path.name.encode() + b"\0" + path.read_bytes())
+    name = f"{point.dist.name} {point.dist.version}" if point.dist else point.value
+    return f"{name} {digest.hexdigest()[:16]}"
+
+
+def available() -> dict[str, Factory]:
+    """Return the built-in strategies and those that installed packages add."""
+    return {**STRATEGIES, **plugins().factories}
+
+
+def parameters_of(factory: Factory) -> dict[str, inspect.Parameter]:
+    """Return the parameters of a strategy: those of its function, with their types.
+
+    Types are those that are written down, or that of the default.
 
     Raises:
-        InputError: an entry point claims a name that is taken.
+        ValueError: parameters without a name of their own.
     """
-    table = dict(STRATEGIES)
-    for point in entry_points(group=ENTRY_POINT_GROUP):
-        if point.name in table:
-            raise InputError(
-                f"strategy {point.name!r} of {point.value} is already taken; allowed: another name in the entry-point group {ENTRY_POINT_GROUP}"
-            )
-        table[point.name] = point.load()
-    return table
+    found = dict(inspect.signature(factory).parameters)
+    hints = get_type_hints(factory, include_extras=True) if inspect.isfunction(factory) else {}
+    for name, parameter in found.items():
+        if parameter.kind not in {
+            inspect.Parameter.POSITIONAL_OR_KEYWORD,
+            inspect.Parameter.KEYWORD_ONLY,
+        }:
+            raise ValueError(f"parameter {parameter} must have a name")
+        kind = hints.get(name, parameter.annotation)
+        if kind is inspect.Parameter.empty:
+            kind = str if parameter.default is parameter.empty else type(parameter.default)
+        found[name] = parameter.replace(annotation=kind)
+    return found
 
 
 def make(identity: str) -> Strategy:
     """Build a strategy from its identity, ``name`` or ``name[parameter=value,...]``.
 
     Raises:
-        InputError: unknown name or parameter, malformed or out-of-range value.
+        InputError: unknown name or parameter, malformed or out-of-range value, a broken plug-in.
     """
-    match = _IDENTITY.match(identity)
+    match = _IDENTITY.match(identity) if len(identity) <= _LONGEST else None
     if match is None:
         raise InputError(
-            f"cannot read strategy {identity!r}; allowed: name or name[parameter=value,...]"
+            f"cannot read strategy {shorten(identity)}; allowed: name or name[parameter=value,...], "
+            f"at most {_LONGEST} characters"
         )
-    name, table = match["name"], available()
+    name, added = match["name"], plugins()
+    if name in added.broken:
+        raise InputError(
+            f"strategy {name!r} cannot be used: its plug-in is left out, as said above"
+        )
+    table = available()
     if name not in table:
         raise unknown_name("strategy", name, table)
     factory = table[name]
-    defaults = {
-        key: parameter.default for key, parameter in inspect.signature(factory).parameters.items()
+    parameters = parameters_of(factory)
+    given = _parameters(identity, match["parameters"] or "", parameters)
+    for key, parameter in parameters.items():
+        if parameter.default is inspect.Parameter.empty and key not in given:
+            raise InputError(f"strategy {identity!r}: {key} must be given, as in {name}[{key}=...]")
+    try:
+        strategy = _built(factory, given)
+    except _BrokenError as error:
+        if isinstance(error.__cause__, InputError):
+            raise error.__cause__ from None
+        raise InputError(f"strategy {identity!r}: {error}") from error
+    changed = {
+        key: value for key, value in sorted(given.items()) if value != parameters[key].default
     }
-    given = _parameters(identity, match["parameters"] or "", defaults)
-    strategy = factory(**given)
-    changed = {key: value for key, value in sorted(given.items()) if value != defaults[key]}
     suffix = (
         "[" + ",".join(f"{key}={value}" for key, value in changed.items()) + "]" if changed else ""
     )
-    return replace(strategy, name=name + suffix)
+    return replace(strategy, name=name + suffix, code=added.code.get(name, ""))
 
 
-def _parameters(identity: str, text: str, defaults: dict[str, Any]) -> dict[str, Any]:
+def _parameters(
+    identity: str, text: str, parameters: dict[str, inspect.Parameter]
+) -> dict[str, Any]:
     given: dict[str, Any] = {}
     for part in filter(None, (piece.strip() for piece in text.split(","))):
         key, equals, value = (piece.strip() for piece in part.partition("="))
-        if not equals or key not in defaults:
-            allowed = ", ".join(defaults) or "none"
+        if not equals or key not in parameters:
+            allowed = ", ".join(parameters) or "none"
             raise InputError(
                 f"strategy {identity!r}: cannot set {part!r}; parameters of this strategy: {allowed}"
             )
         if key in given:
             raise InputError(f"strategy {identity!r}: {key} is given twice; allowed: once")
-        given[key] = _value(identity, key, value, like=defaults[key])
+        given[key] = _value(identity, key, value, parameters[key].annotation)
     return given
 
 
-def _value(identity: str, key: str, value: str, *, like: Any) -> float | int | str:
-    if isinstance(like, str):
-        if value not in COSTS:
-            raise InputError(
-                f"strategy {identity!r}: {key} is {value!r}; allowed: {', '.join(COSTS)}"
-            )
-        return value
-    wants_float = isinstance(like, float)
+def _value(identity: str, key: str, value: str, kind: Any) -> Any:
+    """Read a value as the type of its parameter says."""
     try:
-        number = ast.literal_eval(value)
-    except (ValueError, SyntaxError):
-        number = None
-    if wants_float and type(number) in (int, float):
-        return float(number)
-    if not wants_float and type(number) is int and 2 <= number <= 255:
-        return number
-    allowed = "a number" if wants_float else "a whole number from 2 to 255"
-    raise InputError(f"strategy {identity!r}: {key} is {value!r}; allowed: {allowed}")
+        found = TypeAdapter(kind).validate_strings(value)
+    except ValidationError as error:
+        said = error.errors()[0]["msg"].removeprefix("Value error, ")
+        raise InputError(f"strategy {identity!r}: {key} is {value!r}: {said}") from error
+    if isinstance(found, float) and not math.isfinite(found):
+        raise InputError(f"strategy {identity!r}: {key} must be finite, got {value!r}")
+    if isinstance(found, str) and not _WORD.fullmatch(found):
+        raise InputError(
+            f"strategy {identity!r}: {key} must be letters, digits and ._+- only, got {value!r}"
+        )
+    return found
+
+
+def _all() -> list[str]:
+    """Return every name that can be used without a parameter."""
+    names = []
+    for name, factory in available().items():
+        defaults = [parameter.default for parameter in parameters_of(factory).values()]
+        if inspect.Parameter.empty in defaults:
+            print(
+                f"harness: strategy {name!r} is not among all: a parameter of it must be given",
+                file=sys.stderr,
+            )
+            continue
+        names.append(name)
+    return names
 
 
 def parse_list(text: str) -> list[Strategy]:
@@ -123,9 +298,7 @@ def parse_list(text: str) -> list[Strategy]:
         InputError: an empty list, an unknown name, the same strategy twice.
     """
     parts = [part.strip() for part in re.split(r",(?![^\[]*\])", text) if part.strip()]
-    identities = [
-        identity for part in parts for identity in (available() if part == "all" else [part])
-    ]
+    identities = [identity for part in parts for identity in (_all() if part == "all" else [part])]
     if not identities:
         raise InputError(
             f"no strategy in {text!r}; allowed: all, and names separated by commas: {', '.join(available())}"

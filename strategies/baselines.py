@@ -6,8 +6,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from harness.protocols import CostSource, Strategy
+from harness.protocols import Strategy
 from strategies.measures import entropy, vote_entropy
+from strategies.parameters import Cost, Passes
 
 
 def chance(information: Tensor, _cost: Tensor | None, rng: np.random.Generator) -> Tensor:
@@ -60,7 +61,7 @@ def entropy_region() -> Strategy:
     )
 
 
-def vote_entropy_image(passes: int | None = None) -> Strategy:
+def vote_entropy_image(passes: Passes = None) -> Strategy:
     """Whole images by the disagreement of a Monte-Carlo dropout committee."""
     return Strategy(
         "vote-entropy-image",
@@ -73,7 +74,7 @@ def vote_entropy_image(passes: int | None = None) -> Strategy:
     )
 
 
-def vote_entropy_region(passes: int | None = None) -> Strategy:
+def vote_entropy_region(passes: Passes = None) -> Strategy:
     """Windows by the disagreement of a Monte-Carlo dropout committee."""
     return Strategy(
         "vote-entropy-region",
@@ -85,7 +86,7 @@ def vote_entropy_region(passes: int | None = None) -> Strategy:
     )
 
 
-def cheapest_region(cost: CostSource = "predicted") -> Strategy:
+def cheapest_region(cost: Cost = "predicted") -> Strategy:
     """Windows that need the fewest clicks, whatever they show."""
     equation = {
         "whole": "1 - C, C = c_p + c_i + 4",

@@ -11,6 +11,7 @@ from torch import Tensor
 from harness.protocols import CostSource, Fuse, Measure, Strategy
 from strategies import fusion
 from strategies.measures import entropy, vote_entropy
+from strategies.parameters import Alpha, Cost, Passes
 
 
 def _with_cost(information: Tensor, cost: Tensor | None) -> tuple[Tensor, Tensor]:
@@ -63,17 +64,17 @@ def _cereals(
     return Strategy(name, _SUMMARIES[cost], words, measure, fuse, n_passes=n_passes, cost=cost)
 
 
-def g1_entropy(cost: CostSource = "predicted") -> Strategy:
+def g1_entropy(cost: Cost = "predicted") -> Strategy:
     """Fusion g1 of entropy and cost."""
     return _cereals("cereals-g1-entropy", "I / (1 + C)", entropy, fuse_g1, n_passes=1, cost=cost)
 
 
-def g2_entropy(cost: CostSource = "predicted") -> Strategy:
+def g2_entropy(cost: Cost = "predicted") -> Strategy:
     """Fusion g2 of entropy and cost."""
     return _cereals("cereals-g2-entropy", "(1 - C) I", entropy, fuse_g2, n_passes=1, cost=cost)
 
 
-def g3_entropy(alpha: float = 0.5, cost: CostSource = "predicted") -> Strategy:
+def g3_entropy(alpha: Alpha = 0.5, cost: Cost = "predicted") -> Strategy:
     """Fusion g3 of entropy and cost."""
     fusion.check_alpha(alpha)
     equation = f"{alpha:g} I + {1 - alpha:g} (1 - C)"
@@ -87,14 +88,14 @@ def g3_entropy(alpha: float = 0.5, cost: CostSource = "predicted") -> Strategy:
     )
 
 
-def g1_vote_entropy(passes: int | None = None, cost: CostSource = "predicted") -> Strategy:
+def g1_vote_entropy(passes: Passes = None, cost: Cost = "predicted") -> Strategy:
     """Fusion g1 of vote entropy and cost."""
     return _cereals(
         "cereals-g1-vote-entropy", "I / (1 + C)", vote_entropy, fuse_g1, n_passes=passes, cost=cost
     )
 
 
-def g2_vote_entropy(passes: int | None = None, cost: CostSource = "predicted") -> Strategy:
+def g2_vote_entropy(passes: Passes = None, cost: Cost = "predicted") -> Strategy:
     """Fusion g2 of vote entropy and cost."""
     return _cereals(
         "cereals-g2-vote-entropy", "(1 - C) I", vote_entropy, fuse_g2, n_passes=passes, cost=cost
@@ -102,7 +103,7 @@ def g2_vote_entropy(passes: int | None = None, cost: CostSource = "predicted") -
 
 
 def g3_vote_entropy(
-    alpha: float = 0.5, passes: int | None = None, cost: CostSource = "predicted"
+    alpha: Alpha = 0.5, passes: Passes = None, cost: Cost = "predicted"
 ) -> Strategy:
     """Fusion g3 of vote entropy and cost."""
     fusion.check_alpha(alpha)

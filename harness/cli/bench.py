@@ -136,8 +136,13 @@ class Bench:
         retry_failed: bool = False,
         deterministic: bool = True,
     ) -> None:
-        from harness.cli.workshop import schedule_of
+        from harness.cli.workshop import rules_of, schedule_of
+        from harness.maps import requests_of
+        from strategies import make
 
+        for name in identities:
+            for request in requests_of(make(name), rules_of(spec)):
+                _ = request.key  # a measure without a name is refused before any work
         self.spec, self.identities, self.out, self.machine = spec, identities, out, machine
         self.overwrite, self.retry_failed, self.deterministic = (
             overwrite,

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import inspect
 import sys
 
 
 def list_strategies() -> None:
     """List every strategy with one line and its equation."""
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
-    from strategies import available, make
+    from strategies import available, make, parameters_of, plugins
 
+    added = plugins()
     table = Table(box=None, pad_edge=False)
     for column in (
         "strategy",
@@ -22,16 +23,22 @@ def list_strategies() -> None:
     ):
         table.add_column(column, no_wrap=column == "strategy")
     for name, factory in available().items():
-        strategy = make(name)
+        own = parameters_of(factory)
+        wanted = [key for key, item in own.items() if item.default is item.empty]
         parameters = ", ".join(
-            f"{key}={parameter.default}"
-            for key, parameter in inspect.signature(factory).parameters.items()
-        )
+            f"{key}=..." if key in wanted else f"{key}={item.default}" for key, item in own.items()
+        ).replace("passes=None", "passes=<config>")
+        origin = f" (of {added.code[name].rpartition(' ')[0]})" if name in added.code else ""
+        if wanted:
+            table.add_row(name, "", f"needs a parameter{origin}", escape(parameters))
+            continue
+        strategy = make(name)
+        bound = " (bound)" if strategy.is_bound else ""
         table.add_row(
             name,
-            strategy.equation,
-            strategy.summary + (" (bound)" if strategy.is_bound else ""),
-            parameters.replace("passes=None", "passes=<config>"),
+            escape(strategy.equation),
+            escape(strategy.summary + bound + origin),
+            escape(parameters),
         )
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
     console.print(table)

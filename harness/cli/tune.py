@@ -189,6 +189,8 @@ class _Study:
         values = ", ".join(f"{value:.4f}" for value in trial.values or ())
         if trial.state.name == "PRUNED":
             values = f"pruned at {values}"
+        if trial.state.name == "FAIL":
+            values = "failed: the objective is not a finite number"
         best = (
             f"; best so far {findings.best.values[0]:.4f} (trial {findings.best.number})"
             if findings

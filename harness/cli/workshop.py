@@ -120,6 +120,7 @@ class BenchWorkshop:
             is_bound=strategy.is_bound if strategy else False,
             seed=job.seed,
             cost=strategy.cost if strategy else "none",
+            code=strategy.code if strategy else "",
         )
         finished = folder.open(info)
         self.check_failure(job)

@@ -132,6 +132,7 @@ def build_board(*folders: Path, theirs: Sequence[Path] = (), mixed: bool = False
         (run for run in runs if run.info.strategy == FULL_DATA), key=lambda run: run.info.seed
     )
     by_name, unfinished = _group([run for run in runs if run.info.strategy != FULL_DATA])
+    _check_same_code(by_name)
     if not by_name:
         raise InputError(
             f"{where}: no finished run; allowed: a folder where harness bench has finished at least one"
@@ -213,6 +214,16 @@ def _group(runs: list[Run]) -> tuple[dict[str, list[Run]], list[str]]:
         else:
             groups[run.info.strategy].append(run)
     return dict(groups), unfinished
+
+
+def _check_same_code(groups: dict[str, list[Run]]) -> None:
+    """Refuse seeds of one strategy that were made by different code of a plug-in."""
+    for name, group in groups.items():
+        codes = sorted({run.info.code for run in group})
+        if len(codes) > 1:
+            raise InputError(
+                f"the seeds of {name} must be of one code of its plug-in, got {' and '.join(codes)}"
+            )
 
 
 def _budget_shares(run: Run) -> list[float]:

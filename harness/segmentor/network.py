@@ -68,6 +68,7 @@ class TrainedNetwork:
         self._window_px, self._device = window_px, device
         self._photos = ReadAhead(train.photo)
         self._last: tuple[str, _Seen] | None = None
+        self._version = 0
         self._validated: tuple[list[ImageAreas], CostQuality | None] | None = None
 
     @property
@@ -101,11 +102,17 @@ class TrainedNetwork:
         self._photos.expect(image_ids)
 
     def _see_last(self, image_id: str) -> _Seen:
+        if self._last is not None and self._last[1].logits._version != self._version:  # noqa: SLF001
+            raise RunError(
+                f"image {self._last[0]}: the network's scores were changed in place by a strategy; "
+                "other strategies read them too"
+            )
         if self._last is None or self._last[0] != image_id:
             try:
                 self._last = image_id, self.see(self._photos.get(image_id), f"train/{image_id}")
             except RunError as error:
                 raise RunError(f"image {image_id}: {error}") from error
+            self._version = self._last[1].logits._version  # noqa: SLF001
         return self._last[1]
 
     @torch.no_grad()

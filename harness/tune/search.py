@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -17,10 +18,11 @@ import optuna
 from filelock import FileLock
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
-from optuna.storages.journal import JournalFileBackend
+from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy.engine import make_url
 
-from harness.errors import InputError
+from harness.errors import InputError, one_line, secret_of, without_password
 from harness.tune.space import Space, Value
 
 Objective = Literal["aubc-clicks", "c95", "aubc-clicks,time"]
@@ -35,6 +37,7 @@ Sampling = Literal["tpe", "grid"]
 _BOUND_TO = "harness:bound-to"
 _BEAT = "harness:beat"
 _OPENINGS = "harness:openings"
+_UNDEFINED = "harness:undefined"
 _BEATS_EVERY_S = 1.0
 SHORTEST_GRACE_S = 4 * _BEATS_EVERY_S
 
@@ -55,22 +58,106 @@ def open_storage(text: str) -> BaseStorage:
     """Open a journal file (safe for several processes), or any URL that Optuna takes, such as sqlite:///study.db.
 
     Raises:
-        InputError: a URL that cannot be opened, or a folder that cannot be written.
+        InputError: a URL that cannot be opened, a database in memory, a folder that cannot be
+            written, or a damaged journal. No message holds a password.
     """
+    shown = without_password(text)
+    if not text.strip():
+        raise InputError("--storage must be a file or a database URL, got nothing")
     try:
         if "://" in text:
+            _refuse_memory(text, shown)
             return RDBStorage(text)
-        Path(text).parent.mkdir(parents=True, exist_ok=True)
-        return JournalStorage(JournalFileBackend(str(Path(text).resolve())))
+        path = Path(text).resolve()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = _HealingLock(str(path))
+        if path.exists():
+            lock.acquire()
+            lock.release()
+            _check_journal(path)
+        return JournalStorage(JournalFileBackend(str(path), lock_obj=lock))
+    except InputError:
+        raise
     except OSError as error:
         raise InputError(
-            f"--storage {text}: {error.strerror}; allowed: a file in a writable folder, or a database URL"
+            f"--storage {shown} must be a file in a writable folder, or a database URL "
+            f"({error.strerror})"
         ) from error
-    except Exception as error:  # each database driver has errors of its own
-        reason = " ".join(str(error).split())[:200]
+    except Exception as error:  # noqa: BLE001  each database driver has errors of its own
+        said = str(error).partition("(Background on this error")[0]
+        reason = one_line(without_password(said, secret_of(text)))
         raise InputError(
-            f"--storage {text}: cannot be opened ({reason}); allowed: a file, or a URL such as sqlite:///study.db"
-        ) from error
+            f"--storage {shown} cannot be opened ({reason}); it must be a file, or a URL such as "
+            "sqlite:///study.db"
+        ) from None
+
+
+def _refuse_memory(text: str, shown: str) -> None:
+    """Refuse a database that is gone with this process: the study could not go on.
+
+    Raises:
+        InputError: such a URL.
+    """
+    url = make_url(text)
+    place = url.database or ""
+    if url.get_backend_name() == "sqlite" and (
+        place in {"", ":memory:"}
+        or place.startswith("file::memory")
+        or "memory" in url.query.values()
+    ):
+        raise InputError(
+            f"--storage {shown} must outlive this process, got a database in memory; such as "
+            "sqlite:///study.db"
+        )
+
+
+class _HealingLock(JournalFileOpenLock):
+    """The lock of a journal; whoever takes it first cuts off a last line that was not written in full.
+
+    Optuna would refuse the journal for good after a process that was killed while it wrote, and its
+    own lock would outlive that process by half a minute; the kernel's dies with it.
+    """
+
+    def __init__(self, path: str) -> None:
+        super().__init__(path)
+        self._path = Path(path)
+        self._lock = FileLock(f"{path}.flock")
+
+    def acquire(self) -> bool:
+        """Take the lock, then heal the journal; what is cut off is kept beside it."""
+        self._lock.acquire()
+        if self._path.exists():
+            with self._path.open("rb+") as stream:
+                content = stream.read()
+                whole = content.rfind(b"\n") + 1
+                if whole < len(content):
+                    with self._path.with_name(self._path.name + ".torn").open("ab") as kept:
+                        kept.write(content[whole:] + b"\n")
+                    stream.truncate(whole)
+        return True
+
+    def release(self) -> None:
+        """Let others write."""
+        self._lock.release()
+
+
+def _check_journal(path: Path) -> None:
+    """Refuse what is no journal, before Optuna reads half of it.
+
+    Raises:
+        InputError: a line that is no JSON object, with its number.
+    """
+    with path.open("rb") as stream:
+        for number, line in enumerate(stream, 1):
+            try:
+                is_entry = isinstance(json.loads(line), dict)
+            except (ValueError, RecursionError):
+                is_entry = False
+            if not is_entry:
+                raise InputError(
+                    f"--storage {path}:{number}: must be an entry of an Optuna journal; restore the "
+                    "file, or name another"
+                )
 
 
 def open_study(
@@ -170,10 +257,12 @@ class Search:
         """Work until the study has its trials; other processes' trials are waited for, in case they die."""
         while True:
             self._bury_the_dead()
-            states = [trial.state for trial in self.study.get_trials(deepcopy=False)]
+            trials = self.study.get_trials(deepcopy=False)
+            states = [trial.state for trial in trials]
             started = sum(
-                state in {TrialState.COMPLETE, TrialState.PRUNED, TrialState.RUNNING}
-                for state in states
+                trial.state in {TrialState.COMPLETE, TrialState.PRUNED, TrialState.RUNNING}
+                or _UNDEFINED in trial.user_attrs
+                for trial in trials
             )
             if TrialState.WAITING in states or started < self.trials:
                 self._run_one()
@@ -190,6 +279,9 @@ class Search:
             with _beating(trial):
                 values = list(self.evaluate(self.space.suggest(trial), _reporter(trial)))
             state = TrialState.COMPLETE
+            if not all(math.isfinite(value) for value in values):
+                trial.set_user_attr(_UNDEFINED, str(values))
+                values, state = None, TrialState.FAIL
         except optuna.TrialPruned:
             state = TrialState.PRUNED
         except UpdateFinishedTrialError:

@@ -1,0 +1,16 @@
+"""Types of strategy parameters: what a value may be is written once, where the parameter is."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+Alpha = Annotated[float, Field(ge=0.0, le=1.0, allow_inf_nan=False)]
+"""Weight of information against cost in g3."""
+
+Passes = Annotated[int, Field(ge=2, le=255)] | None
+"""Committee size E; None takes the configuration's."""
+
+Cost = Literal["predicted", "whole", "oracle", "constant"]
+"""Where the cost in a score comes from; the last two are brackets: labelled as bounds, never ranked."""
