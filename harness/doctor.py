@@ -14,11 +14,20 @@ from pathlib import Path
 
 from harness.errors import InputError
 from harness.files import replacing
-from harness.results import parse_rounds, read_info, read_maps
-from harness.types import Clicks, RoundRecord
+from harness.results import (
+    CHAIN,
+    RunInfo,
+    accounting,
+    chain_of,
+    check_chain,
+    parse_rounds,
+    read_info,
+    read_maps,
+)
+from harness.types import RoundRecord
 
 _DRAFT = re.compile(
-    r"^\.(run\.json|rounds\.jsonl|timings\.jsonl|maps-\d+\.json|failure\.txt|index\.html|weights\.pt|training\.ckpt|validation\.json|[\w-]+\.map|"
+    r"^\.(run\.json|chain\.jsonl|rounds\.jsonl|timings\.jsonl|maps-\d+\.json|failure\.txt|index\.html|weights\.pt|training\.ckpt|validation\.json|[\w-]+\.map|"
     r"(leaderboard|ranks|cost-model)\.[a-z]+)-[a-z0-9_]{8}$"
 )
 _DRAFT_AGE_S = 3600.0
@@ -57,20 +66,20 @@ def examine(out: Path) -> Iterator[Finding]:
 
 def _examine_run(folder: Path) -> Iterator[Finding]:
     try:
-        read_info(folder)
+        info = read_info(folder)
     except InputError as error:
         newer = "schema version" in str(error)
         cure = None if newer else f"move the folder to damaged-{folder.name}; the run starts again"
         yield Finding(folder / "run.json", str(error).partition(": ")[2], cure)
         return
-    rounds, problem = _good_rounds(folder / "rounds.jsonl")
+    rounds, problem = _good_rounds(folder / "rounds.jsonl", info)
     if problem is not None:
         yield Finding(
             folder / "rounds.jsonl",
             problem,
             f"keep the {len(rounds)} rounds before it; the others run again",
         )
-    for complaint in _accounting(rounds):
+    for complaint in accounting(rounds):
         yield Finding(folder / "rounds.jsonl", complaint, None)
     for maps in sorted(folder.glob("maps-*.json")):
         if (
@@ -93,35 +102,24 @@ def _examine_run(folder: Path) -> Iterator[Finding]:
         )
 
 
-def _good_rounds(file: Path) -> tuple[list[RoundRecord], str | None]:
+def _good_rounds(file: Path, info: RunInfo) -> tuple[list[RoundRecord], str | None]:
     """Return the rounds up to the first damage, and what that is."""
     if not file.exists():
         return [], None
     content = file.read_bytes()
     whole = content[: content.rfind(b"\n") + 1]
     try:
-        rounds = parse_rounds(file, whole)
+        rounds = parse_rounds(file, whole, info)
+        if info.chained:
+            check_chain(file.parent, info, whole)
     except InputError as error:
         line = int(str(error).removeprefix(f"{file}:").partition(":")[0])
         kept = b"".join(whole.splitlines(keepends=True)[: line - 1])
-        return parse_rounds(
-            file, kept
-        ), f"line {line}: {str(error).partition(': ')[2].partition(';')[0]}"
+        return (
+            parse_rounds(file, kept, info),
+            f"line {line}: {str(error).partition(': ')[2].partition(';')[0]}",
+        )
     return rounds, None if whole == content else "its last line was not written in full"
-
-
-def _accounting(rounds: list[RoundRecord]) -> Iterator[str]:
-    """Yield what does not add up: bills, pixels, budgets."""
-    clicks, labelled_px = Clicks(), 0
-    for record in rounds:
-        clicks = sum((receipt.clicks for receipt in record.query), clicks)
-        labelled_px += sum(receipt.new_px for receipt in record.query)
-        if clicks != record.clicks:
-            yield f"round {record.round}: the receipts' clicks are not the bill's"
-        if labelled_px != record.labelled_px:
-            yield f"round {record.round}: the receipts hold {labelled_px} new pixels, the record says {record.labelled_px}"
-        if record.round > 0 and record.query and record.labelled_px > record.budget_px:
-            yield f"round {record.round}: {record.labelled_px} pixels are more than the budget of {record.budget_px}"
 
 
 def _timing_lines(file: Path) -> list[str]:
@@ -146,8 +144,13 @@ def mend(finding: Finding) -> bool:
         )  # not seed-*: nothing reads it as a run
     elif path.name == "rounds.jsonl":
         shutil.copy2(path, _free(path.with_name(path.name + COPY_SUFFIX)))
-        rounds, _ = _good_rounds(path)
-        _rewrite(path, path.read_bytes().splitlines(keepends=True)[: len(rounds)])
+        info = read_info(path.parent)
+        rounds, _ = _good_rounds(path, info)
+        kept = path.read_bytes().splitlines(keepends=True)[: len(rounds)]
+        if info.chained:
+            links = chain_of(info, b"".join(kept))
+            _rewrite(path.with_name(CHAIN), [f"{link}\n".encode() for link in links])
+        _rewrite(path, kept)
     elif path.name == "timings.jsonl":
         shutil.copy2(path, _free(path.with_name(path.name + COPY_SUFFIX)))
         _rewrite(path, [line.encode() + b"\n" for line in _timing_lines(path)])

@@ -1,24 +1,32 @@
-"""Run folders: ``<out>/runs/<strategy>/seed-<k>/{run.json, rounds.jsonl, timings.jsonl, maps-<round>.json}``; append, read, validate."""
+"""Run folders: ``<out>/runs/<strategy>/seed-<k>/{run.json, rounds.jsonl, chain.jsonl, ...}``; append, read, validate."""
 
 from __future__ import annotations
 
+import hashlib
 import json
+import math
 import os
 import shutil
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import astuple, dataclass, field, replace
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Annotated, Any, BinaryIO, Literal
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
+from harness.blocks import Tuned
 from harness.data.labels import CLASS_NAMES
-from harness.errors import InputError
+from harness.errors import InputError, one_line, shorten
 from harness.files import seal, write_text
 from harness.provenance import Provenance
-from harness.types import ClickTotals, ImageSketch, RoundRecord
+from harness.types import Clicks, ClickTotals, ImageAreas, ImageSketch, Receipt, RoundRecord
 
 SCHEMA_VERSION = 1
+
+CHAIN = "chain.jsonl"
+_MOST = 2**53
+_LONGEST_NAME = 500
+_LARGEST_INFO = 16 << 20
 
 TRAINER_VERSION = 1
 """Raise it when the same recipe would train other weights: runs of older code are then neither resumed nor compared."""
@@ -33,6 +41,7 @@ class RunInfo:
 
     config: the whole resolved config; config_sha256: of what determines results in it. train_px, train_images: of the pool.
     cost: where the cost in the score comes from; see ``harness.protocols.Strategy``. code: of a plug-in.
+    chained: whether ``chain.jsonl`` binds each round to this run; runs of older code have none.
     """
 
     schema_version: int
@@ -53,6 +62,7 @@ class RunInfo:
     simulated_clicks: bool = False
     cost: str = ""
     code: str = ""
+    chained: bool = False
     class_names: list[str] = field(default_factory=lambda: list(CLASS_NAMES))
 
     @property
@@ -82,11 +92,12 @@ _INFO = TypeAdapter(RunInfo)
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One run as read back, and the folder that it was read from."""
+    """One run as read back, the folder that it was read from, and a digest of both its files."""
 
     info: RunInfo
     rounds: list[RoundRecord]
     path: Path | None = None
+    digest: str = ""
 
 
 class RunFolder:
@@ -96,6 +107,8 @@ class RunFolder:
         self.path = path
         self._rounds = path / "rounds.jsonl"
         self._timings = path / "timings.jsonl"
+        self._chain = path / CHAIN
+        self._info: RunInfo | None = None
 
     def open(self, info: RunInfo) -> list[RoundRecord]:
         """Create the folder, or resume it: return the finished rounds.
@@ -112,31 +125,46 @@ class RunFolder:
                 raise InputError(
                     f"{self.path}: holds a run with another {', '.join(different)}; allowed: another --out, or --overwrite"
                 )
-            return self._recover()
-        for leftover in (self._rounds, self._timings):
+            self._info = found
+            return self._recover(found)
+        for leftover in (self._rounds, self._timings, self._chain):
             leftover.unlink(missing_ok=True)
-        document = json.loads(_INFO.dump_json(info))
+        self._info = replace(info, chained=True)
+        document = json.loads(_INFO.dump_json(self._info))
         write_text(
             self.path / "run.json",
             json.dumps({**document, "crc32": _checksum(document)}, indent=1) + "\n",
         )
         return []
 
-    def _recover(self) -> list[RoundRecord]:
+    def _recover(self, info: RunInfo) -> list[RoundRecord]:
         """Read the finished rounds; cut off a last line that was not written in full."""
-        if not self._rounds.exists():
-            return []
-        content = self._rounds.read_bytes()
-        whole = content[: content.rfind(b"\n") + 1]
-        if len(whole) < len(content):
-            with self._rounds.open("ab+") as stream:
-                _cut_torn_line(stream)
-                os.fsync(stream.fileno())
-        return parse_rounds(self._rounds, whole)
+        for file in (self._rounds, self._chain):
+            if file.exists():
+                with file.open("rb+") as stream:
+                    _cut_torn_line(stream)
+                    os.fsync(stream.fileno())
+        content = self._rounds.read_bytes() if self._rounds.exists() else b""
+        records = parse_rounds(self._rounds, content, info)
+        if info.chained:
+            check_chain(self.path, info, content)
+            links = self._chain.read_bytes().splitlines(keepends=True) if records else []
+            if len(links) > len(records):  # killed between a link and its round
+                write_text(self._chain, b"".join(links[: len(records)]).decode())
+            if not records:
+                self._chain.unlink(missing_ok=True)
+        return records
 
     def append(self, record: RoundRecord) -> None:
-        """Add one finished round: a line with a checksum, on disk before this returns."""
-        _append_line(self._rounds, _sealed(_RECORD.dump_json(record).decode()))
+        """Add one finished round: a line with a checksum, on disk before this returns.
+
+        What binds the line to this run is written first, so that no round is there without it.
+        """
+        line = _sealed(_RECORD.dump_json(record).decode())
+        if self._info is not None and self._info.chained:
+            before = self._chain.read_text().splitlines() if self._chain.exists() else []
+            _append_line(self._chain, _link(before[-1] if before else "", self._info, line))
+        _append_line(self._rounds, line)
 
     def append_timings(self, round_number: int, seconds: dict[str, float]) -> None:
         """Add one round's seconds by stage. They live in a file of their own, so that records are the same on any machine."""
@@ -200,56 +228,278 @@ def _sealed(record: str) -> str:
     return f'{{"crc32":"{seal(record)}","record":{record}}}'
 
 
-def parse_rounds(path: Path, content: bytes) -> list[RoundRecord]:
-    """Read the lines of ``rounds.jsonl``.
+def _link(before: str, info: RunInfo, line: str) -> str:
+    """Return the next line of a chain: of the line before, the run's identity and a round."""
+    identity = json.dumps(info.identity, sort_keys=True)
+    return hashlib.sha256(f"{before}\n{identity}\n{line}".encode()).hexdigest()
+
+
+def chain_of(info: RunInfo, content: bytes) -> list[str]:
+    """Return the lines of ``chain.jsonl`` that belong to the lines of ``rounds.jsonl``."""
+    links: list[str] = []
+    for line in content.decode("utf-8", errors="replace").splitlines():
+        links.append(_link(links[-1] if links else "", info, line))
+    return links
+
+
+def check_chain(path: Path, info: RunInfo, content: bytes) -> None:
+    """Refuse rounds that were written for another run, or in another order.
 
     Raises:
-        InputError: a line that is damaged or out of order: ``<path>:<line>: ...``.
+        InputError: with the first such round.
     """
-    records = []
+    wanted = chain_of(info, content)
+    try:
+        found = (path / CHAIN).read_text(encoding="utf-8").splitlines() if wanted else []
+    except (OSError, ValueError):
+        found = []
+    for number, link in enumerate(wanted):
+        if number >= len(found) or found[number] != link:
+            raise InputError(
+                f"{path / 'rounds.jsonl'}:{number + 1}: must be a round of this run, but {CHAIN} "
+                "does not bind it; restore both files or delete the run"
+            )
+
+
+def parse_rounds(path: Path, content: bytes, info: RunInfo | None = None) -> list[RoundRecord]:
+    """Read the lines of ``rounds.jsonl``.
+
+    Args:
+        info: of their run, to hold them against its classes and images.
+
+    Raises:
+        InputError: a line that is damaged, out of order, or impossible: ``<path>:<line>: ...``.
+    """
+    records: list[RoundRecord] = []
     for number, line in enumerate(content.decode("utf-8", errors="replace").splitlines()):
         try:
             record = _RECORD.validate_json(line.partition(',"record":')[2][:-1])
-        except ValidationError as error:
+        except (ValidationError, RecursionError) as error:
+            said = error.errors()[0]["msg"] if isinstance(error, ValidationError) else "too deep"
             raise InputError(
-                f"{path}:{number + 1}: not a round record ({error.errors()[0]['msg']}); restore the file or delete the run"
+                f"{path}:{number + 1}: not a round record ({said}); restore the file or delete the run"
             ) from error
         if line != _sealed(line.partition(',"record":')[2][:-1]) or record.round != number:
             raise InputError(
                 f"{path}:{number + 1}: damaged line (checksum or round number); restore the file or delete the run"
             )
+        fault = impossible(record, info)
+        if fault is not None:
+            raise InputError(f"{path}:{number + 1}: {fault}; restore the file or delete the run")
         records.append(record)
     return records
+
+
+def impossible(record: RoundRecord, info: RunInfo | None) -> str | None:
+    """Return what no run can have written, or None."""
+    return next(_faults_of_round(record, info), None)
+
+
+def _faults_of_round(record: RoundRecord, info: RunInfo | None) -> Iterator[str]:
+    spent = [record.labelled_px, record.budget_px, *astuple(record.clicks)]
+    if not all(0 <= value < _MOST for value in spent):
+        yield f"pixels and clicks must be from 0 to {_MOST}, got {shorten(spent)}"
+    for receipt in record.query:
+        if fault := _impossible_receipt(receipt):
+            yield f"{fault}, got {shorten(receipt)}"
+    yield from _faults_of_areas(record, info)
+    for quality in (record.cost_quality, record.bought_quality):
+        if quality is not None and not _is_finite(astuple(quality)):
+            yield f"the quality of the cost model must be finite, got {shorten(quality)}"
+
+
+def _faults_of_areas(record: RoundRecord, info: RunInfo | None) -> Iterator[str]:
+    if not record.areas:
+        yield "areas must hold an image or more"
+        return
+    ids = [areas.image_id for areas in record.areas]
+    if len(set(ids)) < len(ids) or not all(is_name(key) for key in ids):
+        yield "areas must hold each image once, under a printable id"
+    classes = len(info.class_names) if info else len(record.areas[0].label)
+    for areas in record.areas:
+        if fault := _impossible_areas(areas, classes):
+            yield f"{fault}, got {shorten(areas)}"
+    if info is not None and len(ids) != info.val_images:
+        yield f"areas must hold {info.val_images} images as run.json says, got {len(ids)}"
+
+
+def _impossible_receipt(receipt: Receipt) -> str | None:
+    numbers = (receipt.top, receipt.left, receipt.polygon, receipt.intersection, receipt.box)
+    if not all(0 <= value < _MOST for value in (*numbers, receipt.classes)):
+        return "a receipt must have places and clicks from 0 on"
+    if not (1 <= receipt.height < _MOST and 1 <= receipt.width < _MOST):
+        return "a region must have a height and a width of 1 or more"
+    if not 0 <= receipt.new_px <= receipt.height * receipt.width:
+        return "a region must have from 0 to height x width new pixels"
+    if not is_name(receipt.image_id):
+        return "a region must be of an image with a printable id"
+    if not _is_finite((receipt.score, receipt.information, receipt.cost)):
+        return "score, information and cost must be finite"
+    return None
+
+
+def _impossible_areas(areas: ImageAreas, classes: int) -> str | None:
+    rows = areas.intersection, areas.prediction, areas.label
+    if any(len(row) != classes for row in rows):
+        return f"areas must have one entry for each of the {classes} classes"
+    if not all(0 <= value < _MOST for row in rows for value in row):
+        return "areas must be 0 or more"
+    if any(hit > min(seen, true) for hit, seen, true in zip(*rows, strict=True)):
+        return "an intersection must be at most the predicted and the labelled area"
+    if sum(areas.prediction) != sum(areas.label):
+        return "predicted and labelled areas must be of the same pixels"
+    return None
+
+
+def _is_finite(values: object) -> bool:
+    if isinstance(values, float):
+        return math.isfinite(values)
+    return not isinstance(values, list | tuple) or all(map(_is_finite, values))
+
+
+def is_name(text: str) -> bool:
+    """Return whether a text may stand as a name in files, tables and on a page."""
+    return 0 < len(text) <= _LONGEST_NAME and text.isprintable() and text == text.strip()
+
+
+def impossible_info(info: RunInfo, path: Path) -> str | None:
+    """Return what no run can have written into ``run.json``, or None."""
+    return next(_faults_of_info(info, path), None)
+
+
+def _faults_of_info(info: RunInfo, path: Path) -> Iterator[str]:
+    names = (info.strategy, info.equation, info.device, *info.class_names)
+    if not all(is_name(name) for name in names) or {"/", "\\"} & set(info.strategy):
+        yield f"names must be printable, without separators, got {shorten(names)}"
+    counts = (info.train_images, info.train_px, info.val_images, info.totals.polygon)
+    if not all(1 <= count < _MOST for count in counts) or not 0 <= info.totals.classes < _MOST:
+        yield f"images, pixels and clicks must be 1 or more, got {shorten(counts)}"
+    if not 0 <= info.seed < 2**31:
+        yield f"seed must be from 0 to 2^31, got {shorten(info.seed)}"
+    if len(set(info.class_names)) < len(info.class_names) or not info.class_names:
+        yield "class_names must be different"
+    if _is_bound(info) != info.is_bound:
+        yield (f"is_bound must be {_is_bound(info)}, as strategy and cost say, got {info.is_bound}")
+    if (path.parent.name, path.name) != (info.strategy, f"seed-{info.seed}"):
+        yield f"its folder must be called {shorten(info.strategy)}/seed-{info.seed}: it is that run"
+    if fault := _impossible_config(info.config):
+        yield fault
+
+
+def _is_bound(info: RunInfo) -> bool:
+    """Derive whether a strategy only brackets what a cost model can bring."""
+    if info.cost:
+        return info.cost in {"oracle", "constant"}
+    marks = ("-oracle-cost", "cost=oracle", "cost=constant")
+    return any(mark in info.strategy for mark in marks)
+
+
+class _PublishedConfig(BaseModel):
+    """What publishing reads of a run's config; all else in it is free."""
+
+    model_config = ConfigDict(strict=True)
+    name: str = "board"
+    remark: str = ""
+    harness: dict[str, Any] = {}
+    training: dict[str, Any] = {}
+    model: dict[str, Any] = {}
+    annotator: dict[str, Annotated[int | float, Field(ge=0, allow_inf_nan=False)]] = {}
+    seconds_per_click: dict[
+        Literal["polygon", "intersection", "box", "classes"],
+        Annotated[int | float, Field(ge=0, le=1e9, allow_inf_nan=False)],
+    ] = {}
+    tuned: Tuned | None = None
+    pretrained_sha256: str = ""
+
+
+def _impossible_config(config: dict[str, Any]) -> str | None:
+    try:
+        read = _PublishedConfig.model_validate(config)
+    except (ValidationError, RecursionError) as error:
+        problem = error.errors()[0] if isinstance(error, ValidationError) else None
+        where = ".".join(map(str, problem["loc"])) if problem else "config"
+        return f"its config must be readable, but {one_line(where)}: {problem and problem['msg']}"
+    rounds = read.harness.get("rounds")
+    if type(rounds) is not int or not 0 <= rounds <= 1000:
+        return f"config.harness.rounds must be from 0 to 1000, got {shorten(rounds)}"
+    if not is_name(read.name) or not one_line(read.remark, 10_000).isprintable():
+        return f"config.name must be a printable name, got {shorten(read.name)}"
+    backbone = read.model.get("backbone", {})
+    if not isinstance(backbone, dict) or not isinstance(backbone.get("pretrained", ""), str | None):
+        return "config.model.backbone must be a block"
+    return None
 
 
 def read_info(path: Path) -> RunInfo:
     """Read ``run.json`` of a run folder.
 
     Raises:
-        InputError: missing, malformed, or of a newer schema.
+        InputError: missing, malformed, impossible, of a newer schema, or in another run's folder.
     """
+    return _read_info(path)[0]
+
+
+def _read_info(path: Path) -> tuple[RunInfo, str]:
+    """Return a run's description, and a digest of what it says."""
     file = path / "run.json"
     try:
+        if file.stat().st_size > _LARGEST_INFO:
+            raise InputError(f"{file}: must be at most {_LARGEST_INFO} bytes")
         document = json.loads(file.read_text(encoding="utf-8"))
         version = document["schema_version"]
         if version != SCHEMA_VERSION:
-            raise InputError(f"{file}: schema version {version}; allowed: {SCHEMA_VERSION}")
+            raise InputError(
+                f"{file}: schema version {shorten(version)}; allowed: {SCHEMA_VERSION}"
+            )
         sealed = document.pop("crc32", None)  # files of older code have none
         if sealed is not None and sealed != _checksum(document):
             raise InputError(f"{file}: damaged (checksum); restore the file or delete the run")
-        return _INFO.validate_python(document)
+        info = _INFO.validate_python(document)
     except InputError:
         raise
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise InputError(f"{file}: not a run description ({type(error).__name__})") from error
+    fault = impossible_info(info, path.absolute())
+    if fault is not None:
+        raise InputError(f"{file}: {fault}; restore the file or delete the run")
+    return info, hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()
 
 
 def read_run(path: Path) -> Run:
-    """Read a run folder without changing it; a torn last line is passed over."""
-    info = read_info(path)
+    """Read a run folder without changing it; a torn last line is passed over.
+
+    Raises:
+        InputError: a file that is damaged, impossible, or of another run.
+    """
+    info, described = _read_info(path)
     file = path / "rounds.jsonl"
-    content = file.read_bytes() if file.exists() else b""
-    return Run(info, parse_rounds(file, content[: content.rfind(b"\n") + 1]), path)
+    try:
+        content = file.read_bytes() if file.exists() else b""
+    except OSError as error:
+        raise InputError(f"{file}: must be a readable file ({error.strerror})") from error
+    content = content[: content.rfind(b"\n") + 1]
+    records = parse_rounds(file, content, info)
+    if info.chained:
+        check_chain(path, info, content)
+    digest = hashlib.sha256(f"{described} {hashlib.sha256(content).hexdigest()}".encode())
+    return Run(info, records, path, digest.hexdigest())
+
+
+def accounting(rounds: Sequence[RoundRecord]) -> Iterator[str]:
+    """Yield what does not add up: bills, pixels, budgets."""
+    clicks, labelled_px, budget_px = Clicks(), 0, 0
+    for record in rounds:
+        clicks = sum((receipt.clicks for receipt in record.query), clicks)
+        labelled_px += sum(receipt.new_px for receipt in record.query)
+        if clicks != record.clicks:
+            yield f"round {record.round}: the receipts' clicks are not the bill's"
+        if labelled_px != record.labelled_px:
+            yield f"round {record.round}: the receipts hold {labelled_px} new pixels, the record says {record.labelled_px}"
+        if record.round > 0 and record.query and record.labelled_px > record.budget_px:
+            yield f"round {record.round}: {record.labelled_px} pixels are more than the budget of {record.budget_px}"
+        if record.budget_px < budget_px:
+            yield f"round {record.round}: the budget falls from {budget_px} to {record.budget_px}"
+        budget_px = record.budget_px
 
 
 def read_maps(path: Path, round_number: int) -> list[ImageSketch] | None:
@@ -271,7 +521,9 @@ def read_timings(path: Path) -> list[dict[str, float]]:
             row = json.loads(line)
         except ValueError:
             continue
-        if isinstance(row, dict) and all(isinstance(value, int | float) for value in row.values()):
+        if isinstance(row, dict) and all(
+            isinstance(value, int | float) and 0 <= value < _MOST for value in row.values()
+        ):
             rows.append(row)
     return rows
 

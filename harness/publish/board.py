@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -9,7 +10,7 @@ from pathlib import Path
 
 from harness.errors import InputError
 from harness.loop import FULL_DATA
-from harness.results import Run, find_runs, read_run
+from harness.results import Run, accounting, find_runs, read_run
 from harness.scoring import aubc, mean_iou, share_at
 from harness.statistics import mean_std, signal_to_noise
 from harness.types import ClickSeconds
@@ -105,6 +106,13 @@ class Board:
     folders: list[Path]
 
     @property
+    def digest(self) -> str:
+        """A SHA-256 of all run files but timings: what was published is what lies there."""
+        runs = [*self.references, *(run for group in self.groups.values() for run in group)]
+        rows = sorted(f"{run.info.strategy} {run.info.seed} {run.digest}" for run in runs)
+        return hashlib.sha256("\n".join(rows).encode()).hexdigest()
+
+    @property
     def any_run(self) -> Run:
         """One run, for what all have in common."""
         return next(iter(self.groups.values()))[0]
@@ -121,10 +129,14 @@ def build_board(*folders: Path, theirs: Sequence[Path] = (), mixed: bool = False
     Raises:
         InputError: no finished run, runs of different boards, or two runs of one identity that differ, both named.
     """
+    for folder in (*folders, *theirs):
+        if not find_runs(folder):
+            raise InputError(f"{folder}: must be a folder with runs of harness bench, found none")
     found = _gather(
         [*((folder, False) for folder in folders), *((folder, True) for folder in theirs)]
     )
     runs = [run for run, _ in found.values() if run.rounds]
+    _check_runs(runs)
     where = ", ".join(map(str, [*folders, *theirs]))
     if not mixed:
         _check_same_board(where, runs)
@@ -189,9 +201,52 @@ def _gather(folders: Iterable[tuple[Path, bool]]) -> dict[tuple[str, int], tuple
     return found
 
 
+def _check_runs(runs: list[Run]) -> None:
+    """Refuse runs that do not add up, and runs that were not scored on the same labels.
+
+    Raises:
+        InputError: with the two runs, or the round.
+    """
+    for run in runs:
+        for fault in accounting(run.rounds):
+            raise InputError(f"{run.path}: {fault}; restore the file or delete the run")
+    for run in runs:
+        _check_same_labels(runs[0], run)
+    seen: dict[tuple[str, int], list[Run]] = defaultdict(list)
+    for run in runs:
+        for other in seen[run.info.strategy, len(run.rounds)]:
+            if other.rounds == run.rounds:
+                raise InputError(
+                    f"{other.path} and {run.path} must be two runs, but their rounds are equal; "
+                    "delete the copy"
+                )
+        seen[run.info.strategy, len(run.rounds)].append(run)
+
+
+def _check_same_labels(first: Run, run: Run) -> None:
+    """Refuse a run whose val images, classes or label areas are not those of the others.
+
+    Choice: also on a mixed board: scores on other labels cannot stand in one table.
+    """
+    what = {
+        "classes": first.info.class_names != run.info.class_names,
+        "val images": first.info.val_images != run.info.val_images,
+    }
+    truth = [(areas.image_id, areas.label) for areas in first.rounds[0].areas]
+    what["label areas"] = any(
+        [(areas.image_id, areas.label) for areas in record.areas] != truth for record in run.rounds
+    )
+    different = [name for name, differs in what.items() if differs]
+    if different:
+        raise InputError(
+            f"{first.path} and {run.path} must have the same {', '.join(different)}: they are scored "
+            "on different data"
+        )
+
+
 def _check_same_board(where: str, runs: list[Run]) -> None:
-    for what in runs[0].info.board if runs else ():
-        values = {run.info.board[what]: run.info for run in runs}
+    for what in _shared(runs[0]) if runs else ():
+        values = {_shared(run)[what]: run.info for run in runs}
         if len(values) > 1:
             named = " and ".join(
                 f"{info.strategy} seed {info.seed}" for info in list(values.values())[:2]
@@ -199,6 +254,17 @@ def _check_same_board(where: str, runs: list[Run]) -> None:
             raise InputError(
                 f"{where}: {named} have different {what}; allowed: one board in a table, or --allow-mixed"
             )
+
+
+def _shared(run: Run) -> dict[str, object]:
+    """Return what all runs of a board have in common."""
+    info = run.info
+    return {
+        **info.board,
+        "train_px": info.train_px,
+        "train_images": info.train_images,
+        "totals": info.totals,
+    }
 
 
 def _group(runs: list[Run]) -> tuple[dict[str, list[Run]], list[str]]:

@@ -65,7 +65,7 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """What determined the runs and where they were made."""
+    """What determined the runs and where they were made. runs_sha256: of all run files but timings."""
 
     config_sha256: str
     data_fingerprint: str
@@ -75,6 +75,7 @@ class Made:
     machines: list[str]
     devices: list[str]
     seeds: list[int]
+    runs_sha256: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +144,7 @@ def _made(board: Board) -> Made:
         machines=sorted({mark.machine for mark in marks}),
         devices=sorted({run.info.device for run in runs}),
         seeds=sorted({run.info.seed for run in runs}),
+        runs_sha256=board.digest,
     )
 
 

@@ -198,5 +198,5 @@ def _provenance(board: Board) -> str:
     info = runs[0].info
     return (
         f"Config {info.config_sha256[:12]}, data {info.data_fingerprint[:12]}, commit {', '.join(commits)}, torch {info.provenance.versions.get('torch', '?')}, "
-        f"{info.device}, {info.provenance.machine}; {total / 3600:.2f} hours of work in runs{share}."
+        f"{info.device}, {info.provenance.machine}; {total / 3600:.2f} hours of work in runs{share}; runs {board.digest[:12]}."
     )

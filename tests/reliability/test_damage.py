@@ -3,6 +3,7 @@
 import json
 import random
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -38,8 +39,7 @@ def damaged(content: bytes, seed: int) -> list[bytes]:
 @pytest.fixture
 def run(folder, undisturbed, tmp_path):
     source = next((folder / "undisturbed/out/runs").glob("cereals-*/seed-0"))
-    shutil.copytree(source, tmp_path / "runs/cereals/seed-0")
-    return tmp_path / "runs/cereals/seed-0"
+    return Path(shutil.copytree(source, tmp_path / "runs" / source.parent.name / "seed-0"))
 
 
 def test_a_damaged_description_is_one_line_or_says_the_same(run):

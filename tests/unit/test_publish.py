@@ -25,6 +25,7 @@ from harness.types import Clicks, ClickTotals, CostQuality, ImageAreas, Receipt,
 PROVENANCE = replace(collect(1), dirty=False)
 TRAIN_PX, WINDOW_PX = 10_000, 100
 IMAGES = 12
+LABEL_PX = 10**9
 
 
 def info(strategy: str, seed: int, **changes) -> RunInfo:
@@ -42,27 +43,43 @@ def info(strategy: str, seed: int, **changes) -> RunInfo:
         "config_sha256": "config",
         "config": {"name": "toy", "harness": {"rounds": 2}, "remark": "A toy."},
         "provenance": PROVENANCE,
+        "class_names": ["road", "sidewalk"],
     }
     return RunInfo(**{**values, **changes})
 
 
 def areas(miou: float) -> list[ImageAreas]:
-    """Two classes, each with this IoU in every image: intersection m, prediction m, label 1000."""
-    hit = round(1000 * miou)
-    return [
-        ImageAreas(f"v{number}", [hit, hit], [hit, hit], [1000, 1000]) for number in range(IMAGES)
-    ]
+    """Two classes, each with this IoU in every image; all runs have the same labels."""
+    hit = round(2 * LABEL_PX * miou / (1 + miou))
+    both = [LABEL_PX, LABEL_PX]
+    return [ImageAreas(f"v{number}", [hit, hit], both, both) for number in range(IMAGES)]
 
 
 def record(
-    number: int, miou: float, clicks: int, *, bought: bool = True, labelled_px: int | None = None
+    number: int,
+    miou: float,
+    clicks: int,
+    *,
+    bought: bool = True,
+    labelled_px: int | None = None,
+    before: tuple[int, int] | None = None,
+    seed: int = 0,
 ) -> RoundRecord:
+    """One round; ``before``: pixels and clicks of the round before, so that the bill adds up."""
     budget_px = 1000 + 1000 * number
-    query = [Receipt("a", 0, 0, 10, 10, WINDOW_PX, 5, 1, 4, 2, 0.5, 1.0, 2.0)] if bought else []
+    labelled_px = budget_px if labelled_px is None else labelled_px
+    known_px, spent = before or (0, 0)
+    windows = (labelled_px - known_px) // WINDOW_PX if bought else 0
+    query = [
+        Receipt(f"a{seed}", 0, 10 * n, 10, 10, WINDOW_PX, 0, 0, 0, 0, 0.5, 1.0, 2.0)
+        for n in range(windows)
+    ]
+    if query:
+        query[0] = query[0]._replace(polygon=clicks - spent)
     return RoundRecord(
         number,
         query,
-        budget_px if labelled_px is None else labelled_px,
+        labelled_px,
         budget_px,
         Clicks(polygon=clicks),
         areas(miou),
@@ -76,8 +93,10 @@ def write(
 ) -> None:
     folder = RunFolder(run_path(out, strategy, seed))
     folder.open(info(strategy, seed, **changes))
+    before = None
     for number, (miou, spent) in enumerate(zip(mious, clicks, strict=True)):
-        folder.append(record(number, miou, spent))
+        folder.append(record(number, miou, spent, before=before, seed=seed))
+        before = 1000 + 1000 * number, spent
 
 
 @pytest.fixture
@@ -206,7 +225,7 @@ def test_runs_of_different_boards_are_refused(out, change):
 
 
 def test_an_empty_folder_is_refused(tmp_path):
-    with pytest.raises(InputError, match="no finished run"):
+    with pytest.raises(InputError, match="must be a folder with runs of harness bench"):
         build_board(tmp_path)
 
 
@@ -400,10 +419,11 @@ def test_a_cost_model_no_better_than_a_constant_is_named(out):
     )
     folder = RunFolder(run_path(out, "blind", 0))
     folder.open(info("blind", 0))
+    quality = CostQuality(4, 0.0, 0.02, 1.0)
     for number in range(3):
-        folder.append(
-            replace(record(number, 0.4, 100), cost_quality=CostQuality(4, 0.0, 0.02, 1.0))
-        )
+        before = (1000 * number, 100 * number)
+        bought = record(number, 0.4, 100 * (number + 1), before=before)
+        folder.append(replace(bought, cost_quality=quality))
     assert any(
         "hardly better than a constant" in line and "blind (0.02)" in line
         for line in notes(build_board(out), None)
