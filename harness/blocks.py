@@ -16,6 +16,7 @@ from pydantic import (
 from harness.data.files import pattern_fault
 
 Count = Annotated[int, Field(ge=1, le=1_000_000)]
+Seed = Annotated[int, Field(ge=0, lt=2**31)]
 Share = Annotated[float, Field(gt=0.0, le=1.0)]
 
 
@@ -45,7 +46,7 @@ LATER = {"later": True}
 class Block(BaseModel):
     """Frozen, strict, and without a key that it does not know."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
 class StreetsData(Block):
@@ -56,7 +57,7 @@ class StreetsData(Block):
     width: Count
     train: Count
     val: Count
-    seed: Annotated[int, Field(ge=0)]
+    seed: Seed
     redundancy: Count = 1
     visible_only: Annotated[bool, Field(json_schema_extra=LATER)] = False
 
@@ -120,7 +121,7 @@ class MasksData(Block):
 class Annotator(Block):
     """Annotators who err; see ``harness.data.annotators.Slips``. Off by default."""
 
-    seed: Annotated[int, Field(ge=0)] = 0
+    seed: Seed = 0
     missed: Annotated[float, Field(ge=0, le=1)] = 0.0
     wrong: Annotated[float, Field(ge=0, le=1)] = 0.0
     small_px: Count = 64
@@ -131,10 +132,10 @@ class Annotator(Block):
 class SecondsPerClick(Block):
     """The annotation-time model; see ``harness.types.ClickSeconds``."""
 
-    polygon: Annotated[float, Field(ge=0)] = 3.15
-    intersection: Annotated[float, Field(ge=0)] = 3.15
-    box: Annotated[float, Field(ge=0)] = 3.15
-    classes: Annotated[float, Field(ge=0)] = 3.15
+    polygon: Annotated[float, Field(ge=0, le=1e6)] = 3.15
+    intersection: Annotated[float, Field(ge=0, le=1e6)] = 3.15
+    box: Annotated[float, Field(ge=0, le=1e6)] = 3.15
+    classes: Annotated[float, Field(ge=0, le=1e6)] = 3.15
 
 
 class Training(Block):
@@ -153,6 +154,9 @@ class Training(Block):
     flip: bool = True
     jitter: bool = True
     class_weights: bool = True
+    brightness: Annotated[float, Field(ge=0, lt=1, json_schema_extra=LATER)] = 0.3
+    tint: Annotated[float, Field(ge=0, lt=1, json_schema_extra=LATER)] = 0.15
+    shift: Annotated[float, Field(ge=0, le=255, json_schema_extra=LATER)] = 20.0
     sampler: Annotated[Literal["pixel", "cover"], Field(json_schema_extra=LATER)] = "pixel"
     repeat: Annotated[int, Field(ge=0, le=1_000_000, json_schema_extra=LATER)] = 0
     frozen_trunk: Annotated[bool, Field(json_schema_extra=LATER)] = False
@@ -169,9 +173,9 @@ class CostModel(Block):
     hidden: Annotated[int, Field(ge=0, le=1_000_000)] = 64
     steps: Count = 300
     batch_cells: Count = 1024
-    lr: Annotated[float, Field(gt=0)] = 3e-3
-    weight_decay: Annotated[float, Field(ge=0)] = 1e-2
-    sigma_px: Annotated[float, Field(gt=0)] = 2.0
+    lr: Annotated[float, Field(gt=0, le=100)] = 3e-3
+    weight_decay: Annotated[float, Field(ge=0, le=100)] = 1e-2
+    sigma_px: Annotated[float, Field(gt=0, le=1000)] = 2.0
     max_cells: Count = 400_000
 
 
@@ -185,9 +189,7 @@ class Protocol(Block):
     images_per_round: Count
     rounds: Annotated[int, Field(ge=0, le=1000)]
     committee: Annotated[int, Field(ge=2, le=255)] = 20
-    seeds: Annotated[
-        tuple[Annotated[int, Field(ge=0, lt=2**31)], ...], Field(strict=False, min_length=1)
-    ]
+    seeds: Annotated[tuple[Seed, ...], Field(strict=False, min_length=1)]
 
     @model_validator(mode="after")
     def _distinct_seeds(self) -> Protocol:
@@ -208,9 +210,7 @@ class Tune(Block):
     parameters: dict[str, Annotated[tuple[float, float], Field(strict=False)]] = {}
     window: Annotated[tuple[Count, ...], Field(strict=False)] = ()
     stride: Annotated[tuple[Count, ...], Field(strict=False)] = ()
-    seeds: Annotated[
-        tuple[Annotated[int, Field(ge=0, lt=2**31)], ...], Field(strict=False, min_length=1)
-    ]
+    seeds: Annotated[tuple[Seed, ...], Field(strict=False, min_length=1)]
     trials: Count = 20
     grid_points: Annotated[int, Field(ge=2, le=1000)] = 5
     city_share: Share = 0.25
@@ -222,6 +222,6 @@ class Tuned(Block):
     strategy: str
     trials: Count
     objective: str
-    clicks: Annotated[int, Field(ge=0)]
-    hours: Annotated[float, Field(ge=0)]
+    clicks: Annotated[int, Field(ge=0, lt=2**53)]
+    hours: Annotated[float, Field(ge=0, le=1e9)]
     seeds: Annotated[tuple[int, ...], Field(strict=False)] = ()

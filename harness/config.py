@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import io
 import json
+import math
 import os
 from pathlib import Path
 from typing import Annotated, Any
@@ -27,6 +28,7 @@ from harness.blocks import (
     Tuned,
 )
 from harness.errors import InputError, one_line, shorten
+from harness.identity import changed_constants
 from harness.shipped import config_path, shipped_configs, weights_path
 
 DATA_ROOT_VARIABLE = "CITYSCAPES_DATASET"
@@ -55,6 +57,7 @@ class ExperimentSpec(Block):
     tune: Tune | None = None
     tuned: Tuned | None = None
     pretrained_sha256: str = ""
+    weights_sha256: Annotated[dict[str, str], Field(default_factory=dict)]
     device: str = "cpu"
 
     @model_validator(mode="after")
@@ -103,6 +106,9 @@ class ExperimentSpec(Block):
             for key, option in type(getattr(self, block)).model_fields.items():
                 if option.json_schema_extra == LATER and document[block].get(key) == option.default:
                     document[block].pop(key, None)
+        if not self.weights_sha256:
+            del document["weights_sha256"]
+        document |= changed_constants()
         return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()
 
 
@@ -140,13 +146,23 @@ def load_spec(
     """
     file = _config_file(path)
     raw = _read(file)
-    names = set(ExperimentSpec.model_fields) - {"name", "device", "pretrained_sha256"}
+    names = set(ExperimentSpec.model_fields) - {
+        "name",
+        "device",
+        "pretrained_sha256",
+        "weights_sha256",
+    }
     for key in sorted(set(raw) - names - _HELPERS):
         raise InputError(
             f"{file}: unknown key {key!r}; allowed: {', '.join(sorted(names | _HELPERS))}"
         )
     document: dict[str, Any] = {key: raw[key] for key in raw if key in names}
     document["name"] = file.stem
+    if not file.stem.isprintable():
+        raise InputError(
+            f"config {shorten(str(file))}: its name must be printable: it is the board's"
+        )
+    check_values(document, file)
     data = document.get("data")
     if isinstance(data, dict) and data.get("type") in ("cityscapes", "masks"):
         data["root"] = _data_root(data, file, data_root)
@@ -159,6 +175,7 @@ def load_spec(
     if device is not None:
         document["device"] = device
     document["pretrained_sha256"] = _pretrained(document, file)
+    document["weights_sha256"] = _weights(document.get("model"), file)
     try:
         return ExperimentSpec.model_validate(document)
     except ValidationError as error:
@@ -200,14 +217,82 @@ def _pretrained(document: dict[str, Any], file: Path) -> str:
         document["model"].get("backbone") if isinstance(document.get("model"), dict) else None
     )
     name = backbone.get("pretrained") if isinstance(backbone, dict) else None
-    if not isinstance(name, str):
+    if name is None:
         return ""
+    if not isinstance(name, str):
+        raise InputError(
+            f"{file}: model.backbone.pretrained must be a file of weights, got {shorten(name)}"
+        )
     try:
         return hashlib.sha256(weights_path(name).read_bytes()).hexdigest()
     except OSError as error:
         raise InputError(
-            f"{file}: model.backbone.pretrained is {name!r}: {error.strerror}; allowed: weights of harness pretext, or of torchvision"
+            f"{file}: model.backbone.pretrained is {shorten(name)}: {error.strerror}; allowed: weights of harness pretext, or of torchvision"
         ) from error
+
+
+def _weights(model: Any, file: Path) -> dict[str, str]:
+    """Return the SHA-256 of every other file of weights that a model names, by its dotted key.
+
+    Raises:
+        InputError: an address to load from, or no such file.
+    """
+    found: dict[str, str] = {}
+    waiting: list[tuple[str, Any]] = [("model", model)]
+    while waiting:
+        key, value = waiting.pop()
+        is_file = key.rpartition(".")[2] in {"checkpoint", "pretrained"}
+        if is_file and value not in (None, "") and key != "model.backbone.pretrained":
+            if not isinstance(value, str) or "://" in value:
+                raise InputError(f"{file}: {key} must be a file on this disk, got {shorten(value)}")
+            try:
+                found[key] = hashlib.sha256(weights_path(value).read_bytes()).hexdigest()
+            except OSError as error:
+                raise InputError(
+                    f"{file}: {key} must be a file of weights, got {shorten(value)} "
+                    f"({error.strerror})"
+                ) from error
+        elif isinstance(value, dict):
+            waiting += [(f"{key}.{name}", item) for name, item in value.items()]
+        elif isinstance(value, list | tuple):
+            waiting += [(f"{key}[{number}]", item) for number, item in enumerate(value)]
+    return dict(sorted(found.items()))
+
+
+_DEEPEST = 40
+
+
+def check_values(document: Any, file: Path) -> None:
+    """Refuse, anywhere in a config, what no option can be.
+
+    Raises:
+        InputError: a number that is not finite or absurdly large, a text that cannot be written, a
+            value that is not plain Python, or blocks in blocks without end; with the dotted key.
+    """
+    waiting: list[tuple[str, Any, int]] = [("", document, 0)]
+    while waiting:
+        key, value, depth = waiting.pop()
+        fault = None
+        if depth > _DEEPEST:
+            fault = f"must be at most {_DEEPEST} blocks deep"
+        elif isinstance(value, dict):
+            waiting += [(f"{key}.{name}", item, depth + 1) for name, item in value.items()]
+            bad = [name for name in value if isinstance(name, str) and not name.isprintable()]
+            fault = f"must have printable keys, got {shorten(bad[0])}" if bad else None
+        elif isinstance(value, list | tuple | set):
+            waiting += [(f"{key}[{n}]", item, depth + 1) for n, item in enumerate(value)]
+        elif isinstance(value, float):
+            fault = None if math.isfinite(value) else f"must be finite, got {value}"
+        elif isinstance(value, int):
+            small = -(2**63) < value < 2**63
+            fault = None if small else "must be below 2^63, got a number of many digits"
+        elif isinstance(value, str):
+            plain = value.replace("\n", " ").replace("\t", " ")
+            fault = None if plain.isprintable() else f"must be printable, got {shorten(value)}"
+        elif value is not None:
+            fault = f"must be a plain value, got {shorten(value)}"
+        if fault is not None:
+            raise InputError(f"{file}: {one_line(key.lstrip('.')) or 'the config'} {fault}")
 
 
 def _config_file(path: Path | None) -> Path:
@@ -230,12 +315,11 @@ def _read(file: Path) -> dict[str, Any]:
 
     try:
         return dict(Config.fromfile(str(file), lazy_import=False).to_dict())
-    except InputError:
+    except (InputError, KeyboardInterrupt):
         raise
-    except Exception as error:  # a config is Python: anything can be raised while it runs
-        raise InputError(
-            f"config {file}: cannot be read ({type(error).__name__}: {' '.join(str(error).split())})"
-        ) from error
+    except BaseException as error:  # a config is Python: anything can be raised, sys.exit too
+        said = one_line(f"{type(error).__name__}: {error}")
+        raise InputError(f"config {file}: cannot be read ({said})") from error
 
 
 def _first_problem(error: ValidationError) -> str:

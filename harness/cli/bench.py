@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from harness.cli.machine import THREADS, Machine, check_machine
-from harness.errors import InputError
+from harness.errors import InputError, shorten
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from harness.results import RunInfo
 
 
+_MOST_SEEDS = 10_000
+
+
 def parse_seeds(text: str | None) -> tuple[int, ...] | None:
     """Read ``0,1,2``.
 
@@ -34,11 +37,11 @@ def parse_seeds(text: str | None) -> tuple[int, ...] | None:
     if text is None:
         return None
     parts = [part.strip() for part in text.split(",")]
-    if not all(part.isdecimal() for part in parts) or len({int(part) for part in parts}) < len(
-        parts
-    ):
+    plain = all(part.isascii() and part.isdigit() and len(part) <= 10 for part in parts)
+    if not plain or len({int(part) for part in parts}) < len(parts) or len(parts) > _MOST_SEEDS:
         raise InputError(
-            f"--seeds is {text!r}; allowed: distinct whole numbers separated by commas, such as 0,1,2"
+            f"--seeds must be distinct whole numbers below 2^31 separated by commas, such as 0,1,2, "
+            f"got {shorten(text)}"
         )
     return tuple(int(part) for part in parts)
 
@@ -163,8 +166,7 @@ class Bench:
         from harness.provenance import collect
 
         train, val = open_splits(self.spec.data)
-        for line in remarks(train, val):
-            print(f"harness: {line}", file=sys.stderr)
+        said = remarks(train, val)
         check_sizes(self.spec, train.index.sizes, len(train.class_names), val.index.sizes)
         self.template = info_template(
             self.spec,
@@ -174,6 +176,8 @@ class Bench:
         )
         if dry_run:
             self._check_existing()
+            self._check_model(train, val)
+            _say(said)
             self._describe(train, val)
             return 0
         with Presence(self.out) as presence:
@@ -184,6 +188,7 @@ class Bench:
                 others = presence.others()
                 estimate.check_disk(self.out, shared=bool(others))
                 self._clear_away(estimate.jobs, others)
+            _say(said)
             return self._conclude(self._run(estimate), presence)
 
     def _describe(self, train: Split, val: Split) -> None:
@@ -227,7 +232,7 @@ class Bench:
         """Build the model once in this process, so that a bad config is refused before anything is deleted."""
         from harness.cli.workshop import build_trainer
 
-        build_trainer(self.spec, train, val)
+        build_trainer(self.spec, train, val, check=True)
 
     def _finished(self, name: str, seed: int) -> int:
         from harness.results import read_run, run_path
@@ -347,6 +352,11 @@ class Bench:
 
         if not failed and not presence.others():
             NetworkStore.clear_up(self.out / WORK_FOLDER)
+
+
+def _say(lines: list[str]) -> None:
+    for line in lines:
+        print(f"harness: {line}", file=sys.stderr)
 
 
 def _work_done(tally: Tally) -> str:

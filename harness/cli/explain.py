@@ -122,9 +122,12 @@ def _spec(run: Run, path: Path, data_root: Path | None) -> ExperimentSpec:
     """Return the config that a run was made with, from its run.json."""
     from pydantic import ValidationError
 
-    from harness.config import ExperimentSpec, check_types
+    from harness.config import ExperimentSpec, check_types, check_values
 
     document = {**run.info.config, "device": run.info.device}
+    if not isinstance(document.get("data"), dict):
+        raise InputError(f"{path / 'run.json'}: its config must have a data block")
+    check_values(document, path / "run.json")
     if data_root is not None and document["data"].get("type") == "streets":
         raise InputError(
             f"--data-root {data_root}: {path} made its own data; allowed: no --data-root"

@@ -6,7 +6,10 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from harness.errors import InputError
+from harness.errors import InputError, shorten
+
+MOST_WORKERS = 1024
+"""Choice: more processes than that are a slip of the finger on any one machine."""
 
 THREADS = 1
 """Threads of a worker: more processes than cores slow each other down, and results must not depend on their number."""
@@ -41,7 +44,7 @@ def check_device(name: str | None) -> str | None:
         InputError: another name, or cuda without a GPU.
     """
     if name not in {None, "cpu", "cuda"}:
-        raise InputError(f"--device is {name!r}; allowed: cpu, cuda")
+        raise InputError(f"--device must be cpu or cuda, got {shorten(name)}")
     if name == "cuda":
         import torch
 
@@ -56,10 +59,10 @@ def check_machine(workers: int | None, disk_gb: float, device: str | None) -> Ma
     Raises:
         InputError: no worker, an amount of disk that is none, or another device than there is.
     """
-    if workers is not None and workers < 1:
-        raise InputError(f"--workers is {workers}; allowed: 1 or more")
+    if workers is not None and not 1 <= workers <= MOST_WORKERS:
+        raise InputError(f"--workers must be from 1 to {MOST_WORKERS}, got {shorten(workers)}")
     if not 0 <= disk_gb <= 1e6:
-        raise InputError(f"--disk-gb is {disk_gb}; allowed: 0 or more gigabytes")
+        raise InputError(f"--disk-gb must be from 0 to 1000000 gigabytes, got {disk_gb}")
     limit_threads()
     gpus = visible_gpus() if check_device(device) == "cuda" else ()
     return Machine(workers or len(gpus) or _cores(), disk_gb, gpus)

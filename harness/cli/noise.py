@@ -10,7 +10,7 @@ import typer
 
 from harness.cli.bench import Bench
 from harness.cli.machine import Machine, check_device, limit_threads
-from harness.errors import InputError
+from harness.errors import InputError, shorten
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -50,10 +50,10 @@ def noise(
     ] = True,
 ) -> int:
     """Repeat one strategy with one seed and print the spread: the noise floor below which a difference means nothing."""
-    if repeats < 2:
-        raise InputError(f"--repeats is {repeats}; allowed: 2 or more")
-    if seed < 0:
-        raise InputError(f"--seed is {seed}; allowed: 0 or more")
+    if not 2 <= repeats <= 10_000:
+        raise InputError(f"--repeats must be from 2 to 10000, got {shorten(repeats)}")
+    if not 0 <= seed < 2**31:
+        raise InputError(f"--seed must be from 0 to 2^31 - 1, got {shorten(seed)}")
     limit_threads()
     from harness.config import load_spec
     from strategies import make

@@ -42,7 +42,7 @@ def pretext(
         )
     if spec.data.seed == seed:
         raise InputError(f"--seed is {seed}, the board's own scenes; allowed: another")
-    if not 1 <= scenes <= 100_000 or steps < 1:
+    if not (1 <= scenes <= 100_000 and 1 <= steps <= 1_000_000 and 0 <= seed < 2**31):
         raise InputError(
             f"--scenes is {scenes} and --steps {steps}; allowed: 1 to 100000 scenes, 1 step or more"
         )

@@ -13,7 +13,7 @@ import typer
 from filelock import FileLock, Timeout
 
 from harness.cli.machine import Machine, check_machine
-from harness.errors import InputError
+from harness.errors import InputError, shorten
 
 if TYPE_CHECKING:
     import optuna
@@ -78,14 +78,16 @@ def tune(
     _one_of("--sampler", sampler, ("tpe", "grid"))
     _one_of("--pruner", pruner, ("median", "hyperband", "none"))
     _one_of("--objective", objective, ("aubc-clicks", "c95", "aubc-clicks,time"))
-    if trials is not None and trials < 1:
-        raise InputError(f"--trials is {trials}; allowed: 1 or more")
+    if trials is not None and not 1 <= trials <= 1_000_000:
+        raise InputError(f"--trials must be from 1 to 1000000, got {shorten(trials)}")
     machine = check_machine(workers, disk_gb, device)
     from harness.config import load_spec
     from harness.tune.search import SHORTEST_GRACE_S
 
-    if grace < SHORTEST_GRACE_S:
-        raise InputError(f"--grace is {grace}; allowed: {SHORTEST_GRACE_S:g} seconds or more")
+    if not SHORTEST_GRACE_S <= grace <= 1e6:
+        raise InputError(
+            f"--grace must be from {SHORTEST_GRACE_S:g} to 1000000 seconds, got {grace}"
+        )
 
     spec = load_spec(config, data_root=data_root, device=device)
     study = _Study(spec, cast("Objective", objective), out, machine)
@@ -101,7 +103,7 @@ def tune(
 
 def _one_of(option: str, value: str, allowed: tuple[str, ...]) -> None:
     if value not in allowed:
-        raise InputError(f"{option} is {value!r}; allowed: {', '.join(allowed)}")
+        raise InputError(f"{option} must be {' or '.join(allowed)}, got {shorten(value)}")
 
 
 class _Study:

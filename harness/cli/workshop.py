@@ -189,8 +189,17 @@ def info_template(
     )
 
 
-def build_trainer(spec: ExperimentSpec, train: Split, val: Split) -> Trainer:
-    """Build the trainer, and with it the model once: a bad config is refused here."""
+def build_trainer(
+    spec: ExperimentSpec, train: Split, val: Split, *, check: bool = False
+) -> Trainer:
+    """Build the trainer, and with it the model once: a bad config is refused here.
+
+    Args:
+        check: run a step and the schedules too, before any work depends on them.
+
+    Raises:
+        InputError: one line that names the block.
+    """
     from harness.segmentor.cost_head import CostRecipe
     from harness.segmentor.crops import CropRecipe
     from harness.segmentor.trainer import Recipe, SegmentorTrainer
@@ -201,7 +210,13 @@ def build_trainer(spec: ExperimentSpec, train: Split, val: Split) -> Trainer:
         optim_wrapper=spec.optim_wrapper,
         param_scheduler=spec.param_scheduler,
         crop=CropRecipe(
-            *training.crop, flip=training.flip, jitter=training.jitter, sampler=training.sampler
+            *training.crop,
+            flip=training.flip,
+            jitter=training.jitter,
+            sampler=training.sampler,
+            brightness=training.brightness,
+            tint=training.tint,
+            shift=training.shift,
         ),
         cost=CostRecipe(**spec.cost_model.model_dump()),
         steps=training.steps,
@@ -210,13 +225,24 @@ def build_trainer(spec: ExperimentSpec, train: Split, val: Split) -> Trainer:
         repeat=training.repeat,
         frozen_trunk=training.frozen_trunk,
         pretrained_sha256=spec.pretrained_sha256,
+        weights_sha256=spec.weights_sha256,
         batch_size=training.batch_size,
         class_weights=training.class_weights,
         precision=training.precision,
     )
-    return SegmentorTrainer(
+    trainer = SegmentorTrainer(
         recipe, train_split=train, val_split=val, window_px=spec.harness.window, device=spec.device
     )
+    if check:
+        protocol = spec.harness
+        bought = range(protocol.rounds + 1)
+        trainer.check(
+            [
+                len(train.files),
+                *(protocol.seed_images + number * protocol.images_per_round for number in bought),
+            ]
+        )
+    return trainer
 
 
 def set_up_torch(device: str, threads: int = 1, *, deterministic: bool = True) -> None:

@@ -20,9 +20,6 @@ from harness.errors import RunError
 from harness.pool import LabelledPool
 from harness.segmentor.coverage import Coverage, Piece, Place, counts_in
 
-_JITTER = 0.3
-_TINT = 0.15
-_SHIFT = 20.0
 _PLAN = 1
 
 
@@ -31,7 +28,8 @@ class CropRecipe:
     """Crop size in pixels (cut down to the image), mirroring, and jitter of brightness and colour.
 
     sampler: "cover" counts each labelled pixel once an epoch (see ``harness.segmentor.coverage``); "pixel" lays each crop around
-    a uniformly drawn labelled pixel.
+    a uniformly drawn labelled pixel. brightness, tint: by which factors all channels together and
+    each alone are changed at most, less 1; shift: by how many grey values of 255 at most.
     """
 
     height: int
@@ -39,6 +37,9 @@ class CropRecipe:
     flip: bool = True
     jitter: bool = True
     sampler: Literal["pixel", "cover"] = field(default="pixel", metadata=LATER)
+    brightness: float = field(default=0.3, metadata=LATER)
+    tint: float = field(default=0.15, metadata=LATER)
+    shift: float = field(default=20.0, metadata=LATER)
 
 
 class LabelledCrops(Dataset[dict[str, Any]]):
@@ -87,7 +88,7 @@ class LabelledCrops(Dataset[dict[str, Any]]):
         if recipe.flip and rng.random() < 0.5:
             photo, target = photo[:, ::-1], target[:, ::-1]
         if recipe.jitter:
-            photo = _jitter(photo, rng)
+            photo = _jitter(photo, recipe, rng)
         return {
             "inputs": torch.from_numpy(np.ascontiguousarray(photo.transpose(2, 0, 1))),
             "data_samples": sample_of(target),
@@ -181,9 +182,13 @@ def _around(at: int, side: int, extent: int, rng: np.random.Generator) -> int:
     return min(max(at - int(rng.integers(side)), 0), extent - side)
 
 
-def _jitter(photo: npt.NDArray[np.uint8], rng: np.random.Generator) -> npt.NDArray[np.float32]:
-    gain = (1.0 + rng.uniform(-_JITTER, _JITTER)) * (1.0 + rng.uniform(-_TINT, _TINT, 3))
-    shift = rng.uniform(-_SHIFT, _SHIFT)
+def _jitter(
+    photo: npt.NDArray[np.uint8], recipe: CropRecipe, rng: np.random.Generator
+) -> npt.NDArray[np.float32]:
+    gain = (1.0 + rng.uniform(-recipe.brightness, recipe.brightness)) * (
+        1.0 + rng.uniform(-recipe.tint, recipe.tint, 3)
+    )
+    shift = rng.uniform(-recipe.shift, recipe.shift)
     return np.asarray(
         np.clip(photo * gain.astype(np.float32) + np.float32(shift), 0.0, 255.0), np.float32
     )

@@ -105,7 +105,7 @@ class QuietRunner(Runner):  # type: ignore[misc]
         """Keep the weights that were drawn from the seed."""
 
 
-def _with_length(scheduler: dict[str, Any], steps: int) -> dict[str, Any]:
+def with_length(scheduler: dict[str, Any], steps: int) -> dict[str, Any]:
     """Give a schedule the training's length, unless the config gives it one."""
     key = "total_steps" if scheduler["type"] == "OneCycleLR" else "end"
     return {key: steps, **scheduler, "by_epoch": False}
@@ -134,7 +134,7 @@ def train(
         RunError: the loss is NaN or infinite.
     """
     done = state["step"] if state else 0
-    schedulers = [_with_length(item, steps) for item in param_scheduler]
+    schedulers = [with_length(item, steps) for item in param_scheduler]
     name = f"harness-{os.getpid()}-{next(_NAMES)}"
     with tempfile.TemporaryDirectory(prefix="harness-") as folder:
         runner = QuietRunner(

@@ -5,6 +5,8 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
+import math
+from collections.abc import Iterable
 from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -21,7 +23,8 @@ from torch.utils.data import Subset
 
 from harness.blocks import LATER
 from harness.data.cityscapes import Split
-from harness.errors import InputError, RunError
+from harness.errors import InputError, RunError, one_line, shorten
+from harness.identity import changed_constants
 from harness.pool import LabelledPool
 from harness.results import TRAINER_VERSION
 from harness.seeds import Purpose, generator, sequence, torch_seed
@@ -40,10 +43,10 @@ from harness.segmentor.cost_head import (
     per_cell,
     train_cost_head,
 )
-from harness.segmentor.crops import CropRecipe, LabelledCrops, class_weights
+from harness.segmentor.crops import CropRecipe, LabelledCrops, class_weights, sample_of
 from harness.segmentor.frozen import FeatureCache, HeadTraining, LabelledFeatures, collate
 from harness.segmentor.network import TrainedNetwork
-from harness.segmentor.runner import train
+from harness.segmentor.runner import train, with_length
 from harness.shipped import weights_path
 
 
@@ -54,7 +57,7 @@ class Recipe:
     steps: at the first labelled pixel; steps_per_image: more for each image's worth of labelled pixels; at most max_steps.
     class_weights: 1 / sqrt(share) of each class among the labelled pixels. repeat: which of many equally good random streams.
     frozen_trunk: the trunk stays as ``pretrained`` has it and only the head is trained, on features of whole images.
-    pretrained_sha256: of the file of those weights. precision: of convolutions and products in training.
+    pretrained_sha256: of the file of those weights; weights_sha256: of other files that the model names. precision: of convolutions and products in training.
     """
 
     model: dict[str, Any]
@@ -70,6 +73,7 @@ class Recipe:
     repeat: int = field(default=0, metadata=LATER)
     frozen_trunk: bool = field(default=False, metadata=LATER)
     pretrained_sha256: str = field(default="", metadata=LATER)
+    weights_sha256: dict[str, str] = field(default_factory=dict, metadata=LATER)
     precision: Literal["float32", "bfloat16"] = field(default="float32", metadata=LATER)
 
     def steps_for(self, labelled_px: int, image_px: float) -> int:
@@ -80,7 +84,7 @@ class Recipe:
 
     def digest(self) -> str:
         """Identify the recipe."""
-        document = {"code": TRAINER_VERSION, **_identity(self)}
+        document = {"code": TRAINER_VERSION, **_identity(self), **changed_constants()}
         return hashlib.sha256(
             json.dumps(document, sort_keys=True, default=str).encode()
         ).hexdigest()
@@ -92,7 +96,7 @@ def _identity(recipe: Any) -> dict[str, Any]:
     return {
         name: _identity(value) if is_dataclass(value) else value
         for name, (value, item) in values.items()
-        if not (item.metadata == LATER and value == item.default)
+        if not (item.metadata == LATER and value in (item.default, {}))
     }
 
 
@@ -120,21 +124,51 @@ class SegmentorTrainer:
             )
         check_optimizer(self._build(None), self._optim_wrapper(), recipe.param_scheduler)
 
-    def _build(self, class_weight: list[float] | None) -> Any:
+    def check(self, images: Iterable[int]) -> None:
+        """Make one step with random pixels, and go through the schedules: before any work.
+
+        Args:
+            images: how many images' worth of labels the trainings of a board have.
+
+        Raises:
+            InputError: one line that names the block of the config.
+        """
+        recipe = self._recipe
+        side = (min(recipe.crop.height, _CHECKED_PX), min(recipe.crop.width, _CHECKED_PX))
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            model = self._build(None, side)
+            batch = {
+                "inputs": [torch.randint(256, (3, *side), dtype=torch.uint8) for _ in range(2)],
+                "data_samples": [sample_of(np.zeros(side, np.uint8)) for _ in range(2)],
+            }
+            try:
+                losses = model(**model.data_preprocessor(batch, training=True), mode="loss")
+                loss, _ = model.parse_losses(losses)
+            except Exception as error:
+                raise InputError(
+                    f"the config's model cannot make a step on crops of {side[0]}x{side[1]} px: "
+                    f"{one_line(f'{type(error).__name__}: {error}')}"
+                ) from error
+        if not bool(torch.isfinite(loss)):
+            raise InputError("the config's model must have a finite loss before it is trained")
+        lengths = {recipe.steps_for(number, 1.0) for number in images}
+        for steps in sorted({min(lengths), max(lengths)}):
+            check_schedules(model, recipe.optim_wrapper, recipe.param_scheduler, steps)
+
+    def _build(self, class_weight: list[float] | None, size: tuple[int, int] | None = None) -> Any:
         config = copy.deepcopy(self._recipe.model)
         try:
             if class_weight is not None:
                 config["decode_head"]["loss_decode"]["class_weight"] = class_weight
-            config["data_preprocessor"]["size"] = (
-                self._recipe.crop.height,
-                self._recipe.crop.width,
-            )
+            crop = self._recipe.crop
+            config["data_preprocessor"]["size"] = size or (crop.height, crop.width)
             return MODELS.build(config)
         except InputError:
             raise
-        except (TypeError, KeyError, ValueError, AssertionError) as error:
+        except Exception as error:
             raise InputError(
-                f"the config's model cannot be built: {' '.join(str(error).split())}"
+                f"the config's model cannot be built: {one_line(f'{type(error).__name__}: {error}')}"
             ) from error
 
     def fit(
@@ -365,16 +399,49 @@ def check_optimizer(
     """
     try:
         build_optim_wrapper(model, copy.deepcopy(optim_wrapper))
-    except (TypeError, KeyError, ValueError, AssertionError) as error:
+    except Exception as error:
         raise InputError(
-            f"the config's optim_wrapper cannot be built: {' '.join(str(error).split())}"
+            f"the config's optim_wrapper cannot be built: {one_line(f'{type(error).__name__}: {error}')}"
         ) from error
     if optim_wrapper.get("accumulative_counts", 1) != 1:
         raise InputError(
             "the config's optim_wrapper accumulates gradients; allowed: accumulative_counts = 1, and a batch_size that fits"
         )
     for item in param_scheduler:
-        if PARAM_SCHEDULERS.get(item.get("type", "")) is None:
+        kind = item.get("type")
+        if not isinstance(kind, str) or not kind or PARAM_SCHEDULERS.get(kind) is None:
             raise InputError(
-                f"the config's param_scheduler has the type {item.get('type')!r}; allowed: a schedule of mmengine, such as OneCycleLR"
+                f"the config's param_scheduler has the type {shorten(kind)}; allowed: a schedule of mmengine, such as OneCycleLR"
             )
+
+
+_CHECKED_PX = 128
+_CHECKED_STEPS = 300
+
+
+def check_schedules(
+    model: Any, optim_wrapper: dict[str, Any], param_scheduler: list[dict[str, Any]], steps: int
+) -> None:
+    """Build the schedules for a training of so many steps, and go through the first of them.
+
+    Raises:
+        InputError: a schedule that cannot be built, or that gives a rate that is no number from 0 on.
+    """
+    wrapper = build_optim_wrapper(model, copy.deepcopy(optim_wrapper))
+    for number, item in enumerate(param_scheduler):
+        try:
+            scheduler = PARAM_SCHEDULERS.build(
+                with_length(copy.deepcopy(item), steps),
+                default_args={"optimizer": wrapper.optimizer},
+            )
+            for _ in range(min(steps, _CHECKED_STEPS) - 1):
+                wrapper.optimizer._opt_called = True  # noqa: SLF001  torch would warn of an order
+                scheduler.step()
+                rates = [float(group["lr"]) for group in wrapper.optimizer.param_groups]
+                if not all(0.0 <= rate < math.inf for rate in rates):
+                    raise ValueError(f"a learning rate of {rates[0]}")
+        except Exception as error:
+            raise InputError(
+                f"the config's param_scheduler[{number}] cannot run for {steps} steps: "
+                f"{one_line(f'{type(error).__name__}: {error}')}"
+            ) from error

@@ -309,7 +309,7 @@ def test_a_failing_run_is_recorded_and_the_others_go_on(harness, tiny_config):
     ("arguments", "message"),
     [
         (["bench", "--strategies", "entrpy-region"], "did you mean 'entropy-region'"),
-        (["bench", "--strategies", "cereals-g3-entropy[alpha=2]"], "alpha is 2.0; allowed: 0 to 1"),
+        (["bench", "--strategies", "cereals-g3-entropy[alpha=2]"], "alpha is '2'"),
         (["bench", "--strategies", "all", "--seeds", "1,x"], "--seeds is '1,x'"),
         (["bench", "--strategies", "all", "--workers", "0"], "--workers is 0"),
         (["bench", "--strategies", "all", "--device", "tpu"], "--device is 'tpu'"),

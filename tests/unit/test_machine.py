@@ -42,5 +42,5 @@ def test_a_gpu_that_is_not_there_is_refused(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(InputError, match="torch sees no GPU"):
         check_machine(None, 20.0, "cuda")
-    with pytest.raises(InputError, match="--device is 'tpu'"):
+    with pytest.raises(InputError, match="--device must be cpu or cuda"):
         check_machine(None, 20.0, "tpu")
