@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
+from scipy import optimize, special, stats
 
 from harness.types import CostQuality
 
@@ -93,17 +95,163 @@ def interval(samples: Floats, level: float = 0.95) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def paired_p(differences: Sequence[float]) -> float:
-    """Return the two-sided p-value of a paired t-test over seeds: unlike a bootstrap it stays honest with three of them.
+def moderated(variances: npt.ArrayLike, freedom: int, most: int) -> tuple[Floats, float]:
+    """Return variances drawn towards what they have in common, and their degrees of freedom.
 
-    1.0 below two seeds or where all differences are 0.
+    Few seeds say little about one variance; many pairs of strategies say much about all of them.
+    The prior is a scaled inverse chi-square, fitted by the moments of the logarithms (Smyth 2004,
+    limma, section 6.2). Where the variances differ no more than chance would have it, all become
+    their common value.
+
+    Args:
+        variances: (m,), each with ``freedom`` degrees of freedom, >= 0; zeros are left as they are
+            and say nothing about the others.
+        most: degrees of freedom that all data have together. Choice: pairs share strategies, so
+            moderated variances never get more than these.
     """
-    values = np.asarray(differences, dtype=np.float64)
-    if len(values) < 2 or not values.any():
+    found = np.asarray(variances, np.float64)
+    varying = found[found > 0.0]
+    if len(varying) < 2:
+        return found, float(freedom)
+    half = freedom / 2.0
+    logs = np.log(varying) - special.digamma(half) + math.log(half)
+    spread = float(np.var(logs, ddof=1)) - float(special.polygamma(1, half))
+    if spread <= 0.0:
+        common = math.exp(float(logs.mean()))
+        return np.where(found > 0.0, common, found), float(most)
+    prior = 2.0 * _inverse_trigamma(spread)
+    center = math.exp(float(logs.mean()) + float(special.digamma(prior / 2)) - math.log(prior / 2))
+    drawn = (prior * center + freedom * found) / (prior + freedom)
+    return np.where(found > 0.0, drawn, found), min(prior + freedom, float(most))
+
+
+def _inverse_trigamma(value: float) -> float:
+    """Return x > 0 with trigamma(x) = value, by bisection on its logarithm: trigamma falls."""
+    low, high = 1e-8, 1e8
+    return float(
+        np.exp(
+            optimize.brentq(
+                lambda log: float(special.polygamma(1, math.exp(log))) - value,
+                math.log(low),
+                math.log(high),
+            )
+        )
+    )
+
+
+def added_freedom(
+    first: float, first_freedom: float, second: float, second_freedom: float
+) -> float:
+    """Return the degrees of freedom of the sum of two estimated variances (Satterthwaite 1946)."""
+    total = first + second
+    if total <= 0.0:
+        return first_freedom
+    return total**2 / (first**2 / first_freedom + second**2 / second_freedom)
+
+
+def two_sided_p(difference: float, variance: float, freedom: float) -> float:
+    """Return the p-value of a mean difference with this estimated variance: 1 where it is 0."""
+    if difference == 0.0:
         return 1.0
-    if np.ptp(values) == 0.0:
+    if variance <= 0.0:
         return 0.0
-    return float(stats.ttest_1samp(values, 0.0).pvalue)
+    return float(2.0 * stats.t.sf(abs(difference) / math.sqrt(variance), freedom))
+
+
+def half_width(variance: float, freedom: float, level: float) -> float:
+    """Return half the width of the interval with this error ``level`` in (0, 1), such as 0.05."""
+    return float(stats.t.isf(level / 2.0, freedom)) * math.sqrt(max(variance, 0.0))
+
+
+@functools.cache
+def dunnett_quantile(comparisons: int, freedom: float, level: float = 0.05) -> float:
+    """Return the two-sided quantile of Dunnett (1955) for comparisons with one control.
+
+    So many standard errors hold all ``comparisons`` differences with probability 1 - ``level``.
+    Choice: equal variances, so that the differences have correlations of 1/2. By quadrature over the control's deviation and the common standard deviation.
+    """
+    nodes, weights = special.roots_hermitenorm(64)
+    weights = weights / weights.sum()
+    shares, masses = special.roots_legendre(256)
+    scales = np.sqrt(stats.chi2.ppf((shares + 1.0) / 2.0, freedom) / freedom)
+
+    def missed(c: float) -> float:
+        reach = math.sqrt(2.0) * c * scales[:, None]
+        inside = stats.norm.cdf(reach - nodes) - stats.norm.cdf(-reach - nodes)
+        return 1.0 - float(masses @ (inside**comparisons) @ weights) / 2.0 - level
+
+    return float(optimize.brentq(missed, 0.1, 1e4))
+
+
+@dataclass(frozen=True, slots=True)
+class Differences:
+    """All pairs of n strategies, one entry each, in the order (0, 1), (0, 2), ..., (n - 2, n - 1).
+
+    difference: mean over seeds, first minus second. over_seeds: the (moderated) variance of one
+    seed's difference, with over_seeds_freedom. over_images: the variance of the mean by val images.
+    variance, freedom: of the mean difference, both parts. p: raw; adjusted: Holm's over all pairs.
+    """
+
+    pairs: list[tuple[int, int]]
+    difference: list[float]
+    over_seeds: list[float]
+    over_seeds_freedom: float
+    over_images: list[float]
+    images: int
+    variance: list[float]
+    freedom: list[float]
+    p: list[float]
+    adjusted: list[float]
+
+    def is_better(self, level: float) -> npt.NDArray[np.bool_]:
+        """Return (n, n); [a, b] says that a is demonstrably better than b, by ``adjusted``."""
+        n = 1 + max((b for _, b in self.pairs), default=0)
+        better = np.zeros((n, n), np.bool_)
+        for (a, b), value, p in zip(self.pairs, self.difference, self.adjusted, strict=True):
+            if p < level:
+                better[(a, b) if value > 0 else (b, a)] = True
+        return better
+
+
+def compare_pairs(scores: Floats, resampled: Floats, images: int) -> Differences:
+    """Test every pair of strategies, paired by seed, for new seeds and new val images.
+
+    Args:
+        scores: (n, seeds), two seeds or more. resampled: (n, resamples), means over the same seeds
+            with val images drawn with replacement, the same draws for all.
+        images: how many val images there are.
+    """
+    n, seeds = scores.shape
+    pairs = [(a, b) for a in range(n) for b in range(a + 1, n)]
+    rows = [scores[a] - scores[b] for a, b in pairs]
+    variances = [float(np.var(row, ddof=1)) for row in rows]
+    drawn, freedom = moderated(variances, seeds - 1, (n - 1) * (seeds - 1))
+    by_image = [float(np.var(resampled[a] - resampled[b], ddof=1)) for a, b in pairs]
+    means = [float(row.mean()) for row in rows]
+    total = [float(v) / seeds + image for v, image in zip(drawn, by_image, strict=True)]
+    shares = [
+        added_freedom(float(v) / seeds, freedom, image, max(images - 1, 1))
+        for v, image in zip(drawn, by_image, strict=True)
+    ]
+    p = [two_sided_p(*row) for row in zip(means, total, shares, strict=True)]
+    return Differences(
+        pairs, means, drawn.tolist(), freedom, by_image, images, total, shares, p, holm(p)
+    )
+
+
+def seeds_needed(found: Differences, number: int, seeds: int, level: float) -> int | None:
+    """Return how many seeds would show a pair at its present difference and spread; None beyond 100.
+
+    Degrees of freedom over seeds grow in proportion to the seeds.
+    """
+    image, images = found.over_images[number], max(found.images - 1, 1)
+    for more in range(seeds + 1, 101):
+        over_seeds = found.over_seeds[number] / more
+        freedom = found.over_seeds_freedom * (more - 1) / (seeds - 1)
+        freedom = added_freedom(over_seeds, freedom, image, images)
+        if two_sided_p(found.difference[number], over_seeds + image, freedom) < level:
+            return more
+    return None
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -126,25 +274,24 @@ def ranks(is_better: npt.NDArray[np.bool_]) -> list[int]:
     return [int(column.sum()) + 1 for column in is_better.T]
 
 
-def penalties(scores: Floats, level: float = 0.05) -> Floats:
+def penalties(scores: Floats, resampled: Floats, images: int, level: float = 0.05) -> Floats:
     """Return the pairwise penalty matrix over budgets (after Ash et al. 2020, BADGE, section 4).
 
     Args:
         scores: (n, seeds, rounds) of the budgets that are compared.
-        level: of a paired two-sided t-test over seeds at each budget, without a correction.
+        resampled: (n, resamples, rounds), as in ``compare_pairs``, which tests each budget.
+        level: of that test at each budget, without a correction.
 
     Returns:
         (n, n); [a, b] is the share of budgets at which a is demonstrably better than b, in [0, 1].
     """
     n, _, rounds = scores.shape
     matrix = np.zeros((n, n))
-    for a in range(n):
-        for b in range(a + 1, n):
-            for number in range(rounds):
-                difference = scores[a, :, number] - scores[b, :, number]
-                if paired_p(difference.tolist()) < level:
-                    winner, loser = (a, b) if difference.mean() > 0 else (b, a)
-                    matrix[winner, loser] += 1.0 / rounds
+    for number in range(rounds):
+        found = compare_pairs(scores[:, :, number], resampled[:, :, number], images)
+        for (a, b), value, p in zip(found.pairs, found.difference, found.p, strict=True):
+            if p < level:
+                matrix[(a, b) if value > 0 else (b, a)] += 1.0 / rounds
     return matrix
 
 

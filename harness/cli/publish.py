@@ -108,10 +108,10 @@ def write_files(
     from harness.publish.figures import draw_calibration, draw_curves, draw_ranks
     from harness.publish.notes import notes
     from harness.publish.page import to_page
-    from harness.publish.significance import judge
+    from harness.publish.significance import compare_strategies
     from harness.publish.tables import to_csv, to_markdown
 
-    verdicts = judge(board)
+    verdicts = compare_strategies(board)
     beside = notes(board, verdicts)
     document = build_document(board, verdicts, beside)
     calibrated = [

@@ -14,7 +14,7 @@ from pydantic import TypeAdapter
 
 from harness.files import write_text
 from harness.publish.board import Board, Crossing, Row, Spread
-from harness.publish.significance import Estimate, Pair, Significance
+from harness.publish.significance import Estimate, Pair, Significance, Verdict
 from harness.results import Run
 from harness.scoring import iou, mean_iou
 from harness.statistics import mean_std
@@ -61,6 +61,7 @@ class Entry:
     cost_calibration: list[tuple[float, float]]
     iou_by_class: dict[str, float | None]
     miou_by_city: dict[str, float]
+    worst_rank: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,6 +181,7 @@ def _entry(row: Row, group: list[Run], verdicts: Significance | None) -> Entry:
         cost_calibration=calibration(group),
         iou_by_class=_by_class(group),
         miou_by_city=_by_city(group),
+        worst_rank=verdict.worst_rank if verdict else None,
     )
 
 
@@ -246,7 +248,7 @@ def to_tex(board: Board, verdicts: Significance | None, path: Path) -> None:
         verdict = verdicts.verdicts[row.strategy] if verdicts else None
         saved = verdict.saved if verdict else None
         cells = [
-            str(verdict.rank) if verdict and verdict.rank else "--",
+            _tex_rank(verdict),
             _escaped(row.label),
             _tex_spread(row.miou[-1]),
             _tex_crossing(row.p95),
@@ -260,6 +262,13 @@ def to_tex(board: Board, verdicts: Significance | None, path: Path) -> None:
         lines.append(" & ".join(cells) + r" \\")
     lines += [r"\bottomrule", r"\end{tabular}", ""]
     write_text(path, "\n".join(lines))
+
+
+def _tex_rank(verdict: Verdict | None) -> str:
+    if verdict is None or verdict.rank is None:
+        return "--"
+    alone = verdict.worst_rank == verdict.rank
+    return str(verdict.rank) if alone else f"{verdict.rank}--{verdict.worst_rank}"
 
 
 def _escaped(text: str) -> str:

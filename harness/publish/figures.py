@@ -136,7 +136,7 @@ def draw_ranks(verdicts: Significance, board: Board, path: Path) -> None:
     right.set_xticks(range(len(rows)), names, rotation=60, ha="right", fontsize=7)
     right.set_yticks(range(len(rows)), [])
     right.set_title(
-        "share of budgets at which the row beats the column\n(paired t-test, p < 0.05, uncorrected)",
+        "share of budgets at which the row beats the column\n(moderated paired t-test, p < 0.05, uncorrected)",
         fontsize=9,
     )
     figure.suptitle(

@@ -166,11 +166,31 @@ def _ranks(verdicts: Significance | None) -> str:
         else f"NOT SEPARABLE: none of {verdicts.pairs} pairs differs"
     )
     return (
-        f"Rank: 1 + the number of strategies that are demonstrably better by AUBC over clicks; {found} ({verdicts.seeds} seeds: paired t-test with Holm's "
-        f"correction, p < {LEVEL}, and a nested bootstrap interval over seeds and val images that excludes 0). Against random-region: difference of "
-        f"that AUBC with its bootstrap interval, 95 % in name and less with few seeds, in points of mIoU. Clicks saved: the share of random-region's clicks "
-        f"that is not needed to reach its last mIoU, with the same interval; - where that mIoU is not reached."
+        f"Rank: from 1 + the number of strategies that are demonstrably better by AUBC over clicks "
+        f"to the last place that those demonstrably worse leave; {found} ({verdicts.seeds} seeds: "
+        f"moderated paired t-test for new seeds and new val images, Holm's correction, p < {LEVEL})."
+        f"{_power(verdicts)} Against random-region: difference of that AUBC in points of mIoU with "
+        f"Dunnett's simultaneous 95 % interval. Clicks saved: the share of random-region's clicks "
+        f"that is not needed to reach its last mIoU, with a bootstrap interval; - where that mIoU "
+        f"is not reached."
     )
+
+
+def _power(verdicts: Significance) -> str:
+    """Say from which gap on a pair would be found, and what the next pair would take."""
+    power = verdicts.power
+    if power is None:
+        return ""
+    gap = f" At even odds a pair is told apart from a gap of {100 * power.gap:.1f} points on"
+    if power.closest is None:
+        return gap + "."
+    takes = (
+        f"about {power.seeds} seeds"
+        if power.seeds
+        else "more val images: more seeds alone would not do"
+    )
+    first, second = power.closest
+    return f"{gap}; the next pair, {first} and {second}, would take {takes}."
 
 
 def _provenance(board: Board) -> str:

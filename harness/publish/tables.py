@@ -48,8 +48,12 @@ def _cells(row: Row, verdicts: Significance | None) -> list[str]:
 
 
 def _rank(row: Row, verdicts: Significance | None) -> str:
-    rank = verdicts.verdicts[row.strategy].rank if verdicts else None
-    return "-" if rank is None else str(rank)
+    """Return the interval of places that a strategy may have, such as 1-4; - for a bound."""
+    verdict = verdicts.verdicts[row.strategy] if verdicts else None
+    if verdict is None or verdict.rank is None:
+        return "-"
+    alone = verdict.worst_rank == verdict.rank
+    return str(verdict.rank) if alone else f"{verdict.rank}-{verdict.worst_rank}"
 
 
 def _gain(row: Row, verdicts: Significance | None) -> str:
@@ -142,6 +146,7 @@ def to_csv(board: Board, verdicts: Significance | None, path: Path) -> None:
             "hours_last": row.hours.mean,
             "polygon_clicks_last": row.polygon_clicks.mean,
             "cost_spearman": row.cost_spearman.mean if row.cost_spearman else None,
+            "worst_rank": verdicts.verdicts[row.strategy].worst_rank if verdicts else None,
         }
         for row in board.rows
         for number in range(len(row.miou))

@@ -17,7 +17,7 @@ from harness.publish.document import DOCUMENT, build_document, schema, to_json, 
 from harness.publish.figures import draw_curves
 from harness.publish.notes import notes
 from harness.publish.page import to_page
-from harness.publish.significance import judge
+from harness.publish.significance import compare_strategies
 from harness.publish.tables import to_csv, to_markdown, to_rich
 from harness.results import SCHEMA_VERSION, RunFolder, RunInfo, run_path
 from harness.types import Clicks, ClickTotals, CostQuality, ImageAreas, Receipt, RoundRecord
@@ -151,7 +151,7 @@ def test_figures_by_hand(out):
 
 
 def test_planted_differences_are_found_and_bounds_are_not_ranked(out):
-    verdicts = judge(build_board(out)).verdicts
+    verdicts = compare_strategies(build_board(out)).verdicts
     assert (
         verdicts["good"].rank,
         verdicts["random-region"].rank,
@@ -166,16 +166,41 @@ def test_what_cannot_be_told_apart_shares_a_rank(tmp_path):
         write(tmp_path, "random-region", seed, [0.4, 0.45, one], [100, 200, 300])
         write(tmp_path, "other", seed, [0.4, 0.45, other], [100, 200, 300])
     board = build_board(tmp_path)
-    verdicts = judge(board)
+    verdicts = compare_strategies(board)
     assert {verdict.rank for verdict in verdicts.verdicts.values()} == {1}
     assert any("NOT SEPARABLE" in line for line in notes(board, verdicts))
+
+
+def test_intervals_of_pairs_and_ranks_say_the_same(out):
+    found = compare_strategies(build_board(out))
+    assert found.compared
+    for pair in found.compared:
+        assert pair.differs == (not pair.difference.low <= 0.0 <= pair.difference.high)
+    places = [found.verdicts[name] for name in ("good", "random-region")]
+    assert [(place.rank, place.worst_rank) for place in places] == [(1, 1), (2, 2)]
+
+
+def test_a_board_that_cannot_tell_says_what_it_would_take(tmp_path):
+    for seed, (one, other) in enumerate([(0.54, 0.50), (0.49, 0.50), (0.53, 0.505)]):
+        write(tmp_path, "random-region", seed, [0.4, 0.45, other], [100, 200, 300])
+        write(tmp_path, "other", seed, [0.4, 0.45, one], [100, 200, 300])
+    board = build_board(tmp_path)
+    found = compare_strategies(board)
+    assert found.power.closest == ("other", "random-region")
+    assert found.power.seeds > 3
+    said = " ".join(notes(board, found))
+    assert (
+        f"the next pair, other and random-region, would take about {found.power.seeds} seeds"
+        in said
+    )
+    assert {(place.rank, place.worst_rank) for place in found.verdicts.values()} == {(1, 2)}
 
 
 def test_two_seeds_give_no_ranks(tmp_path):
     for seed in (0, 1):
         write(tmp_path, "random-region", seed, [0.4, 0.45, 0.5], [100, 200, 300])
     board = build_board(tmp_path)
-    assert judge(board) is None
+    assert compare_strategies(board) is None
     lines = " ".join(notes(board, None))
     assert "No ranks" in lines
     assert "No full-data reference yet" in lines
@@ -188,7 +213,7 @@ def test_a_threshold_that_some_seeds_reach_is_censored_and_says_how_many(out, tm
     board = build_board(out)
     half = next(row for row in board.rows if row.strategy == "half")
     assert (half.p95.value, half.p95.reached, half.p95.seeds) == (None, 2, 3)
-    to_markdown(board, judge(board), ["a note"], out / "board.md")
+    to_markdown(board, compare_strategies(board), ["a note"], out / "board.md")
     assert "> 30.0 (2/3)" in (out / "board.md").read_text()
     assert "- a note" in (out / "board.md").read_text()
 
@@ -233,7 +258,7 @@ def test_warnings_that_a_reader_must_see(out):
     for strategy in ("random-region", "good"):
         write(out, strategy, 7, [0.4, 0.5, 0.6], [100, 200, 300])
     board = build_board(out)
-    lines = " ".join(notes(board, judge(board)))
+    lines = " ".join(notes(board, compare_strategies(board)))
     assert "A toy." in lines
     assert "Not every strategy has every seed: cheat-oracle-cost" in lines
     assert "they differ in 7" in lines
@@ -258,7 +283,7 @@ def test_simulated_clicks_and_slips_are_said(tmp_path):
 
 def test_files_are_written_whole(out, tmp_path):
     board = build_board(out)
-    to_csv(board, judge(board), tmp_path / "board.csv")
+    to_csv(board, compare_strategies(board), tmp_path / "board.csv")
     lines = (tmp_path / "board.csv").read_text().splitlines()
     assert len(lines) == 1 + 3 * 3
     assert lines[0].startswith("rank,strategy,bound,tuned,theirs,round,pixel_share,cost_b")
@@ -269,7 +294,7 @@ def test_files_are_written_whole(out, tmp_path):
 
 
 def test_clicks_saved_at_equal_miou(out):
-    verdicts = judge(build_board(out)).verdicts
+    verdicts = compare_strategies(build_board(out)).verdicts
     # random-region ends at 0.60 for 300 clicks; good passes 0.60 on its way from (100, 0.40) to (150, 0.70)
     assert verdicts["good"].saved.value == pytest.approx(1 - (100 + 50 * 2 / 3) / 300)
     assert verdicts["random-region"].saved is None
@@ -279,12 +304,12 @@ def test_a_target_that_is_not_reached_saves_nothing(tmp_path):
     for seed in (0, 1, 2):
         write(tmp_path, "random-region", seed, [0.4, 0.5, 0.6], [100, 200, 300])
         write(tmp_path, "poor", seed, [0.4, 0.45, 0.5], [100, 120, 140])
-    assert judge(build_board(tmp_path)).verdicts["poor"].saved is None
+    assert compare_strategies(build_board(tmp_path)).verdicts["poor"].saved is None
 
 
 def test_the_document_fits_its_schema_and_comes_back(out):
     board = build_board(out)
-    document = build_document(board, judge(board), ["a note"])
+    document = build_document(board, compare_strategies(board), ["a note"])
     to_json(document, out / "board.json")
     again = DOCUMENT.validate_json((out / "board.json").read_bytes())
     assert [entry.strategy for entry in again.entries] == [row.strategy for row in board.rows]
@@ -305,7 +330,7 @@ def test_the_latex_table_escapes_names_and_has_its_rules(out):
     for seed in (0, 1, 2):
         write(out, "my_own", seed, [0.4, 0.5, 0.6], [100, 200, 300])
     board = build_board(out)
-    to_tex(board, judge(board), out / "board.tex")
+    to_tex(board, compare_strategies(board), out / "board.tex")
     text = (out / "board.tex").read_text()
     assert r"my\_own" in text
     assert [text.count(rule) for rule in (r"\toprule", r"\midrule", r"\bottomrule")] == [1, 1, 1]
@@ -433,7 +458,7 @@ def test_a_cost_model_no_better_than_a_constant_is_named(out):
 def test_a_board_of_bounds_alone_has_no_ranks(tmp_path):
     for seed in (0, 1, 2):
         write(tmp_path, "cheat-oracle-cost", seed, [0.4, 0.5, 0.6], [100, 200, 300])
-    assert judge(build_board(tmp_path)) is None
+    assert compare_strategies(build_board(tmp_path)) is None
 
 
 def test_our_own_runs_stand_for_a_strategy_that_both_groups_have(out, tmp_path_factory):

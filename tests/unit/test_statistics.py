@@ -6,16 +6,20 @@ from scipy import stats
 
 from harness.scoring import mean_iou
 from harness.statistics import (
+    added_freedom,
+    compare_pairs,
+    dunnett_quantile,
     groups,
     holm,
     image_weights,
     interval,
     mean_std,
-    paired_p,
+    moderated,
     penalties,
     ranks,
     resampled_miou,
     seed_draws,
+    seeds_needed,
     signal_to_noise,
 )
 from harness.types import ImageAreas
@@ -80,19 +84,123 @@ def test_resampled_miou_with_each_image_once_is_the_miou():
     assert twice == pytest.approx(mean_iou([images[0], images[0], images[2], images[2], images[2]]))
 
 
-def test_paired_p_agrees_with_scipy_on_pairs():
-    one, other = np.array([0.31, 0.28, 0.33]), np.array([0.29, 0.27, 0.30])
-    assert paired_p((one - other).tolist()) == pytest.approx(stats.ttest_rel(one, other).pvalue)
-    assert paired_p([0.1]) == 1.0
-    assert paired_p([0.0, 0.0]) == 1.0
-    assert paired_p([0.1, 0.1]) == 0.0
+def test_moderated_variances_by_hand():
+    """Equal variances have nothing to learn from each other; zeros stay and say nothing."""
+    equal, freedom = moderated([4.0, 4.0, 4.0, 0.0], 2, 30)
+    assert freedom == 30
+    # the logarithm of a chi-square over its 2 degrees of freedom has the mean digamma(1)
+    assert equal.tolist() == pytest.approx([4.0 * math.exp(np.euler_gamma)] * 3 + [0.0])
+    assert moderated([4.0], 2, 30)[1] == 2
+    assert moderated([4.0], 2, 30)[0].tolist() == [4.0]
 
 
-def test_paired_p_is_honest_with_three_seeds():
-    """Under no difference about 5 % of 4000 draws fall below 0.05; a standard error of 0.35 points."""
-    rng = np.random.default_rng(6)
-    false = np.mean([paired_p(rng.normal(0.0, 1.0, 3).tolist()) < 0.05 for _ in range(4000)])
-    assert false == pytest.approx(0.05, abs=0.0175)
+def test_moderated_variances_find_their_prior_again():
+    """10,000 variances drawn from the model: 8 degrees of freedom around 2.0 (Smyth 2004)."""
+    rng = np.random.default_rng(0)
+    true = 2.0 * 8.0 / rng.chisquare(8.0, 10_000)
+    found = true * rng.chisquare(4.0, 10_000) / 4.0
+    drawn, freedom = moderated(found, 4, 10**9)
+    assert freedom - 4 == pytest.approx(8.0, rel=0.1)
+    weights = (drawn - 4.0 / freedom * found) * freedom / (freedom - 4)
+    assert weights == pytest.approx(np.full(10_000, 2.0), rel=0.05)
+    assert ((drawn - true) ** 2).mean() < 0.5 * ((found - true) ** 2).mean()
+
+
+@pytest.mark.parametrize(
+    ("comparisons", "freedom", "quantile"),
+    [(1, 10, 2.23), (2, 10, 2.57), (3, 10, 2.76), (9, 10, 3.24), (5, 20, 2.73), (9, 20, 2.95)],
+)
+def test_dunnett_quantiles_are_those_of_the_tables(comparisons, freedom, quantile):
+    assert dunnett_quantile(comparisons, freedom) == pytest.approx(quantile, abs=0.01)
+
+
+def test_dunnett_quantiles_agree_with_scipys_test():
+    rng = np.random.default_rng(1)
+    control, *others = rng.normal(0.0, 1.0, (4, 8))
+    theirs = stats.dunnett(*others, control=control).confidence_interval(0.95)
+    pooled = np.mean([np.var(row, ddof=1) for row in (control, *others)])
+    half = dunnett_quantile(3, 28.0) * math.sqrt(2 * pooled / 8)
+    # theirs comes from random numbers, to about a hundredth
+    assert (theirs.high - theirs.low) / 2 == pytest.approx(np.full(3, half), rel=0.02)
+
+
+def test_two_equal_variances_have_all_their_degrees_of_freedom():
+    assert added_freedom(1.0, 5.0, 1.0, 5.0) == pytest.approx(10.0)
+    assert added_freedom(1.0, 5.0, 0.0, 1.0) == pytest.approx(5.0)
+    assert added_freedom(0.0, 5.0, 0.0, 1.0) == 5.0
+
+
+def no_images(scores):
+    """Resamples of val images that all give the same."""
+    return np.repeat(scores.mean(1)[:, None], 3, axis=1)
+
+
+def test_one_pair_is_a_paired_t_test():
+    scores = np.array([[0.31, 0.28, 0.33], [0.29, 0.27, 0.30]])
+    found = compare_pairs(scores, no_images(scores), 10**6)
+    assert found.p == pytest.approx([stats.ttest_rel(*scores).pvalue])
+    assert found.difference == pytest.approx([0.02])
+    assert found.adjusted == found.p
+
+
+def test_equal_runs_never_differ_and_constant_differences_always_do():
+    scores = np.array([[0.3, 0.4, 0.5], [0.3, 0.4, 0.5], [0.2, 0.3, 0.4]])
+    found = compare_pairs(scores, no_images(scores), 60)
+    assert found.p[0] == 1.0
+    assert found.is_better(0.05).tolist() == [
+        [False, False, True],
+        [False, False, True],
+        [False] * 3,
+    ]
+
+
+def test_val_images_widen_what_seeds_alone_would_show():
+    rng = np.random.default_rng(2)
+    scores = np.stack([rng.normal(0.50, 0.01, 6), rng.normal(0.53, 0.01, 6)])
+    shaken = no_images(scores) + rng.normal(0.0, 0.01, (2, 3))
+    alone, both = (compare_pairs(scores, part, 60) for part in (no_images(scores), shaken))
+    assert both.variance[0] > alone.variance[0]
+    assert both.p[0] > alone.p[0]
+
+
+def test_the_family_is_wrong_at_most_as_often_as_it_says():
+    """500 boards of 8 equal strategies, whose luck has two different spreads, 3 to 6 seeds."""
+    rng = np.random.default_rng(3)
+    wrong = 0
+    for number in range(500):
+        spread = np.where(np.arange(8) < 4, 0.005, 0.01)[:, None]
+        scores = rng.normal(0.0, 0.01, 3 + number % 4) + spread * rng.standard_normal(
+            (8, 3 + number % 4)
+        )
+        wrong += min(compare_pairs(scores, no_images(scores), 10**6).adjusted) < 0.05
+    # a binomial of 500 at 0.05 stays below 0.08 in 99.8 % of trials
+    assert wrong / 500 < 0.08
+
+
+def test_few_seeds_see_a_gap_that_a_plain_t_test_with_holm_cannot():
+    """12 strategies, 3 seeds, one a whole point and a half better at a spread of half a point."""
+    rng = np.random.default_rng(4)
+    seen = plain = 0
+    for _ in range(100):
+        scores = rng.normal(0.0, 0.005, (12, 3))
+        scores[0] += 0.03
+        found = compare_pairs(scores, no_images(scores), 10**6)
+        seen += found.adjusted[0] < 0.05
+        raw = [stats.ttest_rel(scores[a], scores[b]).pvalue for a, b in found.pairs]
+        plain += holm(raw)[0] < 0.05
+    assert seen > 60
+    assert plain < 20
+
+
+def test_the_seeds_that_a_pair_needs():
+    scores = np.array([[0.500, 0.512, 0.509, 0.520], [0.501, 0.505, 0.507, 0.511]])
+    found = compare_pairs(scores, no_images(scores), 10**6)
+    needed = seeds_needed(found, 0, 4, 0.05)
+    assert needed is not None
+    assert needed > 4
+    assert seeds_needed(found, 0, 4, 0.001) > needed
+    shaken = no_images(scores) + np.array([[0.0, 0.05, -0.05], [0.0, 0.0, 0.0]])
+    assert seeds_needed(compare_pairs(scores, shaken, 60), 0, 4, 0.05) is None
 
 
 def test_interval_by_hand():
@@ -126,9 +234,10 @@ def test_coverage_on_synthetic_curves(n_seeds, floor):
 def test_penalties_count_the_budgets_at_which_one_beats_the_other():
     base = np.array([[0.50, 0.60], [0.52, 0.61], [0.51, 0.62]])
     better = base + np.array([[0.10, 0.00], [0.101, 0.02], [0.099, -0.02]])
-    matrix = penalties(np.stack([base, better]))
+    scores = np.stack([base, better])
+    resampled = np.repeat(scores.mean(1)[:, None], 3, axis=1)
     # at the first budget the difference is 0.1 +- 0.001, at the second it is 0 +- 0.02
-    assert matrix.tolist() == [[0.0, 0.0], [0.5, 0.0]]
+    assert penalties(scores, resampled, 60).tolist() == [[0.0, 0.0], [0.5, 0.0]]
 
 
 def test_bars_join_the_longest_runs_without_a_difference():
