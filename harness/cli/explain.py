@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from harness.cli.machine import check_device, limit_threads
+from harness.cli.publish import console_width
 from harness.errors import InputError
 
 if TYPE_CHECKING:
@@ -104,7 +105,7 @@ def explain(
                 out / f"{name}-{image}.png",
                 stride=spec.harness.stride,
             )
-    console = Console(highlight=False, width=None if Console().is_terminal else 200)
+    console = Console(highlight=False, width=console_width())
     console.print(explained.to_table(explanation, windows[:_MOST_ROWS]))
     typer.echo(
         f"{len(explanation.windows)} windows asked for of {explanation.candidates} candidates in {explanation.images_in_the_pool} images; "

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import errno
-import os
 import sys
 
 import typer
 
 from harness import __version__
 from harness.cli import bench, data, doctor, explain, noise, pretext, publish, strategies, tune
-from harness.errors import InputError, RunError
+from harness.cli.streams import forgive, let_go
+from harness.errors import InputError, RunError, one_line
 
 app = typer.Typer(
     add_completion=False,
@@ -50,32 +50,35 @@ def _root(
 
 
 def main() -> None:
-    """Run the command line. Exit codes: 0 done, 1 a run failed while the others went on, 2 bad input, 130 interrupted."""
+    """Run the command line.
+
+    Exit codes: 0 done, 1 a run failed while the others went on, 2 bad input, 130 interrupted.
+    """
+    forgive()
+    code, said = _run()
+    if said:
+        print(f"harness: {said}", file=sys.stderr)
+    let_go()
+    sys.exit(code)
+
+
+def _run() -> tuple[int, str]:
+    """Do what the command line asks; return the exit code and a line for standard error."""
     try:
         code = app(standalone_mode=False)
     except InputError as error:
-        _stop(str(error), 2)
+        return 2, str(error)
     except RunError as error:
-        _stop(str(error), 1)
+        return 1, str(error)
     except (KeyboardInterrupt, typer.Abort):
-        _stop("interrupted; the same command goes on where it stopped", 130)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
+        return 130, "interrupted; the same command goes on where it stopped"
     except OSError as error:
         if error.filename is None and error.errno not in {errno.ENOSPC, errno.EDQUOT, errno.EROFS}:
             raise
-        _stop(
-            f"{error.filename or 'a file'}: {error.strerror}; allowed: a disk with room that can be written",
-            2,
-        )
+        place = error.filename or "a file"
+        return 2, f"{place}: {error.strerror}; allowed: a disk with room that can be written"
     except Exception as error:
         if not hasattr(error, "format_message"):
             raise
-        _stop(f"{error.format_message()} See harness --help.", 2)
-    sys.exit(code if isinstance(code, int) else 0)
-
-
-def _stop(message: str, code: int) -> None:
-    print(f"harness: {message}", file=sys.stderr)
-    sys.exit(code)
+        return 2, f"{one_line(error.format_message(), 600)} See harness --help."
+    return (code if isinstance(code, int) else 0), ""

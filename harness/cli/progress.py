@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import time
 from collections import Counter
@@ -15,14 +14,6 @@ from harness.loop import FULL_DATA
 
 _FIRST_SHARE = 0.02
 """Choice: before so much is done, what a process takes to start would be taken for the pace of everything."""
-
-
-def _say(line: str) -> None:
-    """Print a line; where nobody listens any more, go on in silence: the work is worth more than the words."""
-    try:
-        print(line, flush=True)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 class Progress:
@@ -87,7 +78,7 @@ class Progress:
         self._credit(outcome.job, all_of_it=True)
         state = "failed" if outcome.error else "done"
         if self._bar is None:
-            _say(
+            print(
                 f"[{self._ended}/{len(self._weights)}] {outcome.job.title}: {state} in {outcome.seconds:.0f} s{self._time_left(', ')}"
             )
 

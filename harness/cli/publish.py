@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import tempfile
-from collections.abc import Sequence
+import warnings
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harness.errors import InputError, RunError
+from harness.errors import InputError, RunError, one_line
 
 if TYPE_CHECKING:
     from harness.publish.board import Board
@@ -53,11 +56,12 @@ def publish(
     folders = runs or [Path("out")]
     board = _read(folders, theirs or [], allow_dirty=allow_dirty, allow_mixed=allow_mixed)
     target = out or folders[0]
+    if target.exists() and not target.is_dir():
+        raise InputError(f"--out must be a folder, got the file {target}")
     found = _photos(photos) if photos else None
     if check:
         return _check(board, target, found)
-    verdicts, notes = write_files(board, target, photos=found)
-    _print(board, verdicts, notes, target)
+    _write_and_print(board, target, found)
     return 0
 
 
@@ -92,21 +96,36 @@ def _photos(root: Path) -> dict[str, Path]:
 
 
 def write_board(runs: Path, out: Path) -> None:
-    """Read the runs, write the leaderboard files, print the table."""
+    """Read the runs, write the leaderboard files, print the table.
+
+    Raises:
+        RunError: a figure could not be drawn; all else is written and printed.
+    """
     from harness.publish.board import build_board
 
-    board = build_board(runs)
-    verdicts, notes = write_files(board, out)
+    _write_and_print(build_board(runs), out)
+
+
+def _write_and_print(board: Board, out: Path, photos: dict[str, Path] | None = None) -> None:
+    verdicts, notes, faults = write_files(board, out, photos=photos)
     _print(board, verdicts, notes, out)
+    if faults:
+        raise RunError(f"{'; '.join(faults)}; the tables are written")
 
 
 def write_files(
     board: Board, out: Path, *, figures: bool = True, photos: dict[str, Path] | None = None
-) -> tuple[Significance | None, list[str]]:
-    """Write tables, document, page and figures of a board; return what was found out on the way."""
+) -> tuple[Significance | None, list[str], list[str]]:
+    """Write tables, document, page and figures of a board.
+
+    Tables come first, each file as a whole; a figure that cannot be drawn takes nothing with it.
+
+    Returns:
+        What was compared, the notes, and which figures could not be drawn.
+    """
     from harness.publish.document import build_document, to_json, to_tex
     from harness.publish.figures import draw_calibration, draw_curves, draw_ranks
-    from harness.publish.notes import notes
+    from harness.publish.notes import notes, work_done
     from harness.publish.page import to_page
     from harness.publish.significance import compare_strategies
     from harness.publish.tables import to_csv, to_markdown
@@ -119,34 +138,64 @@ def write_files(
         for entry in document.entries
         if entry.cost_calibration and not entry.bound
     ]
-    drawn = [
-        "leaderboard",
-        *(["ranks"] if verdicts else []),
-        *(["cost-model"] if calibrated else []),
-    ]
+    drawings: dict[str, Callable[[Path], None]] = {
+        "leaderboard": lambda path: draw_curves(board, path)
+    }
+    if verdicts:
+        drawings["ranks"] = lambda path: draw_ranks(verdicts, board, path)
+    if calibrated:
+        drawings["cost-model"] = lambda path: draw_calibration(calibrated, path)
     to_csv(board, verdicts, out / "leaderboard.csv")
     to_json(document, out / "leaderboard.json")
     to_tex(board, verdicts, out / "leaderboard.tex")
     to_page(board, document, out / "index.html", photos=photos)
-    to_markdown(board, verdicts, beside, out / "leaderboard.md", drawn)
-    if figures:
-        draw_curves(board, out / "leaderboard.png")
-        if verdicts:
-            draw_ranks(verdicts, board, out / "ranks.png")
-        if calibrated:
-            draw_calibration(calibrated, out / "cost-model.png")
-    return verdicts, beside
+    beside = [*beside, work_done(board)]
+    to_markdown(board, verdicts, beside, out / "leaderboard.md", list(drawings))
+    faults = []
+    for name, draw in drawings.items() if figures else ():
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # a glyph that no font has is drawn as a box
+                draw(out / f"{name}.png")
+        except OSError:
+            raise
+        except Exception as error:  # noqa: BLE001  a drawing library may raise anything
+            said = one_line(f"{type(error).__name__}: {error}")
+            faults.append(f"{out / name}.png cannot be drawn ({said})")
+    return verdicts, beside, faults
+
+
+_NO_TERMINAL = 160
+
+
+def console_width() -> int:
+    """Return how wide a table may be: COLUMNS, the terminal's width, or 160 where there is none."""
+    columns = os.environ.get("COLUMNS", "")
+    if columns.isascii() and columns.isdigit() and len(columns) < 6 and int(columns) > 0:
+        return max(int(columns), 40)
+    try:
+        return os.get_terminal_size(sys.stdout.fileno()).columns or _NO_TERMINAL
+    except (OSError, ValueError, AttributeError):
+        return _NO_TERMINAL
 
 
 def _print(board: Board, verdicts: Significance | None, notes: list[str], out: Path) -> None:
     from rich.console import Console
+    from rich.text import Text
 
+    from harness.publish.notes import WARNING
     from harness.publish.tables import to_rich
+    from harness.publish.text import plain
 
-    console = Console(highlight=False, width=None if Console().is_terminal else 160)
-    console.print(to_rich(board, verdicts))
+    console = Console(highlight=False, width=console_width())
+    table, left_out = to_rich(board, verdicts, console.width)
     for note in notes:
-        console.print(note, markup=False, soft_wrap=True)
+        if note.startswith(WARNING):
+            console.print(Text(plain(note), style="bold reverse"), soft_wrap=True)
+    console.print(table)
+    for note in [left_out, *(note for note in notes if not note.startswith(WARNING))]:
+        if note:
+            console.print(Text(plain(note)), soft_wrap=True)
     typer.echo(f"wrote {', '.join(TEXTS)} and figures as PNG, SVG and PDF to {out}")
 
 

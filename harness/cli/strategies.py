@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+from harness.cli.publish import console_width
 
 
 def list_strategies() -> None:
@@ -40,7 +40,7 @@ def list_strategies() -> None:
             escape(strategy.summary + bound + origin),
             escape(parameters),
         )
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
+    console = Console(highlight=False, width=console_width())
     console.print(table)
     console.print(
         "I, C: window sums, scaled to [0, 1] over the pool. Set a parameter as in cereals-g3-entropy[alpha=0.3].",

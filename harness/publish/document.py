@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections import defaultdict
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from pydantic import TypeAdapter
 from harness.files import write_text
 from harness.publish.board import Board, Crossing, Row, Spread
 from harness.publish.significance import Estimate, Pair, Significance, Verdict
+from harness.publish.text import latex, marks
 from harness.results import Run
 from harness.scoring import iou, mean_iou
 from harness.statistics import mean_std
@@ -93,6 +94,7 @@ class Document:
     pairs: list[Pair]
     penalty: dict[str, dict[str, float]]
     notes: list[str]
+    marks: list[str] = field(default_factory=list)
 
 
 DOCUMENT = TypeAdapter(Document)
@@ -116,6 +118,7 @@ def build_document(board: Board, verdicts: Significance | None, notes: list[str]
         verdicts.compared if verdicts else [],
         verdicts.penalty if verdicts else {},
         notes,
+        marks(board),
     )
 
 
@@ -237,8 +240,12 @@ def calibration(group: list[Run]) -> list[tuple[float, float]]:
 
 def to_tex(board: Board, verdicts: Significance | None, path: Path) -> None:
     """Write a booktabs table: rank, mIoU at the last budget, p95, c95, both AUBC, clicks saved."""
+    found = "; ".join(marks(board))
+    said = f"{board.name}: percent, mean and standard deviation over seeds" + f"; {found}" * bool(
+        found
+    )
     lines = [
-        f"% {board.name}: percent, mean and standard deviation over seeds; made by harness publish",
+        f"% {latex(said)}; made by harness publish",
         r"\begin{tabular}{rlrrrrrr}",
         r"\toprule",
         rf" & strategy & mIoU at {100 * board.budget_shares[-1]:.1f}\,\% px & $p_{{95}}$ & $c_{{95}}$ & AUBC px & AUBC clicks & clicks saved \\",
@@ -249,7 +256,7 @@ def to_tex(board: Board, verdicts: Significance | None, path: Path) -> None:
         saved = verdict.saved if verdict else None
         cells = [
             _tex_rank(verdict),
-            _escaped(row.label),
+            latex(row.label),
             _tex_spread(row.miou[-1]),
             _tex_crossing(row.p95),
             _tex_crossing(row.c95),
@@ -260,7 +267,13 @@ def to_tex(board: Board, verdicts: Significance | None, path: Path) -> None:
             else f"${100 * saved.value:+.0f}$ [${100 * saved.low:+.0f}$, ${100 * saved.high:+.0f}$]",
         ]
         lines.append(" & ".join(cells) + r" \\")
-    lines += [r"\bottomrule", r"\end{tabular}", ""]
+    lines += [
+        r"\midrule",
+        rf"\multicolumn{{8}}{{l}}{{\footnotesize {latex(said)}.}} \\",
+        r"\bottomrule",
+        r"\end{tabular}",
+        "",
+    ]
     write_text(path, "\n".join(lines))
 
 
@@ -269,14 +282,6 @@ def _tex_rank(verdict: Verdict | None) -> str:
         return "--"
     alone = verdict.worst_rank == verdict.rank
     return str(verdict.rank) if alone else f"{verdict.rank}--{verdict.worst_rank}"
-
-
-def _escaped(text: str) -> str:
-    for character in "\\&%$#_{}":
-        text = text.replace(
-            character, r"\textbackslash{}" if character == "\\" else f"\\{character}"
-        )
-    return text
 
 
 def _tex_spread(spread: Spread) -> str:

@@ -13,6 +13,9 @@ from matplotlib.figure import Figure
 from harness.files import replacing
 from harness.publish.board import Board, Row
 from harness.publish.significance import Significance
+from harness.publish.text import figure_text, marks
+
+mpl.rcParams["text.parse_math"] = False  # a name may hold a dollar
 
 _COLORS = mpl.colormaps["tab20"].colors  # type: ignore[attr-defined]
 _MARKERS = "osD^vP*X<>hp8d"
@@ -35,7 +38,7 @@ def draw_curves(board: Board, path: Path) -> None:
         pixels = np.mean([curve.pixel_share for curve in row.curves], axis=0).tolist()
         for axes, shares in ((left, pixels), (right, [spread.mean for spread in row.cost_b])):
             x = np.array(shares) * 100
-            axes.plot(x, mean, label=row.label, **style)
+            axes.plot(x, mean, label=figure_text(row.label), **style)
             axes.fill_between(
                 x, mean - std, mean + std, color=style["color"], alpha=0.08, linewidth=0
             )
@@ -46,11 +49,17 @@ def draw_curves(board: Board, path: Path) -> None:
         _finish(axes, board, label)
     left.set_ylabel("mIoU on val, %")
     figure.suptitle(
-        f"{board.name}: equal pixels are enforced; clicks are what happens", fontsize=12
+        _titled(board, "equal pixels are enforced; clicks are what happens"), fontsize=12
     )
     handles, labels = left.get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside right upper", fontsize=8, frameon=False)
     _save(figure, path)
+
+
+def _titled(board: Board, text: str) -> str:
+    """Return a title with what must not be overlooked below it."""
+    found = "; ".join(marks(board))
+    return f"{figure_text(board.name)}: {text}" + f"\n{found}" * bool(found)
 
 
 def _line(row: Row) -> str:
@@ -91,7 +100,7 @@ def draw_ranks(verdicts: Significance, board: Board, path: Path) -> None:
     A bar joins strategies of which no pair differs. A cell is the share of budgets at which the row beats the column.
     """
     rows = [row for row in board.rows if not row.is_bound]
-    names = [row.label for row in rows]
+    names = [figure_text(row.label) for row in rows]
     figure = Figure(figsize=(13, max(4.2, 1.6 + 0.34 * len(rows))), layout="constrained")
     left, right = figure.subplots(1, 2, width_ratios=[1.25, 1])
     places = [100 * row.aubc_clicks.mean for row in rows]
@@ -140,7 +149,11 @@ def draw_ranks(verdicts: Significance, board: Board, path: Path) -> None:
         fontsize=9,
     )
     figure.suptitle(
-        f"{board.name}: {verdicts.separable} of {verdicts.pairs} pairs differ after Holm's correction ({verdicts.seeds} seeds)",
+        _titled(
+            board,
+            f"{verdicts.separable} of {verdicts.pairs} pairs differ after Holm's correction "
+            f"({verdicts.seeds} seeds)",
+        ),
         fontsize=11,
     )
     _save(figure, path)
@@ -159,7 +172,7 @@ def draw_calibration(
             [x for x, _ in points],
             [y for _, y in points],
             marker=_MARKERS[number % len(_MARKERS)],
-            label=name,
+            label=figure_text(name),
             linewidth=1.2,
             markersize=4,
         )

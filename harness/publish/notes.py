@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections import defaultdict
 
 from harness.publish.board import NOISE_STRATEGY, Board
@@ -18,9 +19,17 @@ USEFUL_SPEARMAN = 0.1
 """Choice: a cost model below this rank correlation is named beside the table."""
 
 
+WARNING = "WARNING: "
+"""Begins a note that stands above the table."""
+
+SMALL_CROP = 0.5
+"""Choice: crops with a side below this share of the image's see too little of what is around."""
+
+
 def notes(board: Board, verdicts: Significance | None) -> list[str]:
-    """Return one line for each thing to know: reference, noise, what is missing, how it was made."""
+    """Return one line for each thing to know, warnings first: none depends on interruptions."""
     lines = [
+        *(WARNING + line for line in _warnings(board)),
         *_proxy(board),
         str(board.any_run.info.config.get("remark", "")),
         _reference(board),
@@ -35,14 +44,84 @@ def notes(board: Board, verdicts: Significance | None) -> list[str]:
     return [line for line in [*lines, _provenance(board)] if line]
 
 
+def _warnings(board: Board) -> list[str]:
+    """Return what makes a reader doubt the whole table."""
+    return [*_poor_reference(board), *_absent_classes(board), *_small_crops(board)]
+
+
+def _poor_reference(board: Board) -> list[str]:
+    """Choice: means are compared; a reference that is not the best of all is no reference."""
+    if not board.full_data:
+        return []
+    full = mean_std(board.full_data)[0]
+    start = mean_std([row.miou[0].mean for row in board.rows])[0]
+    lines = []
+    if full <= start:
+        lines.append(
+            f"the full-data reference ({100 * full:.1f}) is no better than the seed set "
+            f"({100 * start:.1f}): more labels do not help this training, so no figure here means "
+            "anything"
+        )
+    better = [row.strategy for row in board.rows if row.miou[-1].mean > full]
+    if better and full > start:
+        lines.append(
+            f"the full-data reference ({100 * full:.1f}) is worse than {', '.join(better)} after the "
+            "last round: the reference is trained too little"
+        )
+    at_once = [
+        row.strategy
+        for row in board.rows
+        if board.threshold is not None and row.miou[0].mean >= board.threshold
+    ]
+    if at_once and full > start:
+        lines.append(
+            "95 % of the full-data mIoU is reached at the seed set, before any strategy has chosen: "
+            "p95 and c95 say nothing"
+        )
+    return lines
+
+
+def _absent_classes(board: Board) -> list[str]:
+    """Name the classes that the validation labels do not hold: nothing here says how they do."""
+    info = board.any_run.info
+    held = [
+        sum(column)
+        for column in zip(*(a.label for a in board.any_run.rounds[0].areas), strict=True)
+    ]
+    absent = [name for name, count in zip(info.class_names, held, strict=False) if not count]
+    if not absent:
+        return []
+    return [
+        f"val holds no pixel of {', '.join(absent)}: mIoU leaves {'them' if len(absent) > 1 else 'it'} "
+        "out, unless a network predicts it"
+    ]
+
+
+def _small_crops(board: Board) -> list[str]:
+    """Say where a training sees small pieces of its images, by their mean area."""
+    info = board.any_run.info
+    training = info.config.get("training", {})
+    crop = training.get("crop")
+    if training.get("frozen_trunk") or not isinstance(crop, list | tuple) or len(crop) != 2:
+        return []
+    area = info.train_px / info.train_images
+    share = math.sqrt(crop[0] * crop[1] / area)
+    if share >= SMALL_CROP:
+        return []
+    return [
+        f"crops of {crop[0]}x{crop[1]} px are small against images of {area:.0f} px: a network that "
+        "sees little of what is around learns less (docs/training.md)"
+    ]
+
+
 def _proxy(board: Board) -> list[str]:
     """Say what was given before the first label: weights, and whether anything but heads was trained."""
     config = board.any_run.info.config
     weights = str(config.get("pretrained_sha256", ""))
     if not weights:
         return []
-    name = config["model"]["backbone"].get("pretrained")
-    frozen = config["training"].get("frozen_trunk", False)
+    name = config.get("model", {}).get("backbone", {}).get("pretrained")
+    frozen = config.get("training", {}).get("frozen_trunk", False)
     kind = (
         "PROXY BOARD: the trunk is frozen and only heads were trained"
         if frozen
@@ -193,8 +272,8 @@ def _power(verdicts: Significance) -> str:
     return f"{gap}; the next pair, {first} and {second}, would take {takes}."
 
 
-def _provenance(board: Board) -> str:
-    runs = [*board.references, *(run for group in board.groups.values() for run in group)]
+def work_done(board: Board) -> str:
+    """Return the hours of work in the runs: of all tries, so it is no part of the document."""
     seconds: dict[str, float] = defaultdict(float)
     files = {
         file.relative_to(folder): file
@@ -208,6 +287,11 @@ def _provenance(board: Board) -> str:
                     seconds[stage] += value
     total = sum(seconds.values())
     share = f", {100 * seconds.get('training', 0.0) / total:.0f} % of it training" if total else ""
+    return f"{total / 3600:.2f} hours of work in runs{share}."
+
+
+def _provenance(board: Board) -> str:
+    runs = [*board.references, *(run for group in board.groups.values() for run in group)]
     commits = sorted(
         {
             (run.info.provenance.commit or "unknown")[:10]
@@ -217,6 +301,7 @@ def _provenance(board: Board) -> str:
     )
     info = runs[0].info
     return (
-        f"Config {info.config_sha256[:12]}, data {info.data_fingerprint[:12]}, commit {', '.join(commits)}, torch {info.provenance.versions.get('torch', '?')}, "
-        f"{info.device}, {info.provenance.machine}; {total / 3600:.2f} hours of work in runs{share}; runs {board.digest[:12]}."
+        f"Config {info.config_sha256[:12]}, data {info.data_fingerprint[:12]}, commit "
+        f"{', '.join(commits)}, torch {info.provenance.versions.get('torch', '?')}, {info.device}, "
+        f"{info.provenance.machine}; runs {board.digest[:12]}."
     )

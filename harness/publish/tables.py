@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import pandas as pd
-from rich.markup import escape
+from rich.cells import cell_len
 from rich.table import Table
+from rich.text import Text
 
 from harness.files import write_text
 from harness.publish.board import Board, Crossing, Row, Spread
+from harness.publish.notes import WARNING
 from harness.publish.significance import Significance
+from harness.publish.text import cell, markdown, marks, plain
 
 
 def _percent(spread: Spread | None, digits: int = 1) -> str:
@@ -33,7 +37,7 @@ def _crossing(crossing: Crossing | None) -> str:
 def _cells(row: Row, verdicts: Significance | None) -> list[str]:
     return [
         _rank(row, verdicts),
-        row.label,
+        markdown(row.label),
         *[_percent(value) for value in row.miou],
         _percent(row.share_of_full),
         _percent(row.cost_b[-1]),
@@ -99,31 +103,31 @@ def to_markdown(
     path: Path,
     figures: Sequence[str] = (),
 ) -> None:
-    """Write the table, its notes and its figures, which lie beside it."""
+    """Write the table, its warnings above, its notes and its figures, which lie beside it."""
     header = _header(board)
-    lines = [
-        f"# Leaderboard: {board.name}",
-        "",
+    lines = [f"# Leaderboard: {markdown(board.name)}", ""]
+    if found := marks(board):
+        lines += [f"**{markdown('; '.join(found)).capitalize()}.**", ""]
+    lines += [f"> **{markdown(note)}**\n" for note in beside if note.startswith(WARNING)]
+    lines += [
         "Figures in percent (hours: annotation time by the configured seconds per click); mean ± standard deviation over seeds. Bounds use what no annotator could know and have no place in the order.",
         "",
     ]
     lines += ["| " + " | ".join(header) + " |", "|" + "---|" * len(header)]
     lines += ["| " + " | ".join(_cells(row, verdicts)) + " |" for row in board.rows]
-    lines += [
-        "",
-        *[f"- {note}" for note in beside],
-        "",
-        *[f"![{name}]({name}.png)\n" for name in figures],
-    ]
+    notes = [markdown(note) for note in beside if not note.startswith(WARNING)]
+    lines += ["", *[f"- {note}" for note in notes], ""]
+    lines += [f"![{name}]({name}.png)\n" for name in figures]
     write_text(path, "\n".join(lines))
 
 
 def to_csv(board: Board, verdicts: Significance | None, path: Path) -> None:
     """Write one line per strategy and round; shares in [0, 1], missing values empty."""
+    found = marks(board)
     records = [
         {
             "rank": verdicts.verdicts[row.strategy].rank if verdicts else None,
-            "strategy": row.strategy,
+            "strategy": cell(row.strategy),
             "bound": row.is_bound,
             "tuned": row.is_tuned,
             "theirs": row.is_theirs,
@@ -147,6 +151,7 @@ def to_csv(board: Board, verdicts: Significance | None, path: Path) -> None:
             "polygon_clicks_last": row.polygon_clicks.mean,
             "cost_spearman": row.cost_spearman.mean if row.cost_spearman else None,
             "worst_rank": verdicts.verdicts[row.strategy].worst_rank if verdicts else None,
+            "marks": cell("; ".join(found)),
         }
         for row in board.rows
         for number in range(len(row.miou))
@@ -159,39 +164,74 @@ def to_csv(board: Board, verdicts: Significance | None, path: Path) -> None:
     )
 
 
-def to_rich(board: Board, verdicts: Significance | None) -> Table:
-    """Return the table for a terminal: what fits a line; all of it stands in the Markdown and CSV files."""
+def to_rich(board: Board, verdicts: Significance | None, width: int) -> tuple[Table, str]:
+    """Return the table for a terminal of so many columns, and a line about what it leaves out.
+
+    Strategy names are never cut: the least important columns go until the rest fits.
+    """
+    columns = _terminal_columns(board, verdicts)
+    left_out: list[str] = []
+    while _width_of(columns) > width and any(column.drop for column in columns):
+        least = max(columns, key=lambda column: column.drop)
+        columns.remove(least)
+        left_out.insert(0, least.title)
+    said = "; ".join(marks(board))
+    title = f"{plain(board.name)}: percent, means over seeds; ± standard deviation"
     table = Table(
-        title=f"{board.name}: percent, means over seeds; ± standard deviation",
+        title=Text(f"{title} ({said})" if said else title),
         box=None,
         pad_edge=False,
         title_justify="left",
     )
-    budgets = [f"{100 * share:.1f} %" for share in board.budget_shares]
-    for number, title in enumerate(
-        [
-            "rank",
-            "mIoU at a share of pixels",
-            *budgets,
-            "clicks B",
-            "p95",
-            "c95 B",
-            "AUBC clicks",
-            "vs random-region",
-        ]
-    ):
-        table.add_column(title, justify="left" if number == 1 else "right", no_wrap=True)
-    for row in board.rows:
-        middle = [f"{100 * spread.mean:.1f}" for spread in row.miou[:-1]]
-        table.add_row(
-            _rank(row, verdicts),
-            escape(row.label),
-            *middle,
-            _percent(row.miou[-1]),
-            f"{100 * row.cost_b[-1].mean:.1f}",
-            _crossing(row.p95),
-            _crossing(row.c95),
-            f"{100 * row.aubc_clicks.mean:.1f}",
-            _gain(row, verdicts),
+    for column in columns:
+        table.add_column(
+            Text(column.title),
+            justify="left" if column.title == "strategy" else "right",
+            overflow="fold",
+            no_wrap=column.title != "strategy",
         )
-    return table
+    for number in range(len(board.rows)):
+        table.add_row(*(Text(column.cells[number]) for column in columns))
+    line = f"not shown at this width: {', '.join(left_out)}; see leaderboard.md" if left_out else ""
+    return table, line
+
+
+class _Column(NamedTuple):
+    """A column of the terminal's table; those with the highest ``drop`` go first, 0 never."""
+
+    title: str
+    cells: list[str]
+    drop: int
+
+
+def _terminal_columns(board: Board, verdicts: Significance | None) -> list[_Column]:
+    rows, last = board.rows, len(board.budget_shares) - 1
+    budgets = [
+        _Column(
+            f"{100 * share:.1f} % px",
+            [
+                _percent(row.miou[number])
+                if number == last
+                else f"{100 * row.miou[number].mean:.1f}"
+                for row in rows
+            ],
+            2 if number == last else 20 + last - number,
+        )
+        for number, share in enumerate(board.budget_shares)
+    ]
+    return [
+        _Column("rank", [_rank(row, verdicts) for row in rows], 1),
+        _Column("strategy", [plain(row.label) for row in rows], 0),
+        *budgets,
+        _Column("clicks B", [f"{100 * row.cost_b[-1].mean:.1f}" for row in rows], 6),
+        _Column("p95", [_crossing(row.p95) for row in rows], 7),
+        _Column("c95 B", [_crossing(row.c95) for row in rows], 4),
+        _Column("AUBC clicks", [f"{100 * row.aubc_clicks.mean:.1f}" for row in rows], 3),
+        _Column("vs random-region", [_gain(row, verdicts) for row in rows], 5),
+    ]
+
+
+def _width_of(columns: Sequence[_Column]) -> int:
+    """Return the width of a table with one space between its columns."""
+    widest = [max(map(cell_len, [column.title, *column.cells])) for column in columns]
+    return sum(widest) + 2 * (len(columns) - 1)

@@ -15,7 +15,7 @@ from harness.provenance import collect
 from harness.publish.board import Crossing, build_board
 from harness.publish.document import DOCUMENT, build_document, schema, to_json, to_tex
 from harness.publish.figures import draw_curves
-from harness.publish.notes import notes
+from harness.publish.notes import notes, work_done
 from harness.publish.page import to_page
 from harness.publish.significance import compare_strategies
 from harness.publish.tables import to_csv, to_markdown, to_rich
@@ -262,7 +262,7 @@ def test_warnings_that_a_reader_must_see(out):
     assert "A toy." in lines
     assert "Not every strategy has every seed: cheat-oracle-cost" in lines
     assert "they differ in 7" in lines
-    assert "hours of work in runs" in lines
+    assert "hours of work in runs" in work_done(board)
 
 
 def test_simulated_clicks_and_slips_are_said(tmp_path):
@@ -333,8 +333,10 @@ def test_the_latex_table_escapes_names_and_has_its_rules(out):
     to_tex(board, compare_strategies(board), out / "board.tex")
     text = (out / "board.tex").read_text()
     assert r"my\_own" in text
-    assert [text.count(rule) for rule in (r"\toprule", r"\midrule", r"\bottomrule")] == [1, 1, 1]
-    assert all(line.count("&") == 7 for line in text.splitlines() if line.endswith(r"\\"))
+    assert [text.count(rule) for rule in (r"\toprule", r"\midrule", r"\bottomrule")] == [1, 2, 1]
+    rows = [line for line in text.splitlines() if line.endswith(r"\\")]
+    assert all(line.count("&") == 7 for line in rows[:-1])
+    assert rows[-1].startswith(r"\multicolumn{8}")
 
 
 def test_the_page_shows_names_as_text(tmp_path):
@@ -473,5 +475,5 @@ def test_our_own_runs_stand_for_a_strategy_that_both_groups_have(out, tmp_path_f
 def test_parameters_of_a_strategy_are_shown_in_the_terminal(tmp_path):
     write(tmp_path, "mine[alpha=0.3]", 0, [0.4, 0.5, 0.6], [100, 200, 300])
     console = Console(width=200, record=True, file=io.StringIO())
-    console.print(to_rich(build_board(tmp_path), None))
+    console.print(to_rich(build_board(tmp_path), None, console.width)[0])
     assert "mine[alpha=0.3]" in console.export_text()

@@ -1,0 +1,71 @@
+"""One way to write a name into each format, and what must be said about a board wherever it appears."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+from harness.publish.board import Board
+
+_MARKDOWN = re.compile(r"([\\`*_\[\]|~$#])")
+_TEX = {
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+    '"': r"\textquotedbl{}",
+    **{character: f"\\{character}" for character in "&%$#_{}"},
+}
+_FORMULA = ("=", "+", "-", "@")
+
+
+def plain(text: str) -> str:
+    """Return a text on one line, without control characters: terminal escapes cannot be in it."""
+    kept = (" " if unicodedata.category(c) in {"Zl", "Zp"} or c.isspace() else c for c in text)
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in kept).strip()
+
+
+def markdown(text: str) -> str:
+    """Return a text for a Markdown line or table cell: shown as it is."""
+    shown = _MARKDOWN.sub(r"\\\1", plain(text))
+    return shown.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def latex(text: str) -> str:
+    """Return a text for LaTeX: shown as it is, and nothing of it is a command."""
+    return "".join(_TEX.get(character, character) for character in plain(text))
+
+
+def cell(text: str) -> str:
+    """Return a text for a CSV cell. Choice: a spreadsheet must not take it for a formula."""
+    shown = plain(text)
+    return f"'{shown}" if shown.startswith(_FORMULA) else shown
+
+
+def figure_text(text: str) -> str:
+    """Return a text for a figure: matplotlib hides what begins with an underscore."""
+    shown = plain(text)
+    return f" {shown}" if shown.startswith("_") else shown
+
+
+def marks(board: Board) -> list[str]:
+    """Return what must not be overlooked about a board, wherever it is shown."""
+    infos = [run.info for group in [board.references, *board.groups.values()] for run in group]
+    config = board.any_run.info.config
+    slips = config.get("annotator", {})
+    erring = any(slips.get(key) for key in ("missed", "wrong", "jitter_px", "click_noise"))
+    frozen = config.get("training", {}).get("frozen_trunk", False)
+    given = bool(config.get("pretrained_sha256"))
+    found = {
+        "simulated clicks": any(info.simulated_clicks for info in infos),
+        "proxy: frozen trunk": given and frozen,
+        "given weights": given and not frozen,
+        "noisy annotators": erring,
+        "tuned strategy": any(row.is_tuned for row in board.rows),
+        "external runs": any(row.is_theirs for row in board.rows),
+        "mixed configs, data or trainers": len({str(info.board) for info in infos}) > 1,
+        "uncommitted code": any(info.provenance.dirty for info in infos),
+    }
+    return [name for name, holds in found.items() if holds]
