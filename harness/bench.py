@@ -56,13 +56,18 @@ class Event:
 
 @dataclass(slots=True)
 class Outcome:
-    """How a job ended. ``error`` is one line; ``is_input``: it is the user's to mend; ``taken``: another process is at it."""
+    """How a job ended.
+
+    error: one line. is_input: it is the user's to mend. is_machine: it is the disk's, so that no
+    other job would fare better. taken: another process is at it.
+    """
 
     job: Job
     tally: Tally = field(default_factory=Tally)
     seconds: float = 0.0
     error: str | None = None
     is_input: bool = False
+    is_machine: bool = False
     taken: bool = False
 
 
@@ -146,6 +151,10 @@ class Workshop(Protocol):
         """Raise FailedBeforeError where a job failed in an earlier invocation."""
         ...
 
+    def disk_fault(self) -> str | None:
+        """Return what is wrong with the disk: a run cannot have failed where it has no room."""
+        ...
+
     def keep_timings(self, job: Job, seconds: dict[str, float]) -> None:
         """Keep the seconds of work that no single run owns."""
         ...
@@ -206,7 +215,10 @@ def _execute_claimed(workshop: Workshop, job: Job, report: Report, outcome: Outc
     except FailedBeforeError as error:
         outcome.error = str(error)
     except Exception as error:  # noqa: BLE001  one failed run must not take the others with it; its traceback is kept beside it
-        outcome.error, outcome.is_input = _in_one_line(error)
+        outcome.error, outcome.is_machine = _in_one_line(error)
+        if not outcome.is_machine and (fault := workshop.disk_fault()) is not None:
+            outcome.error, outcome.is_machine = fault, True
+        outcome.is_input = outcome.is_machine
         if not outcome.is_input:
             outcome.error = f"{workshop.clock.place}: {outcome.error}"
             workshop.record_failure(job, f"{outcome.error}\n\n{traceback.format_exc()}")
@@ -216,8 +228,16 @@ def _execute_claimed(workshop: Workshop, job: Job, report: Report, outcome: Outc
     outcome.tally = workshop.tally - before
 
 
-def _in_one_line(error: Exception) -> tuple[str, bool]:
-    """Say an error in one line, and whether it is the machine's or the user's to mend and so no failure of the run."""
+def _in_one_line(error: BaseException) -> tuple[str, bool]:
+    """Say an error in one line, and whether it is the machine's or the user's to mend and so no failure of the run.
+
+    Libraries wrap what the system said: the first cause with a number decides.
+    """
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, OSError) and cause.errno in _THE_MACHINES:
+            return f"{cause.filename or 'output folder'}: {cause.strerror}", True
+        cause = cause.__cause__ or cause.__context__
     if isinstance(error, OSError) and error.errno is not None:
         place = error.filename or "output folder"
         return f"{place}: {error.strerror}", error.errno in _THE_MACHINES

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import platform
+import re
+import shutil
 import tempfile
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from platformdirs import user_cache_path
@@ -34,6 +37,82 @@ def replacing(path: Path, *, sync: bool = True) -> Iterator[Path]:
     except BaseException:
         draft.unlink(missing_ok=True)
         raise
+
+
+DRAFT = re.compile(r"\.[\w.\[\]=,+-]+-[a-z0-9_]{8}")
+"""The name of a file that ``replacing`` had not finished."""
+
+
+def remove_own(folder: Path, names: re.Pattern[str]) -> list[Path]:
+    """Delete the files below a folder that this program wrote, by their names, and no others.
+
+    Links are never followed nor deleted. A folder goes when nothing is left in it that this call
+    has not deleted.
+
+    Args:
+        names: of our files; drafts of them are ours too.
+
+    Returns:
+        What was left: files of others, links, folders that hold some.
+    """
+    left: list[Path] = []
+    if folder.is_symlink() or not folder.is_dir():
+        return [folder] if folder.is_symlink() else left
+    for path in sorted(folder.iterdir()):
+        if path.is_symlink():
+            left.append(path)
+        elif path.is_dir():
+            left += remove_own(path, names)
+        elif names.fullmatch(path.name) or DRAFT.fullmatch(path.name):
+            path.unlink(missing_ok=True)
+        else:
+            left.append(path)
+    if not left:
+        with suppress(OSError):  # another process may have written into it just now
+            folder.rmdir()
+    return left
+
+
+@contextmanager
+def draft_folder(parent: Path, name: str) -> Iterator[Path]:
+    """Yield a new hidden folder beside what it will become; it is gone at the end, unless renamed.
+
+    Its name says which process made it, so that those of dead processes can be told and deleted.
+    """
+    parent.mkdir(parents=True, exist_ok=True)
+    sweep_drafts(parent)
+    draft = new_draft(parent, name)
+    try:
+        yield draft
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+
+
+def new_draft(parent: Path, name: str) -> Path:
+    """Return a new hidden folder whose name says which process made it."""
+    return Path(tempfile.mkdtemp(prefix=f".{name}-{_ME}-{os.getpid()}-", dir=parent))
+
+
+_ME = re.sub(r"[^A-Za-z0-9]", "_", platform.node()) or "host"
+_FOLDER_DRAFT = re.compile(rf"\..+-{_ME}-(\d+)-[a-z0-9_]{{8}}")
+
+
+def sweep_drafts(parent: Path) -> None:
+    """Delete the draft folders of processes of this machine that are gone."""
+    for path in parent.iterdir():
+        match = _FOLDER_DRAFT.fullmatch(path.name)
+        if match and path.is_dir() and not path.is_symlink() and not _is_alive(int(match[1])):
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True
 
 
 def write_text(path: Path, text: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import shutil
+import re
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +13,7 @@ from pydantic import TypeAdapter
 
 from harness.acquisition import Tally
 from harness.errors import RunError
-from harness.files import seal, write_text
+from harness.files import remove_own, seal, write_text
 from harness.loop import StageTimer, Trained
 from harness.maps import DiskMaps
 from harness.pool import LabelledPool
@@ -31,6 +31,10 @@ class _Validation:
 
 _SHARED, _WEIGHTS, _SCORES = "shared", "weights.pt", "validation.json"
 _VALIDATION = TypeAdapter(_Validation)
+OWN_FILES = re.compile(
+    r"weights\.pt|validation\.json|\.lock|training(-before)?\.ckpt|.+\.map|.+\.claim"
+)
+"""Names of the files of a work folder."""
 
 
 class NetworkStore:
@@ -102,7 +106,7 @@ class NetworkStore:
         validation = _Validation(areas, quality, network.has_cost, _sha256(weights))
         record = _VALIDATION.dump_json(validation).decode()
         write_text(scores, f"{seal(record)}\n{record}\n")
-        shutil.rmtree(folder / "training", ignore_errors=True)
+        remove_own(folder / "training", OWN_FILES)
         return Trained(key, network, validation.areas, validation.cost_quality, self._maps(folder))
 
     def _train(
@@ -120,7 +124,7 @@ class NetworkStore:
                 pool, seed, round_number, with_cost=with_cost, checkpoints=checkpoints
             )
         except RunError:
-            shutil.rmtree(checkpoints, ignore_errors=True)
+            remove_own(checkpoints, OWN_FILES)
             raise
 
     def _maps(self, folder: Path) -> DiskMaps:
@@ -128,24 +132,38 @@ class NetworkStore:
 
     def release(self, trained: Trained) -> None:
         """Delete networks that only one run could ask for again."""
-        shutil.rmtree(self.private / trained.key, ignore_errors=True)
+        remove_own(self.private / trained.key, OWN_FILES)
 
     @property
     def private(self) -> Path:
         """Where the networks and maps lie that only the run at hand asks for."""
         return self._folder / f"{self.owner}-{self.rules}"
 
+    def forget(self) -> None:
+        """Delete all that lies in the private folder of the run at hand."""
+        remove_own(self.private, OWN_FILES)
+
     @staticmethod
     def clear_up(folder: Path) -> None:
-        """Delete what a finished board leaves, but for the networks that a strategy added later would ask for again: those of round 0."""
-        for path in folder.iterdir() if folder.is_dir() else ():
-            if path.name != _SHARED:
-                shutil.rmtree(path, ignore_errors=True)
+        """Delete what a finished board leaves, but for the networks of round 0.
+
+        A strategy that is added later asks for those again. Nothing of others is touched.
+        """
+        if folder.is_symlink() or not folder.is_dir():
+            return
+        for path in folder.iterdir():
+            if path.name != _SHARED and not path.is_symlink():
+                remove_own(path, OWN_FILES)
         for path in (folder / _SHARED).glob("*/*"):
             if path.is_dir():
-                shutil.rmtree(path, ignore_errors=True)
-            elif path.name not in {_WEIGHTS, _SCORES}:
+                remove_own(path, OWN_FILES)
+            elif OWN_FILES.fullmatch(path.name) and path.name not in {_WEIGHTS, _SCORES}:
                 path.unlink(missing_ok=True)
+
+    @staticmethod
+    def clear_all(folder: Path) -> None:
+        """Delete all networks and maps of a board that is replaced by another one."""
+        remove_own(folder, OWN_FILES)
 
     def _place(self, key: str, round_number: int) -> Path:
         """Return where networks lie: round 0 belongs to all runs of a seed, later rounds to the run that asks."""

@@ -6,7 +6,7 @@ import hashlib
 import json
 import math
 import os
-import shutil
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import astuple, dataclass, field, replace
 from pathlib import Path
@@ -17,13 +17,17 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from harness.blocks import Tuned
 from harness.data.labels import CLASS_NAMES
 from harness.errors import InputError, one_line, shorten
-from harness.files import seal, write_text
+from harness.files import remove_own, seal, write_text
 from harness.provenance import Provenance
 from harness.types import Clicks, ClickTotals, ImageAreas, ImageSketch, Receipt, RoundRecord
 
 SCHEMA_VERSION = 1
 
 CHAIN = "chain.jsonl"
+_OWN = re.compile(
+    r"(run\.json|rounds\.jsonl|chain\.jsonl|timings\.jsonl|maps-\d+\.json|failure\.txt)(\.damaged(-\d+)?)?"
+)
+"""Names of the files of a run folder."""
 _MOST = 2**53
 _LONGEST_NAME = 500
 _LARGEST_INFO = 16 << 20
@@ -198,9 +202,24 @@ class RunFolder:
         (self.path / "failure.txt").unlink(missing_ok=True)
 
     def discard(self) -> None:
-        """Delete the run: its description first, so that a half-deleted run is none."""
+        """Delete the run's own files: its description first, so that a half-deleted run is none."""
         (self.path / "run.json").unlink(missing_ok=True)
-        shutil.rmtree(self.path, ignore_errors=True)
+        remove_own(self.path, _OWN)
+
+    def put_aside(self) -> None:
+        """Give the folder a name that nobody reads, until what replaces it has begun."""
+        aside = self.path.with_name(f"replaced-{self.path.name}")
+        if not self.path.is_dir():
+            return
+        if aside.exists():
+            self.discard()  # what had begun to replace the one that lies there
+        else:
+            self.path.rename(aside)
+
+    def forget_replaced(self) -> None:
+        """Delete what this run has replaced, once it has a round of its own."""
+        if self._rounds.exists() and self._rounds.stat().st_size:
+            remove_own(self.path.with_name(f"replaced-{self.path.name}"), _OWN)
 
 
 def _append_line(path: Path, line: str) -> None:
@@ -462,7 +481,10 @@ def _read_info(path: Path) -> tuple[RunInfo, str]:
     fault = impossible_info(info, path.absolute())
     if fault is not None:
         raise InputError(f"{file}: {fault}; restore the file or delete the run")
-    return info, hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()
+    # not when and by which command: a run that was interrupted and begun again is the same run
+    provenance = {**document["provenance"], "started_utc": "", "command": []}
+    kept = json.dumps({**document, "provenance": provenance}, sort_keys=True)
+    return info, hashlib.sha256(kept.encode()).hexdigest()
 
 
 def read_run(path: Path) -> Run:

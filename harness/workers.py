@@ -32,6 +32,7 @@ class Queue:
 
     waiting: list[Job]
     running: set[Job] = field(default_factory=set)
+    taken: set[Job] = field(default_factory=set)
     _not_before: dict[Job, float] = field(default_factory=dict)
 
     def next(self) -> Job | None:
@@ -45,6 +46,18 @@ class Queue:
                 return job
         return None
 
+    def is_left_to_others(self) -> bool:
+        """Return whether all that waits is at work in other processes, and nothing hangs on it."""
+        return (
+            not self.running
+            and bool(self.waiting)
+            and all(job in self.taken and job.kind != "shared" for job in self.waiting)
+        )
+
+    def stop(self) -> None:
+        """Hand out no more."""
+        self.waiting.clear()
+
     def start(self, job: Job) -> None:
         """Take note that a waiting job has begun."""
         self.waiting.remove(job)
@@ -52,11 +65,15 @@ class Queue:
 
     def settle(self, outcome: Outcome) -> bool:
         """Take note of how a job ended; False where another process has it, so that it comes again later."""
+        self.taken.discard(outcome.job)
         if outcome.taken:
+            self.taken.add(outcome.job)
             self._not_before[outcome.job] = time.monotonic() + _ASK_AGAIN_S
             self.put_back(outcome.job)
         else:
             self.running.remove(outcome.job)
+        if outcome.is_machine:  # a full disk: no other job would fare better
+            self.stop()
         return not outcome.taken
 
     def put_back(self, job: Job) -> None:
@@ -73,7 +90,8 @@ def run_jobs(
     report: Report,
     ended: Callable[[Outcome], None],
     gpus: Sequence[str] = (),
-) -> None:
+    stay: bool = False,
+) -> list[Job]:
     """Do all jobs in worker processes, in their order; one worker works in this process.
 
     A run waits for the shared work of its seed. A job is handed out only while memory does for one more worker at work, and where
@@ -83,7 +101,11 @@ def run_jobs(
         make_workshop: picklable; called once in each worker.
         report: called in this process for each event.
         ended: called in this process for each outcome.
+        stay: wait for what other processes are at, in case they die, instead of leaving it to them.
         gpus: names as in ``CUDA_VISIBLE_DEVICES``; the workers share them out, one each.
+
+    Returns:
+        What is left to other processes.
 
     Raises:
         InputError: what a workshop refuses.
@@ -91,17 +113,23 @@ def run_jobs(
     """
     queue = Queue(list(jobs))
     if workers == 1:
-        _one_by_one(make_workshop(), queue, report, ended)
-        return
-    with _Crew(make_workshop, workers, gpus) as crew:
-        crew.work_off(queue, report, ended)
+        _one_by_one(make_workshop(), queue, report, ended, stay=stay)
+    else:
+        with _Crew(make_workshop, workers, gpus) as crew:
+            crew.work_off(queue, report, ended, stay=stay)
+    return queue.waiting
 
 
 def _one_by_one(
-    workshop: Workshop, queue: Queue, report: Report, ended: Callable[[Outcome], None]
+    workshop: Workshop,
+    queue: Queue,
+    report: Report,
+    ended: Callable[[Outcome], None],
+    *,
+    stay: bool,
 ) -> None:
     """Do the jobs in this process."""
-    while queue.waiting:
+    while queue.waiting and (stay or not queue.is_left_to_others()):
         job = queue.next()
         if job is None:
             time.sleep(_LISTEN_S)
@@ -214,14 +242,16 @@ class _Crew:
             hand.process.join(_FAREWELL_S)
             hand.process.kill()
 
-    def work_off(self, queue: Queue, report: Report, ended: Callable[[Outcome], None]) -> None:
+    def work_off(
+        self, queue: Queue, report: Report, ended: Callable[[Outcome], None], *, stay: bool
+    ) -> None:
         """Hand out jobs until none is left.
 
         Raises:
             InputError: what a workshop refuses.
             RunError: the last worker process died.
         """
-        while queue.waiting or queue.running:
+        while (queue.waiting or queue.running) and (stay or not queue.is_left_to_others()):
             self._hand_out(queue)
             wait(
                 [

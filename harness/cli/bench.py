@@ -98,6 +98,12 @@ def bench(
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="Try runs again that failed before.")
     ] = False,
+    wait: Annotated[
+        bool,
+        typer.Option(
+            "--wait", help="Stay while other processes are at the last runs, if they die."
+        ),
+    ] = False,
 ) -> int:
     """Run strategies x seeds under equal pixel budgets and print the leaderboard."""
     machine = check_machine(workers, disk_gb, device)
@@ -121,6 +127,7 @@ def bench(
         overwrite=overwrite,
         retry_failed=retry_failed,
         deterministic=deterministic,
+        stay=wait,
     )
     return board.start(dry_run=dry_run)
 
@@ -138,6 +145,7 @@ class Bench:
         overwrite: bool = False,
         retry_failed: bool = False,
         deterministic: bool = True,
+        stay: bool = False,
     ) -> None:
         from harness.cli.workshop import rules_of, schedule_of
         from harness.maps import requests_of
@@ -152,6 +160,8 @@ class Bench:
             retry_failed,
             deterministic,
         )
+        self.stay = stay
+        self.left: list[Job] = []
         self.schedule = schedule_of(spec)
         self.template: RunInfo
 
@@ -271,8 +281,19 @@ class Bench:
             self.machine.disk_gb,
         )
 
+    def _replaced(self, jobs: list[Job]) -> list[tuple[str, int]]:
+        """Return which runs --overwrite replaces: those asked for, and their references."""
+        references = [(job.strategy, job.seed) for job in jobs if job.kind == "full-data"]
+        return [*self._runs(), *references]
+
     def _clear_away(self, jobs: list[Job], others: list[str]) -> None:
-        """Delete what is to be overwritten, and the records of failures that are to be tried again."""
+        """Put aside what is to be overwritten, and forget failures that are to be tried again.
+
+        What is replaced is deleted when its replacement has its first round; until then it lies
+        beside it as ``replaced-seed-K``.
+        """
+        from harness.cli.workshop import WORK_FOLDER
+        from harness.networks import NetworkStore
         from harness.results import RunFolder, run_path
 
         if self.overwrite and others:
@@ -280,11 +301,9 @@ class Bench:
                 f"{self.out}: another harness process works there ({', '.join(others)}); allowed: --overwrite when it has ended"
             )
         if self.overwrite:
-            for name, seed in [
-                *self._runs(),
-                *((job.strategy, job.seed) for job in jobs if job.kind == "full-data"),
-            ]:
-                RunFolder(run_path(self.out, name, seed)).discard()
+            for name, seed in self._replaced(jobs):
+                RunFolder(run_path(self.out, name, seed)).put_aside()
+            NetworkStore.clear_all(self.out / WORK_FOLDER)
         if self.retry_failed:
             for job in jobs:
                 RunFolder(run_path(self.out, job.strategy, job.seed)).clear_failure()
@@ -312,13 +331,14 @@ class Bench:
                 progress.ended(outcome)
 
             if jobs:
-                engine.run_jobs(
+                self.left = engine.run_jobs(
                     factory,
                     jobs,
                     workers=self.machine.workers,
                     report=progress.report,
                     ended=ended,
                     gpus=self.machine.gpus,
+                    stay=self.stay,
                 )
         return outcomes
 
@@ -328,22 +348,41 @@ class Bench:
 
         failed = self._say_failures(outcomes)
         with presence.guard():
+            self._forget_replaced()
             self._clear_up(failed, presence)
-            if (
-                any(outcome.job.kind == "run" and not outcome.error for outcome in outcomes)
-                or not failed
-            ):
+            has_new = any(o.job.kind == "run" and not o.error for o in outcomes)
+            if not self.left and (has_new or not failed):
                 write_board(self.out, self.out)
+        if self.left:
+            names = ", ".join(job.title for job in self.left[:3])
+            typer.echo(
+                f"{len(self.left)} runs are being done by another process, such as {names}; it writes "
+                "the board, and the same command goes on if it does not (--wait stays meanwhile)"
+            )
         typer.echo(_work_done(sum((outcome.tally for outcome in outcomes), Tally())))
         if failed:
             return 2 if all(outcome.is_input for outcome in failed) else 1
         return 0
 
     def _say_failures(self, outcomes: list[Outcome]) -> list[Outcome]:
+        """Print a line for each failure; what hit several runs alike is said once."""
         failed = [outcome for outcome in outcomes if outcome.error]
+        by_error: dict[str, list[Outcome]] = {}
         for outcome in failed:
-            print(f"harness: {outcome.job.title}: {outcome.error}", file=sys.stderr)
+            by_error.setdefault(outcome.error or "", []).append(outcome)
+        for error, alike in by_error.items():
+            more = f" (and {len(alike) - 1} more runs)" if len(alike) > 1 else ""
+            print(f"harness: {alike[0].job.title}{more}: {error}", file=sys.stderr)
         return failed
+
+    def _forget_replaced(self) -> None:
+        """Delete runs that were put aside, now or by a command that was killed, and are replaced."""
+        from harness.results import RunFolder, run_path
+
+        for aside in self.out.glob("runs/*/replaced-seed-*"):
+            seed = aside.name.removeprefix("replaced-seed-")
+            if seed.isdecimal():
+                RunFolder(run_path(self.out, aside.parent.name, int(seed))).forget_replaced()
 
     def _clear_up(self, failed: list[Outcome], presence: Presence) -> None:
         """Delete networks and maps that nobody will ask for again."""

@@ -70,13 +70,14 @@ def explain(
 
     from harness.explanation import explain as reasons
     from harness.explanation import image_maps
+    from harness.files import draft_folder
     from harness.publish import explained
 
-    with tempfile.TemporaryDirectory() as folder:
+    with draft_folder(Path(tempfile.gettempdir()), "harness-explain") as folder:
         typer.echo(
             f"training the networks of round {number - 1} again, for {found.info.strategy} seed {found.info.seed}"
         )
-        proposals, budget_px, photo = _again(spec, found, number, Path(folder))
+        proposals, budget_px, photo = _again(spec, found, number, folder)
         explanation = reasons(
             proposals, budget_px, receipts, seed=found.info.seed, round_number=number
         )

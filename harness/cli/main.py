@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import signal
 import sys
 
 import typer
@@ -49,12 +50,33 @@ def _root(
     """Find out which active-learning strategy really saves clicks in semantic segmentation."""
 
 
+class _StoppedError(BaseException):
+    """A signal that ends the command; the libraries between would hide a KeyboardInterrupt."""
+
+
+def _stop_on_signals() -> None:
+    """Let Ctrl-C, a scheduler's end of time and a closed terminal end the command in an orderly way.
+
+    What is ignored at the start (``nohup``, a shell's background job) stays ignored.
+    """
+
+    def stop(number: int, _frame: object) -> None:
+        raise _StoppedError(number)
+
+    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+        number = getattr(signal, name, None)
+        if number is not None and signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, stop)
+
+
 def main() -> None:
     """Run the command line.
 
-    Exit codes: 0 done, 1 a run failed while the others went on, 2 bad input, 130 interrupted.
+    Exit codes: 0 done, 1 a run failed while the others went on, 2 bad input, 128 + a signal's number
+    (130 for Ctrl-C).
     """
     forgive()
+    _stop_on_signals()
     code, said = _run()
     if said:
         print(f"harness: {said}", file=sys.stderr)
@@ -66,19 +88,34 @@ def _run() -> tuple[int, str]:
     """Do what the command line asks; return the exit code and a line for standard error."""
     try:
         code = app(standalone_mode=False)
-    except InputError as error:
-        return 2, str(error)
-    except RunError as error:
-        return 1, str(error)
+    except _StoppedError as stopped:
+        number = int(stopped.args[0])
+        how = (
+            "interrupted" if number == signal.SIGINT else f"ended by {signal.Signals(number).name}"
+        )
+        return 128 + number, f"{how}; the same command goes on where it stopped"
     except (KeyboardInterrupt, typer.Abort):
         return 130, "interrupted; the same command goes on where it stopped"
-    except OSError as error:
-        if error.filename is None and error.errno not in {errno.ENOSPC, errno.EDQUOT, errno.EROFS}:
+    except Exception as error:
+        known = _known(error)
+        if known is None:
             raise
+        return known
+    return (code if isinstance(code, int) else 0), ""
+
+
+def _known(error: Exception) -> tuple[int, str] | None:
+    """Return the exit code and the line of an error that is the user's or the machine's; else None."""
+    if isinstance(error, InputError):
+        return 2, str(error)
+    if isinstance(error, RunError):
+        return 1, str(error)
+    if isinstance(error, OSError):
+        full = error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
+        if error.filename is None and not full:
+            return None
         place = error.filename or "a file"
         return 2, f"{place}: {error.strerror}; allowed: a disk with room that can be written"
-    except Exception as error:
-        if not hasattr(error, "format_message"):
-            raise
+    if hasattr(error, "format_message"):
         return 2, f"{one_line(error.format_message(), 600)} See harness --help."
-    return (code if isinstance(code, int) else 0), ""
+    return None

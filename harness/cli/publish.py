@@ -201,9 +201,11 @@ def _print(board: Board, verdicts: Significance | None, notes: list[str], out: P
 
 def _check(board: Board, target: Path, photos: dict[str, Path] | None) -> int:
     """Compute every text file again and compare it with what lies there."""
-    with tempfile.TemporaryDirectory() as folder:
-        write_files(board, Path(folder), figures=False, photos=photos)
-        stale = [name for name in TEXTS if not _same(Path(folder) / name, target / name)]
+    from harness.files import draft_folder
+
+    with draft_folder(Path(tempfile.gettempdir()), "harness-publish") as folder:
+        write_files(board, folder, figures=False, photos=photos)
+        stale = [name for name in TEXTS if not _same(folder / name, target / name)]
     if stale:
         raise RunError(
             f"{target}: {', '.join(stale)} {'is' if len(stale) == 1 else 'are'} not what the runs say; harness publish writes them again"

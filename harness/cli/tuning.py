@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -150,7 +149,7 @@ class Tuner:
                 )
         finally:
             self.clock.take()
-            shutil.rmtree(workshop.networks.private, ignore_errors=True)
+            workshop.networks.forget()
         return read_run(path)
 
     def _workshop(self, choice: Choice) -> BenchWorkshop:

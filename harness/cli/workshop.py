@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, suppress
@@ -28,6 +29,7 @@ WORK_FOLDER = ".harness-work"
 """Below an output folder: networks and maps of a board that is not finished."""
 
 _SMALLEST_FREE_BYTES = 1 << 28
+_PROBE_BYTES = 1 << 16
 
 
 def check_sizes(
@@ -134,6 +136,18 @@ class BenchWorkshop:
         """
         if (failure := RunFolder(run_path(self.out, job.strategy, job.seed)).failure()) is not None:
             raise FailedBeforeError(f"{failure} (failed before; --retry-failed tries again)")
+
+    def disk_fault(self) -> str | None:
+        """Return what is wrong with the disk of the output folder, found out by writing there."""
+        probe = self.out / f".harness-probe-{os.getpid()}"
+        try:
+            probe.write_bytes(b"0" * _PROBE_BYTES)
+        except OSError as error:
+            return f"{self.out}: {error.strerror}"
+        finally:
+            with suppress(OSError):
+                probe.unlink(missing_ok=True)
+        return None
 
     def keep_timings(self, job: Job, seconds: dict[str, float]) -> None:
         """Keep the seconds of work that no single run owns, in a folder of its own."""

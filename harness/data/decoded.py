@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 import shutil
-import tempfile
 import zlib
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -16,13 +16,14 @@ import numpy as np
 import numpy.typing as npt
 
 from harness.errors import InputError, shorten
-from harness.files import seal
+from harness.files import new_draft, remove_own, seal, sweep_drafts
 
 LIMIT_VARIABLE = "HARNESS_CACHE_GIB"
 DEFAULT_LIMIT_GIB = 64.0
 _MOST_GIB = 1e6
 _VERSION = 2
 _SPARE_BYTES = 2 << 30
+_OWN = re.compile(r"catalogue\.json|(photos|labels|vertices)\.raw")
 
 
 class Decoded(NamedTuple):
@@ -122,8 +123,9 @@ class DecodedWriter:
 
     def __init__(self, folder: Path) -> None:
         folder.parent.mkdir(parents=True, exist_ok=True)
+        sweep_drafts(folder.parent)
         self._folder = folder
-        self._draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+        self._draft = new_draft(folder.parent, folder.name)
         self._streams = [(self._draft / name).open("wb") for name in DecodedCache.FILES]
         self._catalogue = _Catalogue()
 
@@ -157,7 +159,7 @@ class DecodedWriter:
         }
         text = json.dumps(document)
         (self._draft / "catalogue.json").write_text(f"{seal(text)}\n{text}", encoding="utf-8")
-        shutil.rmtree(self._folder, ignore_errors=True)
+        remove_own(self._folder, _OWN)
         os.replace(self._draft, self._folder)
 
     def discard(self) -> None:
@@ -194,7 +196,7 @@ def make_room(parent: Path, needed: int) -> bool:
     )
     sizes = {folder: _size(folder) for folder in caches}
     while caches and sum(sizes[folder] for folder in caches) + needed > limit_bytes():
-        shutil.rmtree(caches.pop(0), ignore_errors=True)
+        remove_own(caches.pop(0), _OWN)
     return shutil.disk_usage(parent).free - needed > _SPARE_BYTES
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import io
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -226,10 +227,15 @@ class TrainedNetwork:
     # ------------------------------------------------------------------------------------------------------- storing
 
     def save(self, path: Path) -> None:
-        """Write the weights under a temporary name, then rename."""
+        """Write the weights under a temporary name, then rename.
+
+        They pass through memory: torch's own writer hides that a disk is full.
+        """
         document = {
             "segmentor": self._model.state_dict(),
             "cost_head": self._cost_head.state_dict() if self._cost_head else None,
         }
-        with replacing(path) as draft, draft.open("wb") as stream:
-            torch.save(document, stream)
+        buffer = io.BytesIO()
+        torch.save(document, buffer)
+        with replacing(path) as draft:
+            draft.write_bytes(buffer.getbuffer())

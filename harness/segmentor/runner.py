@@ -10,6 +10,7 @@ import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -22,6 +23,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from harness.errors import RunError
+from harness.files import draft_folder
 from harness.segmentor.checkpoint import CheckpointHook, Checkpoints
 
 _UNUSED_HOOKS = ("runtime_info", "timer", "sampler_seed", "logger", "checkpoint")
@@ -111,6 +113,14 @@ def with_length(scheduler: dict[str, Any], steps: int) -> dict[str, Any]:
     return {key: steps, **scheduler, "by_epoch": False}
 
 
+@functools.cache
+def _temporary() -> Path:
+    """Return a folder of this user's for empty work folders, which mmengine wants."""
+    folder = Path(tempfile.gettempdir()) / f"harness-work-{os.getuid()}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    return folder
+
+
 def train(
     model: nn.Module,
     loader: DataLoader[Any],
@@ -136,10 +146,10 @@ def train(
     done = state["step"] if state else 0
     schedulers = [with_length(item, steps) for item in param_scheduler]
     name = f"harness-{os.getpid()}-{next(_NAMES)}"
-    with tempfile.TemporaryDirectory(prefix="harness-") as folder:
+    with draft_folder(_temporary(), "harness") as folder:
         runner = QuietRunner(
             model=model,
-            work_dir=folder,
+            work_dir=str(folder),
             train_dataloader=loader,
             train_cfg={
                 "type": "IterBasedTrainLoop",

@@ -6,6 +6,7 @@ import copy
 import hashlib
 import json
 import math
+import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
@@ -48,6 +49,9 @@ from harness.segmentor.frozen import FeatureCache, HeadTraining, LabelledFeature
 from harness.segmentor.network import TrainedNetwork
 from harness.segmentor.runner import train, with_length
 from harness.shipped import weights_path
+
+# mmseg suggests another form of two classes, each time a model is built
+warnings.filterwarnings("ignore", category=UserWarning, module=r"mmseg\.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -434,12 +438,13 @@ def check_schedules(
                 with_length(copy.deepcopy(item), steps),
                 default_args={"optimizer": wrapper.optimizer},
             )
-            for _ in range(min(steps, _CHECKED_STEPS) - 1):
-                wrapper.optimizer._opt_called = True  # noqa: SLF001  torch would warn of an order
-                scheduler.step()
-                rates = [float(group["lr"]) for group in wrapper.optimizer.param_groups]
-                if not all(0.0 <= rate < math.inf for rate in rates):
-                    raise ValueError(f"a learning rate of {rates[0]}")
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of the order: nothing is trained here
+                for _ in range(min(steps, _CHECKED_STEPS) - 1):
+                    scheduler.step()
+                    rates = [float(group["lr"]) for group in wrapper.optimizer.param_groups]
+                    if not all(0.0 <= rate < math.inf for rate in rates):
+                        raise ValueError(f"a learning rate of {rates[0]}")
         except Exception as error:
             raise InputError(
                 f"the config's param_scheduler[{number}] cannot run for {steps} steps: "

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
-import tempfile
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -19,7 +17,7 @@ from harness.data.streets.render import Recorded, photograph, polygons_json, rec
 from harness.data.streets.scene import build_street
 from harness.data.streets.street import Camera, CityLook, Paint, city_look
 from harness.errors import InputError
-from harness.files import seal
+from harness.files import draft_folder, seal
 
 GENERATOR_VERSION = 1
 """Part of a pack's name: raise it whenever the same parameters give other bytes."""
@@ -159,9 +157,7 @@ def make_pack(spec: PackSpec, out: Path) -> Path:
         raise InputError(
             f"{out} exists and is not an empty folder; choose a new folder for the pack"
         )
-    out.parent.mkdir(parents=True, exist_ok=True)
-    draft = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
-    try:
+    with draft_folder(out.parent, out.name) as draft:
         for split in CITIES:
             for frame in generate(spec, split):
                 write_frame(draft, frame)
@@ -175,7 +171,4 @@ def make_pack(spec: PackSpec, out: Path) -> Path:
         (draft / "pack.json").write_text(f"{text}\n{seal(text)}\n", encoding="utf-8")
         draft.chmod(0o755)
         os.replace(draft, out)
-    except BaseException:
-        shutil.rmtree(draft, ignore_errors=True)
-        raise
     return out
