@@ -294,16 +294,17 @@ class Bench:
         """
         from harness.cli.workshop import WORK_FOLDER
         from harness.networks import NetworkStore
-        from harness.results import RunFolder, run_path
+        from harness.results import RunFolder, find_runs, read_info, run_path
 
         if self.overwrite and others:
             raise InputError(
                 f"{self.out}: another harness process works there ({', '.join(others)}); allowed: --overwrite when it has ended"
             )
         if self.overwrite:
+            if any(read_info(path).board != self.template.board for path in find_runs(self.out)):
+                NetworkStore.clear_all(self.out / WORK_FOLDER)  # of another board
             for name, seed in self._replaced(jobs):
                 RunFolder(run_path(self.out, name, seed)).put_aside()
-            NetworkStore.clear_all(self.out / WORK_FOLDER)
         if self.retry_failed:
             for job in jobs:
                 RunFolder(run_path(self.out, job.strategy, job.seed)).clear_failure()

@@ -7,7 +7,7 @@ import unicodedata
 
 from harness.publish.board import Board
 
-_MARKDOWN = re.compile(r"([\\`*_\[\]|~$#])")
+_MARKDOWN = re.compile(r"([\\`*|$]|~(?=~)|\](?=[(\[:])|(?<!\w)_|_(?!\w)|^#)")
 _TEX = {
     "\\": r"\textbackslash{}",
     "~": r"\textasciitilde{}",

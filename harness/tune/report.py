@@ -167,7 +167,8 @@ def _save(axes: Any, path: Path) -> Path:
 def tuned_config(spec: ExperimentSpec, tuned: Tuned, path: Path) -> None:
     """Write a config file that stands alone: the given board's, with the tuned strategy named."""
     blocks = spec.model_dump(
-        mode="python", exclude={"name", "device", "tune", "tuned", "pretrained_sha256"}
+        mode="python",
+        exclude={"name", "device", "tune", "tuned", "pretrained_sha256", "weights_sha256"},
     )
     if isinstance(blocks["data"], dict):
         blocks["data"].pop("root", None)

@@ -1,6 +1,7 @@
 """What goes wrong around a run: disk, clock, keyboard, pipe, many folders. docs/reliability.md"""
 
 import errno
+import json
 import os
 import shutil
 import signal
@@ -24,10 +25,11 @@ from tests.reliability.conftest import (
 
 
 def log_lines(place) -> list[str]:
+    """Return what was said on standard error, but for remarks about the data."""
     return [
         line
         for line in (place / "log.txt").read_text().splitlines()
-        if line.startswith("harness: ")
+        if line.startswith("harness: ") and "holds no pixel" not in line
     ]
 
 
@@ -91,8 +93,11 @@ def test_ctrl_c_once_or_twice(folder, faults, undisturbed, times):
     for _ in range(times):
         os.killpg(process.pid, signal.SIGINT)
         time.sleep(0.05)
-    process.communicate(timeout=120)
-    assert process.returncode not in {0, 1, 2}  # 130, or the signal itself
+    _, err = process.communicate(timeout=120)
+    # a second one may come when Python has already let go of its handlers
+    assert process.returncode in ({130} if times == 1 else {130, -signal.SIGINT}), err
+    said = [line for line in err.splitlines() if "holds no pixel" not in line]
+    assert said == ["harness: interrupted; the same command goes on where it stopped"]
     assert_nothing_lost(place / "out", undisturbed)
     assert_ends_the_same(place, faults, undisturbed)
 
@@ -117,13 +122,16 @@ def test_no_temporary_folder_is_needed_that_can_be_written(folder, undisturbed, 
 
 
 def test_ten_thousand_run_folders(folder, undisturbed, tmp_path):
-    """Links to one run: finding, examining and refusing them takes seconds, not minutes."""
+    """Finding and examining them takes seconds, not minutes."""
     source = next((folder / "undisturbed/out/runs").glob("cereals-*/seed-0"))
+    document = json.loads((source / "run.json").read_text())
+    document.pop("crc32")
     for number in range(10_000):
-        target = tmp_path / "runs" / f"strategy-{number % 100}" / f"seed-{number}"
+        own = {**document, "strategy": f"strategy-{number % 100}", "seed": number, "chained": False}
+        target = tmp_path / "runs" / own["strategy"] / f"seed-{number}"
         target.mkdir(parents=True)
-        for name in ("run.json", "rounds.jsonl"):
-            os.link(source / name, target / name)
+        (target / "run.json").write_text(json.dumps(own))
+        os.link(source / "rounds.jsonl", target / "rounds.jsonl")
     before = time.monotonic()
     assert len(find_runs(tmp_path)) == 10_000
     assert list(examine(tmp_path)) == []

@@ -310,14 +310,20 @@ def test_a_failing_run_is_recorded_and_the_others_go_on(harness, tiny_config):
     [
         (["bench", "--strategies", "entrpy-region"], "did you mean 'entropy-region'"),
         (["bench", "--strategies", "cereals-g3-entropy[alpha=2]"], "alpha is '2'"),
-        (["bench", "--strategies", "all", "--seeds", "1,x"], "--seeds is '1,x'"),
-        (["bench", "--strategies", "all", "--workers", "0"], "--workers is 0"),
-        (["bench", "--strategies", "all", "--device", "tpu"], "--device is 'tpu'"),
+        (
+            ["bench", "--strategies", "all", "--seeds", "1,x"],
+            "--seeds must be distinct whole numbers",
+        ),
+        (["bench", "--strategies", "all", "--workers", "0"], "--workers must be from 1"),
+        (
+            ["bench", "--strategies", "all", "--device", "tpu"],
+            "--device must be cpu or cuda, got 'tpu'",
+        ),
         (["bench", "--strategies", "all", "--config", "missing.py"], "no such file"),
         (["bench", "--strategies", "all", "--config", "cityscapes"], "--data-root DIR"),
         (["bench"], "Missing option"),
         (["bench", "--strategy", "all"], "No such option"),
-        (["publish", "--runs", "nowhere"], "no finished run"),
+        (["publish", "--runs", "nowhere"], "must be a folder with runs"),
         (["data", "make", "--out", "x", "--size", "12"], "--size is '12'"),
         (["data", "make", "--out", "x", "--pack", "roads"], "allowed: streets"),
         (["data", "check", "--data-root", "nowhere"], "no folder leftImg8bit/train"),
@@ -619,7 +625,8 @@ def test_noise_repeats_a_run_and_prints_the_spread(harness, tiny_config):
     ]
     assert queries[0] == queries[1]
     assert (
-        harness("noise", "--repeats", "1").stderr == "harness: --repeats is 1; allowed: 2 or more\n"
+        harness("noise", "--repeats", "1").stderr
+        == "harness: --repeats must be from 2 to 10000, got 1\n"
     )
 
 

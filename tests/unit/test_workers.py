@@ -72,7 +72,9 @@ class Notes:
         """Keep nothing."""
 
 
-def do(folder: Path, jobs: list[Job], number: int, *, gpus=(), **options) -> list[Outcome]:
+def do(
+    folder: Path, jobs: list[Job], number: int, *, gpus=(), stay=True, **options
+) -> list[Outcome]:
     outcomes: list[Outcome] = []
     run_jobs(
         functools.partial(Notes, folder, **options),
@@ -81,6 +83,7 @@ def do(folder: Path, jobs: list[Job], number: int, *, gpus=(), **options) -> lis
         report=lambda _event: None,
         ended=outcomes.append,
         gpus=gpus,
+        stay=stay,
     )
     return outcomes
 
@@ -182,6 +185,15 @@ def test_one_worker_works_here_and_asks_again_for_what_was_taken(tmp_path, monke
     outcomes = do(tmp_path, RUNS, 1)
     assert [outcome.job for outcome in outcomes] == [*RUNS[1:], RUNS[0]]
     assert {int(line[1]) for line in notes(tmp_path)} == {os.getpid()}
+
+
+@pytest.mark.parametrize("number", [1, pytest.param(2, marks=pytest.mark.slow)])
+def test_what_others_are_at_is_left_to_them(tmp_path, monkeypatch, number):
+    """A process with nothing left to do ends, and gives its GPU back."""
+    monkeypatch.setattr(workers, "_LISTEN_S", 0.05)
+    (tmp_path / f"held {RUNS[0].title}").touch()
+    outcomes = do(tmp_path, RUNS, number, stay=False)
+    assert {outcome.job for outcome in outcomes} == set(RUNS[1:])
 
 
 @pytest.mark.slow
