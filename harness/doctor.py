@@ -14,6 +14,7 @@ from pathlib import Path
 
 from harness.errors import InputError
 from harness.files import replacing
+from harness.publish.board import check_runs
 from harness.results import (
     CHAIN,
     RunInfo,
@@ -23,6 +24,7 @@ from harness.results import (
     parse_rounds,
     read_info,
     read_maps,
+    read_run,
 )
 from harness.types import RoundRecord
 
@@ -51,10 +53,15 @@ def examine(out: Path) -> Iterator[Finding]:
     """
     if not out.is_dir():
         raise InputError(f"{out}: no such folder; allowed: one that harness bench wrote")
+    whole: list[Path] = []
     for folder in sorted(path for path in (out / "runs").glob("*/seed-*") if path.is_dir()):
         if not (folder / "run.json").exists() and not (folder / "rounds.jsonl").exists():
             continue  # timings of work that all runs share
-        yield from _examine_run(folder)
+        problems = list(_examine_run(folder))
+        yield from problems
+        if not problems:
+            whole.append(folder)
+    yield from _examine_together(whole)
     for path in sorted(out.rglob(".*")):
         if (
             path.is_file()
@@ -100,6 +107,19 @@ def _examine_run(folder: Path) -> Iterator[Finding]:
         yield Finding(
             timings, "holds lines that cannot be read", "keep the others; no result depends on them"
         )
+
+
+def _examine_together(folders: list[Path]) -> Iterator[Finding]:
+    """Find runs that are whole one by one and cannot stand on one board.
+
+    Equal rounds under two seeds, or other validation labels.
+    """
+    runs = [run for run in map(read_run, folders) if run.rounds]
+    try:
+        check_runs(runs)
+    except InputError as error:
+        place, _, said = str(error).partition(" ")
+        yield Finding(Path(place), said, None)
 
 
 def _good_rounds(file: Path, info: RunInfo) -> tuple[list[RoundRecord], str | None]:

@@ -136,7 +136,7 @@ def build_board(*folders: Path, theirs: Sequence[Path] = (), mixed: bool = False
         [*((folder, False) for folder in folders), *((folder, True) for folder in theirs)]
     )
     runs = [run for run, _ in found.values() if run.rounds]
-    _check_runs(runs)
+    check_runs(runs)
     where = ", ".join(map(str, [*folders, *theirs]))
     if not mixed:
         _check_same_board(where, runs)
@@ -201,7 +201,7 @@ def _gather(folders: Iterable[tuple[Path, bool]]) -> dict[tuple[str, int], tuple
     return found
 
 
-def _check_runs(runs: list[Run]) -> None:
+def check_runs(runs: list[Run]) -> None:
     """Refuse runs that do not add up, and runs that were not scored on the same labels.
 
     Raises:

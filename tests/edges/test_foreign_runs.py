@@ -167,6 +167,8 @@ def test_labels_that_are_not_the_rivals_are_refused(board):
                 areas=[[key, [9, 9], [9, 9], [9, 9]] for key, *_ in record["areas"]]
             ),
         )
+    (finding,) = examine(board)
+    assert "label areas" in finding.problem
     for mixed in (False, True):
         with pytest.raises(InputError, match="must have the same label areas"):
             build_board(board, mixed=mixed)
@@ -180,6 +182,8 @@ def test_equal_rounds_under_two_seeds_are_refused(board):
         say(board / f"runs/good/seed-{seed}", lambda _document: None)  # as older code wrote them
     with pytest.raises(InputError, match="must be two runs, but their rounds are equal"):
         build_board(board)
+    (finding,) = examine(board)
+    assert "must be two runs" in finding.problem
 
 
 EXCHANGES = {

@@ -4,13 +4,17 @@ More than 50 kills: one at each named point, before and after; one in each line;
 """
 
 import os
+import shutil
 
+import optuna
 import pytest
 
+from harness.tune.search import open_storage
 from tests.faults import POINTS, random_faults
 from tests.reliability.conftest import (
     ARGUMENTS,
     KILLED,
+    STRATEGY,
     assert_ends_the_same,
     assert_nothing_lost,
     lines,
@@ -79,3 +83,74 @@ def test_killed_for_hours(folder, faults, undisturbed):
         for seed in range(int(os.environ["HARNESS_MANY_KILLS"]))
     )
     assert kills > 0
+
+
+# --------------------------------------------------------------------------------- other commands
+
+TUNE = """
+_base_ = ["tiny.py"]
+harness = dict(rounds=1)
+tune = dict(strategy=["cereals-g3-entropy"], parameters=dict(alpha=(0.0, 1.0)), seeds=[100], trials=2)
+"""
+
+
+def files_of(out) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in out.iterdir() if path.is_file()}
+
+
+@pytest.mark.parametrize("call", [1, 2, 4, 6])
+def test_publishing_is_killed_and_leaves_whole_files(folder, faults, undisturbed, call):
+    wanted = folder / f"published-{call}"
+    shutil.copytree(folder / "undisturbed/out/runs", wanted / "out/runs")
+    arguments = ("publish", "--allow-dirty", "--runs", "out")
+    assert faults.run(wanted, *arguments) == 0
+    whole = files_of(wanted / "out")
+    place = folder / f"killed-publish-{call}"
+    shutil.copytree(folder / "undisturbed/out/runs", place / "out/runs")
+    assert faults.run(place, *arguments, point="a renamed file", call=call) == KILLED
+    for name, content in files_of(place / "out").items():
+        assert name.startswith(".") or content == whole[name], name
+    assert faults.run(place, *arguments) == 0
+    assert {n: c for n, c in files_of(place / "out").items() if not n.startswith(".")} == whole
+
+
+@pytest.mark.parametrize("point", ["selecting", "appending a line", "saving weights"])
+def test_repeating_a_run_is_killed_and_goes_on(folder, faults, point):
+    arguments = ("noise", "--config", "../tiny.py", "--strategy", STRATEGY, "--repeats", "2")
+    place = folder / f"killed-noise-{point}".replace(" ", "-")
+    place.mkdir()
+    assert faults.run(place, *arguments, point=point, call=2) == KILLED
+    assert faults.run(place, *arguments) == 0, (place / "log.txt").read_text()
+    assert "the runs are equal byte for byte" in (place / "log.txt").read_text()
+
+
+@pytest.mark.parametrize("point", ["a renamed file", "a synced file"])
+@pytest.mark.parametrize("call", [1, 2])
+def test_checking_data_is_killed_and_begins_again(folder, faults, point, call):
+    place = folder / f"killed-check-{point}-{call}".replace(" ", "-")
+    place.mkdir()
+    size = ("--size", "32x64", "--train", "3", "--val", "2", "--seed", str(50 + call))
+    assert faults.run(place, "data", "make", "--out", "data", *size) == 0
+    arguments = ("data", "check", "--data-root", "data")
+    assert faults.run(place, *arguments, point=point, call=call) == KILLED
+    assert faults.run(place, *arguments) == 0, (place / "log.txt").read_text()
+    assert not [path for path in (folder / "cache/decoded").iterdir() if path.name[0] == "."]
+
+
+@pytest.mark.parametrize("point", ["appending a line", "saving weights", "a renamed file"])
+def test_a_search_is_killed_and_ends_with_no_trial_running(folder, faults, point):
+    place = folder / f"killed-tune-{point}".replace(" ", "-")
+    place.mkdir()
+    (folder / "tiny_tune.py").write_text(TUNE)
+    arguments = ("tune", "--config", "../tiny_tune.py", "--no-report", "--grace", "4")
+    arguments += ("--workers", "1", "--write", "tuned.py")
+    assert faults.run(place, *arguments, point=point, call=2) == KILLED
+    assert faults.run(place, *arguments) == 0, (place / "log.txt").read_text()
+    storage = open_storage(str(place / "tuning/study.journal"))
+    (study,) = optuna.get_all_study_summaries(storage)
+    states = [
+        trial.state.name
+        for trial in optuna.load_study(study_name=study.study_name, storage=storage).trials
+    ]
+    assert "RUNNING" not in states
+    assert sum(state in {"COMPLETE", "PRUNED"} for state in states) >= 2
