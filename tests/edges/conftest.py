@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from harness.cli import main as command
 from harness.config import config_path
 
 CLASSES = {0: "background", 1: "cell", 2: "vessel"}
@@ -60,3 +61,18 @@ harness = dict(window=16, stride=4, seed_images=1, images_per_round=1, rounds=1,
 @pytest.fixture
 def masks(tmp_path):
     return write_masks(tmp_path / "data")
+
+
+@pytest.fixture
+def harness(tmp_path, monkeypatch, capfd, cache):
+    """Run a command in this process, in an empty folder; return its exit code, output and errors."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments):
+        monkeypatch.setattr("sys.argv", ["harness", *arguments])
+        with pytest.raises(SystemExit) as end:
+            command.main()
+        out, err = capfd.readouterr()
+        return end.value.code, out, err
+
+    return run

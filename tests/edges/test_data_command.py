@@ -5,23 +5,7 @@ import json
 import pytest
 from PIL import Image
 
-from harness.cli import main as command
 from tests.edges.conftest import masks_config
-
-
-@pytest.fixture
-def harness(tmp_path, cache, monkeypatch, capsys):
-    """Run a command in this process; return its exit code, output and errors."""
-    monkeypatch.chdir(tmp_path)
-
-    def run(*arguments):
-        monkeypatch.setattr("sys.argv", ["harness", *arguments])
-        with pytest.raises(SystemExit) as end:
-            command.main()
-        out, err = capsys.readouterr()
-        return end.value.code, out, err
-
-    return run
 
 
 def test_masks_are_checked_and_shown(masks, tmp_path, harness):

@@ -4,25 +4,10 @@ import re
 
 import pytest
 
-from harness.cli import main as command
 from harness.files import draft_folder, new_draft, remove_own, sweep_drafts
 from harness.networks import OWN_FILES, NetworkStore
 from harness.results import find_runs
 from tests.edges.conftest import masks_config, write_masks
-
-
-@pytest.fixture
-def harness(tmp_path, monkeypatch, capfd, cache):
-    monkeypatch.chdir(tmp_path)
-
-    def run(*arguments):
-        monkeypatch.setattr("sys.argv", ["harness", *arguments])
-        with pytest.raises(SystemExit) as end:
-            command.main()
-        return end.value.code, capfd.readouterr()
-
-    return run
-
 
 BENCH = ("bench", "--config", "my.py", "--strategies", "random-region", "--workers", "1")
 
@@ -80,13 +65,13 @@ def test_the_end_of_a_board_leaves_what_others_have_in_its_work_folder(tmp_path,
     (scratch / "project/results.csv").write_text("years of work")
     (tmp_path / "out").mkdir()
     (tmp_path / "out/.harness-work").symlink_to(scratch)
-    code, _ = harness(*BENCH)
+    code, *_ = harness(*BENCH)
     assert code == 0
     assert (scratch / "project/results.csv").read_text() == "years of work"
     (tmp_path / "out/.harness-work").unlink()
     (tmp_path / "out/.harness-work/mine").mkdir(parents=True)
     (tmp_path / "out/.harness-work/mine/notes.txt").write_text("mine")
-    code, _ = harness(*BENCH, "--overwrite")
+    code, *_ = harness(*BENCH, "--overwrite")
     assert code == 0
     assert (tmp_path / "out/.harness-work/mine/notes.txt").read_text() == "mine"
 
@@ -102,9 +87,9 @@ def test_overwriting_with_another_class_map_is_a_new_board(tmp_path, harness):
     masks_config(tmp_path, classes={0: "background", 1: "cell", 2: "cell"})
     assert harness(*BENCH)[0] == 0
     masks_config(tmp_path, classes={0: "background", 1: "cell", 2: "background"})
-    code, said = harness(*BENCH)
+    code, _, said = harness(*BENCH)
     assert code == 2
-    assert "another board" in said.err
+    assert "another board" in said
     assert harness(*BENCH, "--overwrite")[0] == 0
     assert harness(*BENCH, "--out", "fresh")[0] == 0
     assert rounds(tmp_path / "out") == rounds(tmp_path / "fresh")
@@ -131,9 +116,9 @@ def test_an_overwrite_that_cannot_begin_deletes_nothing(tmp_path, harness, extra
     assert harness(*BENCH)[0] == 0
     before = {p: p.read_bytes() for p in (tmp_path / "out").rglob("*") if p.is_file()}
     masks_config(tmp_path, extra=extra)
-    code, said = harness(*BENCH, "--overwrite")
+    code, _, said = harness(*BENCH, "--overwrite")
     assert code == 2
-    assert len(said.err.splitlines()) == 1
+    assert len(said.splitlines()) == 1
     after = {p: p.read_bytes() for p in (tmp_path / "out").rglob("*") if p.is_file()}
     assert {p: c for p, c in after.items() if ".lock" not in p.name} == {
         p: c for p, c in before.items() if ".lock" not in p.name

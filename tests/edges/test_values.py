@@ -4,7 +4,6 @@ import os
 
 import pytest
 
-from harness.cli import main as command
 from harness.config import config_path, load_spec
 from harness.data.source import pack_spec
 from harness.errors import InputError
@@ -16,21 +15,6 @@ training = dict(steps=4, steps_per_image=1, max_steps=8, crop=(32, 32))
 cost_model = dict(steps=4)
 harness = dict(window=8, stride=4, seed_images=1, images_per_round=1, rounds=1, committee=2, seeds=[0])
 """
-
-
-@pytest.fixture
-def harness(tmp_path, monkeypatch, capfd, cache):
-    """Run a command in this process in an empty folder."""
-    monkeypatch.chdir(tmp_path)
-
-    def run(*arguments):
-        monkeypatch.setattr("sys.argv", ["harness", *arguments])
-        with pytest.raises(SystemExit) as end:
-            command.main()
-        out, err = capfd.readouterr()
-        return end.value.code, out, err
-
-    return run
 
 
 CONFIGS = {
