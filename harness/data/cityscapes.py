@@ -28,7 +28,7 @@ from harness.clicks import (
 )
 from harness.data.annotations import Recording, read_recording
 from harness.data.decoded import DecodedCache
-from harness.data.files import has_plain_name, list_files, said
+from harness.data.files import fault_of, has_plain_name, list_files, said
 from harness.data.images import read_labels, read_photo
 from harness.data.index import Index, Problem, check_split, load_index
 from harness.data.labels import CLASS_NAMES, HIGHEST_LABEL_ID, IGNORE, train_id_table
@@ -105,7 +105,9 @@ class Split:
         found: dict[str, ImageFiles] = {}
         for path in photos:
             stem = path.name.removesuffix(_PHOTO_SUFFIX)
-            if not has_plain_name(path):
+            if fault := fault_of(path):
+                self.problems.append(f"{path}: must be a photograph, got {fault}")
+            elif not has_plain_name(path):
                 self.problems.append(f"{folder}: a file name must be printable, got {path.name!a}")
             elif stem in found:
                 self.problems.append(

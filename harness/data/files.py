@@ -15,7 +15,7 @@ NESTED = "__"
 
 
 def list_files(folder: Path) -> list[Path]:
-    """List all files below a folder, sorted, through links too, each folder once."""
+    """List all that is no folder below a folder, sorted, through links too, each folder once."""
     found: list[Path] = []
     seen: set[str] = set()
     for place, folders, names in os.walk(folder, followlinks=True):
@@ -26,7 +26,14 @@ def list_files(folder: Path) -> list[Path]:
         seen.add(real)
         folders.sort()
         found += [Path(place) / name for name in names]
-    return sorted(path for path in found if path.is_file())
+    return sorted(found)
+
+
+def fault_of(path: Path) -> str | None:
+    """Return why a name in a folder is no file that can be read, or None."""
+    if path.is_file():
+        return None
+    return "a link to nothing" if path.is_symlink() else "no regular file"
 
 
 def is_hidden(path: Path, folder: Path) -> bool:
@@ -64,6 +71,11 @@ def find_photos(folder: Path) -> tuple[dict[str, Path], list[str], list[str]]:
     for path in seen:
         if path.suffix.lower() not in PHOTO_SUFFIXES:
             continue
+        if fault := fault_of(path):
+            problems.append(
+                f"{path.parent / ascii(path.name)[1:-1]}: must be a photograph, got {fault}"
+            )
+            continue
         if not has_plain_name(path):
             problems.append(f"{folder}: a file name must be printable, got {path.name!a}")
             continue
@@ -98,7 +110,7 @@ def find_labels(root: Path, pattern: str, split: str) -> tuple[Path, dict[str, l
         matcher = re.compile(f"{re.escape(before)}(.+){re.escape(after)}", re.IGNORECASE)
     found: dict[str, list[Path]] = {}
     for path in list_files(folder) if folder.is_dir() else ():
-        if is_hidden(path, folder):
+        if is_hidden(path, folder) or fault_of(path):
             continue
         if matcher is None:
             if path.suffix.lower() in LABEL_SUFFIXES:

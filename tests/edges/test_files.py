@@ -181,6 +181,23 @@ def test_links_that_go_round_end(masks, tmp_path, cache):
     assert len(find_splits(data_of(tmp_path))[0].files) == 4
 
 
+def test_links_to_nothing_and_pipes_are_no_photographs(masks, tmp_path, cache):
+    """Data that were fetched in part: pointers without their files."""
+    (masks / "images/train/gone.png").symlink_to("nowhere.png")
+    os.mkfifo(masks / "images/train/pipe.jpg")
+    said = problems_of(tmp_path)
+    assert len(said) == 2
+    assert "gone.png: must be a photograph, got a link to nothing" in said[0]
+    assert "pipe.jpg: must be a photograph, got no regular file" in said[1]
+
+
+def test_a_mask_that_is_a_link_to_nothing_is_missing(masks, tmp_path, cache):
+    (masks / "labels/train/train_1.png").unlink()
+    (masks / "labels/train/train_1.png").symlink_to("nowhere.png")
+    (said,) = problems_of(tmp_path)
+    assert "train_1.png is missing" in said
+
+
 # ------------------------------------------------------------------------------- Cityscapes' layout
 
 
