@@ -14,6 +14,7 @@ from pydantic import (
 )
 
 from harness.data.files import pattern_fault
+from harness.errors import shorten
 
 Count = Annotated[int, Field(ge=1, le=1_000_000)]
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
@@ -110,7 +111,9 @@ class MasksData(Block):
             raise ValueError("data.classes and data.void must be all numbers or all colours")
         for value, name in self.classes.items():
             if not name.strip() or name != name.strip() or not name.isprintable():
-                raise ValueError(f"data.classes[{value}] must be a printable name, got {name!r}")
+                raise ValueError(
+                    f"data.classes[{value}] must be a printable name, got {shorten(name)}"
+                )
         if twice := sorted(set(self.classes) & set(self.void or ()), key=str):
             raise ValueError(f"{twice[0]} must be in data.classes or in data.void, not in both")
         if len(set(self.classes.values())) < 2:

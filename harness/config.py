@@ -154,7 +154,7 @@ def load_spec(
     }
     for key in sorted(set(raw) - names - _HELPERS):
         raise InputError(
-            f"{file}: unknown key {key!r}; allowed: {', '.join(sorted(names | _HELPERS))}"
+            f"{file}: unknown key {shorten(key)}; allowed: {', '.join(sorted(names | _HELPERS))}"
         )
     document: dict[str, Any] = {key: raw[key] for key in raw if key in names}
     document["name"] = file.stem
@@ -327,7 +327,7 @@ def _first_problem(error: ValidationError) -> str:
     place = [str(part) for part in problem["loc"] if part not in {"streets", "cityscapes", "masks"}]
     key = ".".join(place)
     if problem["type"] == "extra_forbidden":
-        return f"unknown key {key!r}; allowed there: {', '.join(_known_keys(place))}"
+        return f"unknown key {shorten(key)}; allowed there: {', '.join(_known_keys(place))}"
     if problem["type"] == "missing":
         return f"key {key!r} is missing"
     said = problem["msg"].removeprefix("Value error, ")

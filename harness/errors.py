@@ -59,4 +59,4 @@ def unknown_name(what: str, name: str, available: Iterable[str]) -> InputError:
     names = sorted(available)
     close = difflib.get_close_matches(name, names, n=1)
     hint = f"; did you mean {close[0]!r}?" if close else ";"
-    return InputError(f"unknown {what} {name!r}{hint} available: {', '.join(names)}")
+    return InputError(f"unknown {what} {shorten(name)}{hint} available: {', '.join(names)}")

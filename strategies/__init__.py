@@ -252,7 +252,7 @@ def _parameters(
         if not equals or key not in parameters:
             allowed = ", ".join(parameters) or "none"
             raise InputError(
-                f"strategy {identity!r}: cannot set {part!r}; parameters of this strategy: {allowed}"
+                f"strategy {identity!r}: cannot set {shorten(part)}; parameters of this strategy: {allowed}"
             )
         if key in given:
             raise InputError(f"strategy {identity!r}: {key} is given twice; allowed: once")
@@ -266,7 +266,7 @@ def _value(identity: str, key: str, value: str, kind: Any) -> Any:
         found = TypeAdapter(kind).validate_strings(value)
     except ValidationError as error:
         said = error.errors()[0]["msg"].removeprefix("Value error, ")
-        raise InputError(f"strategy {identity!r}: {key} is {value!r}: {said}") from error
+        raise InputError(f"strategy {identity!r}: {key} is {shorten(value)}: {said}") from error
     if isinstance(found, float) and not math.isfinite(found):
         raise InputError(f"strategy {identity!r}: {key} must be finite, got {value!r}")
     if isinstance(found, str) and not _WORD.fullmatch(found):
@@ -301,7 +301,7 @@ def parse_list(text: str) -> list[Strategy]:
     identities = [identity for part in parts for identity in (_all() if part == "all" else [part])]
     if not identities:
         raise InputError(
-            f"no strategy in {text!r}; allowed: all, and names separated by commas: {', '.join(available())}"
+            f"no strategy in {shorten(text)}; allowed: all, and names separated by commas: {', '.join(available())}"
         )
     chosen = [make(identity) for identity in identities]
     names = [strategy.name for strategy in chosen]

@@ -53,7 +53,7 @@ def make(
     from harness.data.streets.pack import PackSpec, make_pack
 
     if pack != "streets":
-        raise InputError(f"--pack is {pack!r}; allowed: streets")
+        raise InputError(f"--pack is {shorten(pack)}; allowed: streets")
     height, width = parse_size(size)
     make_pack(PackSpec(height, width, train, val, seed, redundancy), out)
     typer.echo(f"{train} + {val} images of {height}x{width} px in {out}")

@@ -11,7 +11,7 @@ import typer
 
 from harness.cli.machine import check_device, limit_threads
 from harness.cli.publish import console_width
-from harness.errors import InputError
+from harness.errors import InputError, shorten
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -64,7 +64,7 @@ def explain(
     asked = sorted({receipt.image_id for receipt in receipts})
     if image is not None and image not in asked:
         raise InputError(
-            f"--image is {image!r}; allowed: an image that round {number} asked for, such as {', '.join(asked[:3])}"
+            f"--image is {shorten(image)}; allowed: an image that round {number} asked for, such as {', '.join(asked[:3])}"
         )
     spec = _spec(found, run, data_root)
 

@@ -50,6 +50,10 @@ def _root(
     """Find out which active-learning strategy really saves clicks in semantic segmentation."""
 
 
+_LONGEST_LINE = 2000
+"""Choice: whatever was given, a message stays a line that a person can read."""
+
+
 class _StoppedError(BaseException):
     """A signal that ends the command; the libraries between would hide a KeyboardInterrupt."""
 
@@ -79,7 +83,7 @@ def main() -> None:
     _stop_on_signals()
     code, said = _run()
     if said:
-        print(f"harness: {said}", file=sys.stderr)
+        print(f"harness: {one_line(said, _LONGEST_LINE)}", file=sys.stderr)
     let_go()
     sys.exit(code)
 

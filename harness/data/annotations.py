@@ -15,7 +15,7 @@ from PIL import Image, ImageDraw
 
 from harness.clicks import clamp_vertices
 from harness.data.labels import find_label
-from harness.errors import InputError
+from harness.errors import InputError, one_line, shorten
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +72,7 @@ def read_recording(path: Path) -> Recording:
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
-        raise InputError(f"{path}: cannot be read as JSON ({error})") from error
+        raise InputError(f"{path}: cannot be read as JSON ({one_line(str(error))})") from error
     try:
         height, width = _whole(document["imgHeight"]), _whole(document["imgWidth"])
         objects = tuple(
@@ -82,7 +82,7 @@ def read_recording(path: Path) -> Recording:
         )
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise InputError(
-            f"{path}: not a polygon file ({error!r}); allowed: imgHeight, imgWidth, objects with label and polygon"
+            f"{path}: not a polygon file ({shorten(error, 200)}); allowed: imgHeight, imgWidth, objects with label and polygon"
         ) from error
     return Recording(height, width, objects)
 
@@ -95,7 +95,7 @@ def _whole(value: Any) -> int:
         or int(value) != value
         or value < 1
     ):
-        raise ValueError(f"{value!r} is not a whole number of pixels")
+        raise ValueError(f"{shorten(value)} is not a whole number of pixels")
     return int(value)
 
 

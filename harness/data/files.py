@@ -9,6 +9,7 @@ from pathlib import Path
 from string import Formatter
 
 from harness.data.images import LABEL_SUFFIXES, PHOTO_SUFFIXES
+from harness.errors import shorten
 
 NESTED = "__"
 """Stands for the separators in the id of an image that lies in a sub-folder."""
@@ -126,14 +127,14 @@ def pattern_fault(pattern: str, allowed: set[str]) -> str | None:
     try:
         parts = list(Formatter().parse(pattern))
     except ValueError as error:
-        return f"must be a path with {{split}}, got {pattern!r} ({error})"
+        return f"must be a path with {{split}}, got {shorten(pattern)} ({error})"
     fields = {field for _, field, _, _ in parts if field is not None}
     if not fields <= allowed or any(spec or turned for _, field, spec, turned in parts if field):
         named = " and ".join(f"{{{name}}}" for name in sorted(allowed))
-        return f"may hold {named} and no other placeholder, got {pattern!r}"
+        return f"may hold {named} and no other placeholder, got {shorten(pattern)}"
     steps = pattern.split("/")
     if not pattern.strip() or pattern.startswith("/") or ".." in steps or not pattern.isprintable():
-        return f"must be a path below the data root, got {pattern!r}"
+        return f"must be a path below the data root, got {shorten(pattern)}"
     if ("{stem}" in pattern and steps[-1].count("{stem}") != 1) or "{stem}" in "/".join(steps[:-1]):
-        return f"must hold {{stem}} once, in the file's name, got {pattern!r}"
+        return f"must hold {{stem}} once, in the file's name, got {shorten(pattern)}"
     return None

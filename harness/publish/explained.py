@@ -47,7 +47,7 @@ def to_table(explanation: Explanation, windows: list[WindowReason]) -> Table:
         near = window.strongest_suppressed
         table.add_row(
             str(window.rank),
-            window.image_id,
+            escape(window.image_id),
             f"{window.top}, {window.left}",
             f"{window.score:.4f}",
             _number(window.information, 1),

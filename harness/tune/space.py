@@ -11,7 +11,7 @@ import optuna
 
 from harness.blocks import Tune
 from harness.config import ExperimentSpec
-from harness.errors import InputError
+from harness.errors import InputError, shorten
 from harness.protocols import Strategy
 
 Value = str | int | float
@@ -66,7 +66,7 @@ class Space:
         for parameter in spec.tune.parameters:
             if not any(parameter in own for own in known.values()):
                 raise InputError(
-                    f"tune.parameters has {parameter!r}, which none of {', '.join(known)} has; see harness strategies"
+                    f"tune.parameters has {shorten(parameter)}, which none of {', '.join(known)} has; see harness strategies"
                 )
         if (
             not spec.tune.parameters
@@ -90,16 +90,17 @@ class Space:
         """Return the tuned parameters that a strategy has, with their defaults; a whole number where it takes one."""
         if "[" in strategy:
             raise InputError(
-                f"tune.strategy {strategy!r} sets a parameter; allowed: bare names, bounds go to tune.parameters"
+                f"tune.strategy {shorten(strategy)} sets a parameter; allowed: bare names, bounds go to tune.parameters"
             )
         self.catalogue.make(strategy)
         own = inspect.signature(self.catalogue.available()[strategy]).parameters
         found: dict[str, float | int] = {}
         for name in filter(own.__contains__, self.tune.parameters):
             default = own[name].default
-            if isinstance(default, str):
+            if default is not None and type(default) not in {int, float}:
                 raise InputError(
-                    f"tune.parameters has {name!r}, which is no number; allowed: numbers, such as alpha or passes"
+                    f"tune.parameters must name numbers with a default, such as alpha or passes, got "
+                    f"{shorten(name)} of {strategy}"
                 )
             found[name] = (
                 self.committee if default is None else default

@@ -175,6 +175,8 @@ def test_a_short_measurement_finds_the_pace_of_everything(train_split, val_split
     pace = measure(spec, chosen, train_split, val_split)
     assert set(pace.acquired) == {"nothing", "committee"}
     assert 0 < pace.acquired["nothing"] < pace.acquired["committee"]
-    assert min(pace.step, pace.cost, pace.validated) > 0
+    assert pace.step > 0
+    # differences of two measurements: on a busy machine one may come out as nothing
+    assert min(pace.cost, pace.validated) >= 0
     assert pace.beside_steps >= 0
     assert pace.memory_bytes > 10**8

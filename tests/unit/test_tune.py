@@ -108,7 +108,10 @@ def test_a_grid_has_its_ends():
             "it is trial 0",
         ),
         ("strategy=['cereals-g3-entropy'], parameters=dict(alpha=(0.0, 1.5))", "alpha is '1.5'"),
-        ("strategy=['cereals-g3-entropy'], parameters=dict(cost=(0.0, 1.0))", "which is no number"),
+        (
+            "strategy=['cereals-g3-entropy'], parameters=dict(cost=(0.0, 1.0))",
+            "must name numbers with a default",
+        ),
         ("strategy=['cereals-g3-entropy'], windows=[16]", "unknown key 'tune.windows'"),
     ],
 )
