@@ -134,7 +134,8 @@ def test_ten_thousand_run_folders(folder, undisturbed, tmp_path):
         os.link(source / "rounds.jsonl", target / "rounds.jsonl")
     before = time.monotonic()
     assert len(find_runs(tmp_path)) == 10_000
-    assert list(examine(tmp_path)) == []
+    (finding,) = examine(tmp_path)  # each is whole; together they are copies of one
+    assert "their rounds are equal" in finding.problem
     assert time.monotonic() - before < 240  # a hang, not a benchmark
 
 
