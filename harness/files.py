@@ -43,6 +43,11 @@ DRAFT = re.compile(r"\.[\w.\[\]=,+-]+-[a-z0-9_]{8}")
 """The name of a file that ``replacing`` had not finished."""
 
 
+def is_own(name: str, names: re.Pattern[str]) -> bool:
+    """Return whether a file is ours by its name: one of ``names``, or a draft of one."""
+    return bool(names.fullmatch(name) or DRAFT.fullmatch(name))
+
+
 def remove_own(folder: Path, names: re.Pattern[str]) -> list[Path]:
     """Delete the files below a folder that this program wrote, by their names, and no others.
 
@@ -63,7 +68,7 @@ def remove_own(folder: Path, names: re.Pattern[str]) -> list[Path]:
             left.append(path)
         elif path.is_dir():
             left += remove_own(path, names)
-        elif names.fullmatch(path.name) or DRAFT.fullmatch(path.name):
+        elif is_own(path.name, names):
             path.unlink(missing_ok=True)
         else:
             left.append(path)

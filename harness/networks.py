@@ -13,7 +13,7 @@ from pydantic import TypeAdapter
 
 from harness.acquisition import Tally
 from harness.errors import RunError
-from harness.files import remove_own, seal, write_text
+from harness.files import is_own, remove_own, seal, write_text
 from harness.loop import StageTimer, Trained
 from harness.maps import DiskMaps
 from harness.pool import LabelledPool
@@ -157,7 +157,7 @@ class NetworkStore:
         for path in (folder / _SHARED).glob("*/*"):
             if path.is_dir():
                 remove_own(path, OWN_FILES)
-            elif OWN_FILES.fullmatch(path.name) and path.name not in {_WEIGHTS, _SCORES}:
+            elif is_own(path.name, OWN_FILES) and path.name not in {_WEIGHTS, _SCORES}:
                 path.unlink(missing_ok=True)
 
     @staticmethod

@@ -38,6 +38,15 @@ def test_only_files_of_ours_are_deleted(tmp_path):
     assert not (work / "claims").exists()
 
 
+def test_a_finished_board_keeps_the_first_networks_and_nothing_else_of_ours(tmp_path):
+    work = tmp_path / "work"
+    make_ours(work / "shared")
+    make_ours(work / "random-region-seed-0-own")
+    NetworkStore.clear_up(work)
+    kept = {str(path.relative_to(work)) for path in work.rglob("*") if path.is_file()}
+    assert kept == {"shared/a1/weights.pt", "shared/a1/validation.json"}
+
+
 def test_a_link_is_never_followed_nor_deleted(tmp_path):
     scratch = tmp_path / "scratch"
     make_ours(scratch)
