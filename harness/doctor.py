@@ -1,7 +1,8 @@
-"""Run folders examined file by file: what is damaged, what does not add up, and what can be mended with a copy kept."""
+"""Run folders examined file by file: what is damaged, and what can be mended with a copy kept."""
 
 from __future__ import annotations
 
+import bisect
 import itertools
 import json
 import os
@@ -17,6 +18,7 @@ from harness.files import replacing
 from harness.publish.board import check_runs
 from harness.results import (
     CHAIN,
+    Run,
     RunInfo,
     accounting,
     chain_of,
@@ -24,7 +26,6 @@ from harness.results import (
     parse_rounds,
     read_info,
     read_maps,
-    read_run,
 )
 from harness.types import RoundRecord
 
@@ -53,15 +54,18 @@ def examine(out: Path) -> Iterator[Finding]:
     """
     if not out.is_dir():
         raise InputError(f"{out}: no such folder; allowed: one that harness bench wrote")
-    whole: list[Path] = []
+    whole: list[Run] = []
     for folder in sorted(path for path in (out / "runs").glob("*/seed-*") if path.is_dir()):
         if not (folder / "run.json").exists() and not (folder / "rounds.jsonl").exists():
             continue  # timings of work that all runs share
-        problems = list(_examine_run(folder))
+        problems, run = _examine_run(folder)
         yield from problems
-        if not problems:
-            whole.append(folder)
-    yield from _examine_together(whole)
+        if run is not None and run.rounds and not problems:
+            whole.append(run)
+    try:
+        check_runs(whole)
+    except InputError as error:
+        yield Finding(out / "runs", str(error), None)
     for path in sorted(out.rglob(".*")):
         if (
             path.is_file()
@@ -71,55 +75,37 @@ def examine(out: Path) -> Iterator[Finding]:
             yield Finding(path, "a draft that a killed process left", "delete it")
 
 
-def _examine_run(folder: Path) -> Iterator[Finding]:
+def _examine_run(folder: Path) -> tuple[list[Finding], Run | None]:
+    """Return what is wrong with one run, and the run as far as it can be read."""
     try:
         info = read_info(folder)
     except InputError as error:
         newer = "schema version" in str(error)
         cure = None if newer else f"move the folder to damaged-{folder.name}; the run starts again"
-        yield Finding(folder / "run.json", str(error).partition(": ")[2], cure)
-        return
-    rounds, problem = _good_rounds(folder / "rounds.jsonl", info)
+        return [Finding(folder / "run.json", str(error).partition(": ")[2], cure)], None
+    file = folder / "rounds.jsonl"
+    rounds, problem = _good_rounds(file, info)
+    found = [Finding(file, complaint, None) for complaint in accounting(rounds)]
     if problem is not None:
-        yield Finding(
-            folder / "rounds.jsonl",
-            problem,
-            f"keep the {len(rounds)} rounds before it; the others run again",
-        )
-    for complaint in accounting(rounds):
-        yield Finding(folder / "rounds.jsonl", complaint, None)
+        cure = f"keep the {len(rounds)} rounds before it; the others run again"
+        found.insert(0, Finding(file, problem, cure))
+    found += _examine_maps_and_timings(folder)
+    return found, Run(info, rounds, folder)
+
+
+def _examine_maps_and_timings(folder: Path) -> Iterator[Finding]:
     for maps in sorted(folder.glob("maps-*.json")):
-        if (
-            read_maps(
-                folder, int(maps.stem.removeprefix("maps-")) if maps.stem[5:].isdecimal() else -1
-            )
-            is None
-        ):
+        number = maps.stem.removeprefix("maps-")
+        if read_maps(folder, int(number) if number.isdecimal() else -1) is None:
             yield Finding(
                 maps, "cannot be read", "delete it; the page then goes without these maps"
             )
     timings = folder / "timings.jsonl"
-    if (
-        timings.exists()
-        and _timing_lines(timings)
-        != timings.read_text(encoding="utf-8", errors="replace").splitlines()
-    ):
-        yield Finding(
-            timings, "holds lines that cannot be read", "keep the others; no result depends on them"
-        )
-
-
-def _examine_together(folders: list[Path]) -> Iterator[Finding]:
-    """Find runs that are whole one by one and cannot stand on one board.
-
-    Equal rounds under two seeds, or other validation labels.
-    """
-    runs = [run for run in map(read_run, folders) if run.rounds]
-    try:
-        check_runs(runs)
-    except InputError as error:
-        place, _, said = str(error).partition(" ")
-        yield Finding(Path(place), said, None)
+    if timings.exists():
+        lines = timings.read_text(encoding="utf-8", errors="replace").splitlines()
+        if _timing_lines(timings) != lines:
+            cure = "keep the others; no result depends on them"
+            yield Finding(timings, "holds lines that cannot be read", cure)
 
 
 def _good_rounds(file: Path, info: RunInfo) -> tuple[list[RoundRecord], str | None]:
@@ -127,19 +113,31 @@ def _good_rounds(file: Path, info: RunInfo) -> tuple[list[RoundRecord], str | No
     if not file.exists():
         return [], None
     content = file.read_bytes()
-    whole = content[: content.rfind(b"\n") + 1]
-    try:
-        rounds = parse_rounds(file, whole, info)
-        if info.chained:
-            check_chain(file.parent, info, whole)
-    except InputError as error:
-        line = int(str(error).removeprefix(f"{file}:").partition(":")[0])
-        kept = b"".join(whole.splitlines(keepends=True)[: line - 1])
-        return (
-            parse_rounds(file, kept, info),
-            f"line {line}: {str(error).partition(': ')[2].partition(';')[0]}",
+    lines = content[: content.rfind(b"\n") + 1].splitlines(keepends=True)
+    whole = b"".join(lines)
+    problem = _problem_of(file, info, whole)
+    if problem is None:
+        return parse_rounds(file, whole, info), (
+            None if whole == content else "its last line was not written in full"
         )
-    return rounds, None if whole == content else "its last line was not written in full"
+    good = bisect.bisect_left(
+        range(1, len(lines)),
+        x=True,
+        key=lambda count: _problem_of(file, info, b"".join(lines[:count])) is not None,
+    )
+    said = problem.partition(": ")[2].partition(";")[0]
+    return parse_rounds(file, b"".join(lines[:good]), info), f"line {good + 1}: {said}"
+
+
+def _problem_of(file: Path, info: RunInfo, rounds: bytes) -> str | None:
+    """Return what is wrong with the first lines of a file of rounds."""
+    try:
+        parse_rounds(file, rounds, info)
+        if info.chained:
+            check_chain(file.parent, info, rounds)
+    except InputError as error:
+        return str(error)
+    return None
 
 
 def _timing_lines(file: Path) -> list[str]:

@@ -39,20 +39,20 @@ def replacing(path: Path, *, sync: bool = True) -> Iterator[Path]:
         raise
 
 
-DRAFT = re.compile(r"\.[\w.\[\]=,+-]+-[a-z0-9_]{8}")
-"""The name of a file that ``replacing`` had not finished."""
+_DRAFT = re.compile(r"\.(.+)-[a-z0-9_]{8}")
+"""The name of a file that ``replacing`` had not finished, and of what it was to become."""
 
 
 def is_own(name: str, names: re.Pattern[str]) -> bool:
     """Return whether a file is ours by its name: one of ``names``, or a draft of one."""
-    return bool(names.fullmatch(name) or DRAFT.fullmatch(name))
+    draft = _DRAFT.fullmatch(name)
+    return bool(names.fullmatch(name) or (draft and names.fullmatch(draft[1])))
 
 
 def remove_own(folder: Path, names: re.Pattern[str]) -> list[Path]:
     """Delete the files below a folder that this program wrote, by their names, and no others.
 
-    Links are never followed nor deleted. A folder goes when nothing is left in it that this call
-    has not deleted.
+    Links are never followed nor deleted. A folder goes when this call has emptied it.
 
     Args:
         names: of our files; drafts of them are ours too.
@@ -60,9 +60,11 @@ def remove_own(folder: Path, names: re.Pattern[str]) -> list[Path]:
     Returns:
         What was left: files of others, links, folders that hold some.
     """
+    if folder.is_symlink():
+        return [folder]
+    if not folder.is_dir():
+        return []
     left: list[Path] = []
-    if folder.is_symlink() or not folder.is_dir():
-        return [folder] if folder.is_symlink() else left
     for path in sorted(folder.iterdir()):
         if path.is_symlink():
             left.append(path)

@@ -13,7 +13,7 @@ from pydantic import TypeAdapter
 
 from harness.acquisition import Tally
 from harness.errors import RunError
-from harness.files import is_own, remove_own, seal, write_text
+from harness.files import remove_own, seal, write_text
 from harness.loop import StageTimer, Trained
 from harness.maps import DiskMaps
 from harness.pool import LabelledPool
@@ -31,10 +31,34 @@ class _Validation:
 
 _SHARED, _WEIGHTS, _SCORES = "shared", "weights.pt", "validation.json"
 _VALIDATION = TypeAdapter(_Validation)
-OWN_FILES = re.compile(
-    r"weights\.pt|validation\.json|\.lock|training(-before)?\.ckpt|.+\.map|.+\.claim"
+_NOT_KEPT = re.compile(
+    r"\.lock|training(-before)?\.ckpt|.+\.map|.+\.claim|\.(weights\.pt|validation\.json)-\w{8}"
 )
+OWN_FILES = re.compile(rf"weights\.pt|validation\.json|{_NOT_KEPT.pattern}")
 """Names of the files of a work folder."""
+_PRIVATE = re.compile(r"claims|.+-seed-\d+-.+|nobody-.+")
+_KEY = re.compile(r"[0-9a-f]{16}")
+"""Names of its folders: of claims, of runs (``owner`` and ``rules``), and of networks by their key."""
+
+
+def _folders_of_ours(parent: Path, names: re.Pattern[str]) -> list[Path]:
+    """Return the folders in a folder that have a name of ours; no links, and none through a link."""
+    if parent.is_symlink() or not parent.is_dir():
+        return []
+    return [
+        path
+        for path in sorted(parent.iterdir())
+        if names.fullmatch(path.name) and path.is_dir() and not path.is_symlink()
+    ]
+
+
+def _shared_folders(folder: Path) -> list[Path]:
+    """Return the folders of the networks that all runs of a seed share."""
+    return [
+        path
+        for shared in _folders_of_ours(folder, re.compile(_SHARED))
+        for path in _folders_of_ours(shared, _KEY)
+    ]
 
 
 class NetworkStore:
@@ -149,21 +173,16 @@ class NetworkStore:
 
         A strategy that is added later asks for those again. Nothing of others is touched.
         """
-        if folder.is_symlink() or not folder.is_dir():
-            return
-        for path in folder.iterdir():
-            if path.name != _SHARED and not path.is_symlink():
-                remove_own(path, OWN_FILES)
-        for path in (folder / _SHARED).glob("*/*"):
-            if path.is_dir():
-                remove_own(path, OWN_FILES)
-            elif is_own(path.name, OWN_FILES) and path.name not in {_WEIGHTS, _SCORES}:
-                path.unlink(missing_ok=True)
+        for path in _folders_of_ours(folder, _PRIVATE):
+            remove_own(path, OWN_FILES)
+        for path in _shared_folders(folder):
+            remove_own(path, _NOT_KEPT)
 
     @staticmethod
     def clear_all(folder: Path) -> None:
         """Delete all networks and maps of a board that is replaced by another one."""
-        remove_own(folder, OWN_FILES)
+        for path in [*_folders_of_ours(folder, _PRIVATE), *_shared_folders(folder)]:
+            remove_own(path, OWN_FILES)
 
     def _place(self, key: str, round_number: int) -> Path:
         """Return where networks lie: round 0 belongs to all runs of a seed, later rounds to the run that asks."""

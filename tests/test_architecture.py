@@ -17,6 +17,7 @@ LAYERS = {
     "harness.types": 0,
     "harness.seeds": 0,
     "harness.files": 0,
+    "harness.drawing": 0,
     "harness.memory": 0,
     "harness.shipped": 0,
     "harness.cells": 0,
@@ -131,6 +132,7 @@ def test_every_imported_package_is_declared(folders):
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     declared = [
         *project["dependencies"],
+        *project["optional-dependencies"]["imagenet"],
         *(project["optional-dependencies"]["dev"] if folders == ("tests",) else []),
     ]
     named = {re.split(r"[<>=\[; ]", text)[0].lower() for text in declared}
@@ -147,6 +149,6 @@ def test_every_imported_package_is_declared(folders):
     )
     assert third_party >= ({"torch", "optuna"} if folders[0] == "harness" else {"pytest"})
     for name in third_party:
-        owner = {distribution.lower() for distribution in owners[name]}
+        owner = {distribution.lower().replace("_", "-") for distribution in owners[name]}
         assert owner & named, f"{name} is imported and not declared in pyproject.toml"
         assert owner & pinned, f"{name} is imported and has no version in constraints.txt"

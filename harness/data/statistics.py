@@ -17,7 +17,7 @@ from harness.clicks import vertices_inside
 from harness.data.annotations import RecordedObject
 from harness.data.cityscapes import Split
 from harness.data.labels import IGNORE, find_label
-from harness.files import replacing
+from harness.drawing import save
 from harness.types import Clicks, Region
 
 
@@ -108,8 +108,7 @@ def draw_clicks(split: Split, path: Path) -> None:
     objects.set_ylabel("its clicks")
     for axes in (classes, images, objects):
         axes.spines[["top", "right"]].set_visible(False)
-    with replacing(path) as draft:
-        figure.savefig(draft, format="png", dpi=110)
+    save(figure, path)
 
 
 _SHEET_IMAGES = 6
@@ -143,22 +142,19 @@ def draw_sheet(splits: Sequence[Split], path: Path) -> None:
             strict=True,
         ):
             axes.set_axis_off()
-            axes.set_title(said, fontsize=9, parse_math=False)
+            axes.set_title(said, fontsize=9)
     handles = [
         Patch(color=_COLOURS[number % len(_COLOURS)], label=name)
         for number, name in enumerate(splits[0].class_names)
     ]
-    legend = figure.legend(
+    figure.legend(
         handles=[*handles, Patch(color="black", label="void")],
         loc="outside upper center",
         ncols=8,
         fontsize=9,
         frameon=False,
     )
-    for text in legend.get_texts():
-        text.set_parse_math(False)
-    with replacing(path) as draft:
-        figure.savefig(draft, format="png", dpi=80)
+    save(figure, path, dpi=80)
 
 
 def _spread(image_ids: list[str]) -> list[str]:
@@ -228,8 +224,7 @@ def draw_receipt(split: Split, region: Region, clicks: Clicks, path: Path) -> No
         fontsize=10,
     )
     figure.legend(loc="outside lower center", ncols=4, fontsize=9, frameon=False)
-    with replacing(path) as draft:
-        figure.savefig(draft, format="png", dpi=110)
+    save(figure, path)
 
 
 def _crossings(labels: np.ndarray, region: Region) -> np.ndarray:

@@ -14,8 +14,9 @@ from matplotlib.patches import Rectangle
 from rich.markup import escape
 from rich.table import Table
 
+from harness.drawing import save
 from harness.explanation import Explanation, ImageMaps, WindowReason
-from harness.files import replacing, write_text
+from harness.files import write_text
 from harness.statistics import cost_quality
 
 
@@ -117,8 +118,7 @@ def draw(
     for axes in grid[len(panels) + 1 :]:
         axes.set_axis_off()
     figure.suptitle(title, fontsize=11)
-    with replacing(path) as draft:
-        figure.savefig(draft, format="png", dpi=110)
+    save(figure, path)
 
 
 def draw_costs(explanation: Explanation, recorded: list[int], path: Path) -> None:
@@ -149,8 +149,7 @@ def draw_costs(explanation: Explanation, recorded: list[int], path: Path) -> Non
         fontsize=10,
     )
     axes.spines[["top", "right"]].set_visible(False)
-    with replacing(path) as draft:
-        figure.savefig(draft, format="png", dpi=110)
+    save(figure, path)
 
 
 def _mark(axes: Axes, windows: list[WindowReason]) -> None:

@@ -10,12 +10,10 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from harness.files import replacing
+from harness.drawing import save
 from harness.publish.board import Board, Row
 from harness.publish.significance import Significance
 from harness.publish.text import figure_text, marks
-
-mpl.rcParams["text.parse_math"] = False  # a name may hold a dollar
 
 _COLORS = mpl.colormaps["tab20"].colors  # type: ignore[attr-defined]
 _MARKERS = "osD^vP*X<>hp8d"
@@ -90,8 +88,7 @@ def _save(figure: Figure, path: Path) -> None:
             ("svg", {"Date": None}),
             ("pdf", {"CreationDate": None}),
         ):
-            with replacing(path.with_suffix(f".{kind}")) as draft:
-                figure.savefig(draft, format=kind, dpi=110, metadata=metadata)
+            save(figure, path.with_suffix(f".{kind}"), kind=kind, metadata=metadata)
 
 
 def draw_ranks(verdicts: Significance, board: Board, path: Path) -> None:

@@ -15,7 +15,8 @@ from optuna.trial import FrozenTrial, TrialState
 
 from harness.blocks import Tuned
 from harness.config import ExperimentSpec
-from harness.files import replacing, write_text
+from harness.drawing import save
+from harness.files import write_text
 from harness.tune.search import Objective
 from harness.tune.space import Space
 
@@ -158,8 +159,7 @@ def _save(axes: Any, path: Path) -> Path:
     import matplotlib.pyplot as plt
 
     figure = axes.figure
-    with replacing(path) as draft:
-        figure.savefig(draft, format="png", dpi=110, bbox_inches="tight")
+    save(figure, path, bbox_inches="tight")
     plt.close(figure)
     return path
 

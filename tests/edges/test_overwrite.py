@@ -9,27 +9,29 @@ from harness.networks import OWN_FILES, NetworkStore
 from harness.results import find_runs
 from tests.edges.conftest import masks_config, write_masks
 
+KEY = "0123456789abcdef"
 BENCH = ("bench", "--config", "my.py", "--strategies", "random-region", "--workers", "1")
 
 
 def make_ours(folder):
     for name in (
-        "a1/weights.pt",
-        "a1/validation.json",
-        "a1/training/training.ckpt",
-        "claims/x.claim",
+        f"{KEY}/weights.pt",
+        f"{KEY}/validation.json",
+        f"{KEY}/training/training.ckpt",
     ):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text("ours")
-    (folder / "a1/maps-own/strategies.measures.entropy-1-window").mkdir(parents=True)
-    (folder / "a1/maps-own/strategies.measures.entropy-1-window/image.map").write_text("ours")
-    (folder / "a1/.weights.pt-abcd1234").write_text("a draft of ours")
+    (folder / f"{KEY}/maps-own/strategies.measures.entropy-1-window").mkdir(parents=True)
+    (folder / f"{KEY}/maps-own/strategies.measures.entropy-1-window/image.map").write_text("ours")
+    (folder / f"{KEY}/.weights.pt-abcd1234").write_text("a draft of ours")
 
 
 def test_only_files_of_ours_are_deleted(tmp_path):
     work = tmp_path / "work"
     make_ours(work)
-    (work / "a1/thesis.tex").write_text("not ours")
+    (work / "claims").mkdir()
+    (work / "claims/x.claim").write_text("ours")
+    (work / f"{KEY}/thesis.tex").write_text("not ours")
     (work / "other").mkdir()
     (work / "other/weights.pth").write_text("not ours")
     left = remove_own(work, OWN_FILES)
@@ -44,7 +46,7 @@ def test_a_finished_board_keeps_the_first_networks_and_nothing_else_of_ours(tmp_
     make_ours(work / "random-region-seed-0-own")
     NetworkStore.clear_up(work)
     kept = {str(path.relative_to(work)) for path in work.rglob("*") if path.is_file()}
-    assert kept == {"shared/a1/weights.pt", "shared/a1/validation.json"}
+    assert kept == {f"shared/{KEY}/weights.pt", f"shared/{KEY}/validation.json"}
 
 
 def test_a_link_is_never_followed_nor_deleted(tmp_path):
@@ -59,7 +61,7 @@ def test_a_link_is_never_followed_nor_deleted(tmp_path):
     assert remove_own(link, OWN_FILES) == [link]
     inner = tmp_path / "inner"
     inner.mkdir()
-    (inner / "weights.pt").symlink_to(scratch / "a1/weights.pt")
+    (inner / "weights.pt").symlink_to(scratch / f"{KEY}/weights.pt")
     (inner / "deep").symlink_to(scratch)
     assert len(remove_own(inner, re.compile(".*"))) == 2
     assert sorted(scratch.rglob("*")) == before
@@ -170,3 +172,27 @@ def test_drafts_of_dead_processes_go_and_those_of_living_ones_stay(tmp_path):
     with draft_folder(tmp_path, "x") as draft:
         assert draft.is_dir()
     assert not draft.exists()
+
+
+def test_a_draft_is_ours_by_what_it_was_to_become(tmp_path):
+    work = tmp_path / "work"
+    make_ours(work / "shared")
+    theirs = work / "shared" / KEY / ".my-settings-abcd1234"
+    theirs.write_text("not ours")
+    (work / "shared" / KEY / ".my-settings").write_text("not ours")
+    NetworkStore.clear_all(work)
+    left = sorted(path.name for path in work.rglob("*") if path.is_file())
+    assert left == [".my-settings", ".my-settings-abcd1234"]
+
+
+def test_a_link_among_the_networks_is_not_followed(tmp_path):
+    theirs = tmp_path / "theirs"
+    make_ours(theirs)
+    work = tmp_path / "work"
+    make_ours(work / "shared")
+    (work / "shared" / "fedcba9876543210").symlink_to(theirs / KEY)
+    before = sorted(theirs.rglob("*"))
+    NetworkStore.clear_up(work)
+    NetworkStore.clear_all(work)
+    assert sorted(theirs.rglob("*")) == before
+    assert (work / "shared" / "fedcba9876543210").is_symlink()
