@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -146,6 +147,7 @@ class Training(Block):
 
     frozen_trunk: only the head is trained, on a trunk with given weights: a proxy of the full board.
     precision: of convolutions and products in training, on CPU and GPU; weights, loss and all predictions are float32.
+    loss_stride: the loss is taken on every so many-th pixel of each axis, of any network.
     repeat: another order of crops and other dropout from the same initial weights: what ``harness noise`` varies.
     """
 
@@ -164,6 +166,7 @@ class Training(Block):
     repeat: Annotated[int, Field(ge=0, le=1_000_000, json_schema_extra=LATER)] = 0
     frozen_trunk: Annotated[bool, Field(json_schema_extra=LATER)] = False
     precision: Annotated[Literal["float32", "bfloat16"], Field(json_schema_extra=LATER)] = "float32"
+    loss_stride: Annotated[int, Field(ge=1, le=32, json_schema_extra=LATER)] = 1
 
 
 class CostModel(Block):
@@ -183,16 +186,39 @@ class CostModel(Block):
 
 
 class Protocol(Block):
-    """The ``harness`` block: how much is asked for when, the same for every strategy."""
+    """The ``harness`` block: how much is asked for when, the same for every strategy.
+
+    budgets: after the seed set, the share of the pool's pixels that may be labelled up to each
+    round, rising; it stands in the place of ``images_per_round`` and ``rounds``, equal steps of
+    whole images. Choice: a share is rounded to whole images of the pool's mean size, so that
+    strategies that ask for whole images can spend it too.
+    """
 
     window: Count
     stride: Count = 1
     overlap: Literal["forbid", "allow"] = "forbid"
     seed_images: Count
-    images_per_round: Count
+    images_per_round: Count | None = None
     rounds: Annotated[int, Field(ge=0, le=1000)]
+    budgets: Annotated[tuple[Share, ...], Field(strict=False, json_schema_extra=LATER)] = ()
     committee: Annotated[int, Field(ge=2, le=255)] = 20
     seeds: Annotated[tuple[Seed, ...], Field(strict=False, min_length=1)]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _budgets_stand_for_rounds(cls, values: Any) -> Any:
+        budgets = values.get("budgets") if isinstance(values, dict) else None
+        if not isinstance(budgets, list | tuple) or not budgets:
+            return values
+        return {**values, "images_per_round": None, "rounds": len(budgets)}
+
+    @model_validator(mode="after")
+    def _some_budget(self) -> Protocol:
+        if any(high <= low for low, high in itertools.pairwise(self.budgets)):
+            raise ValueError("harness.budgets must rise from round to round")
+        if not self.budgets and self.images_per_round is None:
+            raise ValueError("harness needs images_per_round and rounds, or budgets")
+        return self
 
     @model_validator(mode="after")
     def _distinct_seeds(self) -> Protocol:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import importlib.util
 import io
 import json
 import math
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -102,14 +104,21 @@ class ExperimentSpec(Block):
             del document["annotator"]
         if not self.pretrained_sha256:
             del document["pretrained_sha256"]
-        for block in ("data", "training", "cost_model"):
+        for block in ("data", "training", "cost_model", "harness"):
             for key, option in type(getattr(self, block)).model_fields.items():
-                if option.json_schema_extra == LATER and document[block].get(key) == option.default:
+                if option.json_schema_extra == LATER and _is_default(
+                    document[block].get(key), option.default
+                ):
                     document[block].pop(key, None)
         if not self.weights_sha256:
             del document["weights_sha256"]
         document |= changed_constants()
         return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()
+
+
+def _is_default(value: Any, default: Any) -> bool:
+    """Compare what JSON gives with a default: there a tuple is a list."""
+    return bool(value == (list(default) if isinstance(default, tuple) else default))
 
 
 def check_types(spec: ExperimentSpec, place: Path) -> None:
@@ -241,8 +250,8 @@ def _weights(model: Any, file: Path) -> dict[str, str]:
     waiting: list[tuple[str, Any]] = [("model", model)]
     while waiting:
         key, value = waiting.pop()
-        is_file = key.rpartition(".")[2] in {"checkpoint", "pretrained"}
-        if is_file and value not in (None, "") and key != "model.backbone.pretrained":
+        is_file = key.rpartition(".")[2] in {"checkpoint", "checkpoint_path", "pretrained"}
+        if is_file and value not in (None, "", False) and key != "model.backbone.pretrained":
             if not isinstance(value, str) or "://" in value:
                 raise InputError(f"{file}: {key} must be a file on this disk, got {shorten(value)}")
             try:
@@ -314,12 +323,43 @@ def _read(file: Path) -> dict[str, Any]:
         from mmengine.config import Config
 
     try:
-        return dict(Config.fromfile(str(file), lazy_import=False).to_dict())
+        with _other_bases(Config):
+            return dict(Config.fromfile(str(file), lazy_import=False).to_dict())
     except (InputError, KeyboardInterrupt):
         raise
     except BaseException as error:  # a config is Python: anything can be raised, sys.exit too
         said = one_line(f"{type(error).__name__}: {error}")
         raise InputError(f"config {file}: cannot be read ({said})") from error
+
+
+@contextlib.contextmanager
+def _other_bases(config: Any) -> Iterator[None]:
+    """Let ``_base_`` name configs of mmseg and ours: ``mmseg::...``, ``harness::...``.
+
+    mmengine looks for a distribution called mmsegmentation, which the maintained one is not.
+    """
+    theirs = config._get_cfg_path  # noqa: SLF001
+
+    def found(base: str, file: str) -> tuple[str, str | None]:
+        scope, _, rest = base.partition("::")
+        if scope == "harness" and rest:
+            path = config_path("streets").parent / rest
+        elif scope == "mmseg" and rest:
+            module = importlib.util.find_spec("mmseg")
+            place = module.origin if module and module.origin else ""
+            path = Path(place).parent / ".mim" / "configs" / rest.removeprefix("configs/")
+        else:
+            path, scope = theirs(base, file)
+            return str(path), scope or None
+        if not path.is_file():
+            raise InputError(f"config {file}: _base_ {shorten(base)}: no such config")
+        return str(path), None
+
+    config._get_cfg_path = staticmethod(found)  # noqa: SLF001
+    try:
+        yield
+    finally:
+        config._get_cfg_path = staticmethod(theirs)  # noqa: SLF001
 
 
 def _first_problem(error: ValidationError) -> str:

@@ -22,6 +22,8 @@ PUBLISHED: dict[str, Any] = {
     "harness.segmentor.cost_head._NEAR_PX": 4,
     "harness.segmentor.coverage._TRIES": 4,
     "harness.segmentor.crops._PLAN": 1,
+    "harness.segmentor.efficientnet.LEVELS": "68a5deaa7006",
+    "harness.segmentor.frozen._GREY": 128,
     "harness.segmentor.fcn8s.LOGIT_STRIDE_PX": 8,
     "harness.segmentor.fcn8s.STAGES": "def945ded1e9",
     "harness.segmentor.network._MEMBERS_AT_ONCE": 4,

@@ -58,6 +58,9 @@ class Logits:
     def strips(self) -> Iterator[tuple[slice, Tensor]]:
         """Yield (rows, (C, rows, W) full-resolution logits), a few rows at a time."""
         classes = self.values.shape[0]
+        if tuple(self.values.shape[1:]) == tuple(self.size):
+            yield slice(0, self.size[0]), self.values
+            return
         wide = (
             self.values
             @ _weights(self.values.shape[2], self.size[1], self.values.device, self.values.dtype).T

@@ -30,15 +30,25 @@ FULL_DATA = "full-data"
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """How much is bought when; the same for every strategy of a board."""
+    """How much is bought when; the same for every strategy of a board.
+
+    shares: of the pool that may be labelled up to round 1, 2, ...; equal steps without them.
+    """
 
     seed_images: int
     images_per_round: int
     rounds: int
+    shares: tuple[float, ...] = ()
+
+    def images(self, round_number: int, pool_images: int) -> int:
+        """Return how many images' worth of pixels may be labelled up to and including a round."""
+        if self.shares and round_number:
+            return round(self.shares[round_number - 1] * pool_images)
+        return self.seed_images + round_number * self.images_per_round
 
     def budget_px(self, round_number: int, sizes: ImageSizes) -> int:
-        """Return the pixels that may be labelled up to and including a round, of images of the pool's mean size."""
-        images = self.seed_images + round_number * self.images_per_round
+        """Return the pixels of as many images of the pool's mean size."""
+        images = self.images(round_number, len(sizes))
         return images * sum(height * width for height, width in sizes.values()) // len(sizes)
 
 

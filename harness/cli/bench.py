@@ -93,7 +93,7 @@ def bench(
         ),
     ] = False,
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Delete these strategies' runs first.")
+        bool, typer.Option("--overwrite", help="Replace the runs of these strategies.")
     ] = False,
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="Try runs again that failed before.")
@@ -240,9 +240,12 @@ class Bench:
 
     def _check_model(self, train: Split, val: Split) -> None:
         """Build the model once in this process, so that a bad config is refused before anything is deleted."""
+        from harness.cli.pace import kind_of
         from harness.cli.workshop import build_trainer
+        from strategies import make
 
-        build_trainer(self.spec, train, val, check=True)
+        votes = [name for name in self.identities if kind_of(make(name)) == "committee"]
+        build_trainer(self.spec, train, val, check=True, votes=votes)
 
     def _finished(self, name: str, seed: int) -> int:
         from harness.results import read_run, run_path

@@ -98,7 +98,7 @@ class Estimate:
             return [length(schedule.seed_images)]
         first = max(1 if self._is_shared(job.seed) else 0, self.done[job])
         return [
-            length(schedule.seed_images + number * schedule.images_per_round)
+            length(schedule.images(number, len(self.sizes)))
             for number in range(first, schedule.rounds + 1)
         ]
 
@@ -226,21 +226,17 @@ class Estimate:
         """Return the memory of all processes: the workers, and, where there are several, the one that hands out work."""
         workers = min(self.workers, max(1, len(self.jobs)))
         return (
-            workers * (pace.memory_bytes + self._features_bytes(val_images))
+            workers * (pace.memory_bytes + self._features_bytes(pace, val_images))
             + (workers > 1) * pace.memory_bytes
         )
 
-    def _features_bytes(self, val_images: int) -> int:
-        """Return what a frozen trunk's features take in a worker: of each image, and of each training image mirrored."""
-        if not self.spec.training.frozen_trunk:
-            return 0
-        height, width = next(iter(self.sizes.values()))
-        channels: list[int] = self.spec.model["decode_head"]["in_channels"]
-        values = sum(
-            count * -(-height // stride) * -(-width // stride)
-            for count, stride in zip(channels, (8, 16, 32), strict=True)
-        )
-        return min(MOST_FEATURE_BYTES, 4 * values * (2 * len(self.sizes) + val_images))
+    def _features_bytes(self, pace: Pace, val_images: int) -> int:
+        """Return what a frozen trunk's features take in a worker.
+
+        Those of each image, and of each training image mirrored.
+        """
+        images = 2 * len(self.sizes) + val_images
+        return min(MOST_FEATURE_BYTES, pace.feature_bytes * images)
 
 
 def _duration(seconds: float) -> str:

@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -18,7 +19,10 @@ from harness.data.cityscapes import Split
 from harness.loop import draw_seed_set
 from harness.maps import MemoryMaps, QueryRules, requests_of
 from harness.pool import LabelledPool
-from harness.protocols import Strategy, Trainer
+from harness.protocols import Strategy
+
+if TYPE_CHECKING:
+    from harness.segmentor.trainer import SegmentorTrainer
 
 _IMAGES = 4
 _STEPS = 16
@@ -32,6 +36,7 @@ class Pace:
 
     step: of a training. beside_steps: what a training takes besides its steps. cost: training of a cost head. validated: one image.
     acquired: one image, by what a strategy asks of it (``kind_of``). memory_bytes: the most that this process has held so far.
+    feature_bytes: of one image's backbone features.
     """
 
     step: float
@@ -40,6 +45,7 @@ class Pace:
     validated: float
     acquired: dict[str, float]
     memory_bytes: int
+    feature_bytes: int
 
 
 def kind_of(strategy: Strategy) -> str:
@@ -65,7 +71,7 @@ def measure(
     pool.add(oracle.annotate([candidate.region for candidate in draw_seed_set(sizes, 1, 0)], pool))
     learns = any(strategy.learns_cost for strategy in strategies)
 
-    def trainer(steps: int) -> Trainer:
+    def trainer(steps: int) -> SegmentorTrainer:
         training = spec.training.model_copy(
             update={"steps": steps, "steps_per_image": 0, "max_steps": steps}
         )
@@ -111,6 +117,7 @@ def measure(
         max(validated, 0.0) / len(scored.files),
         acquired,
         _peak_bytes(),
+        made.feature_bytes(max(sizes.values())) if spec.training.frozen_trunk else 0,
     )
 
 

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, cast
+from typing import Annotated
 
 import typer
 
 from harness.cli.machine import limit_threads
 from harness.errors import InputError
-
-if TYPE_CHECKING:
-    from harness.segmentor.network import TrainedNetwork
 
 
 def pretext(
@@ -66,10 +63,7 @@ def pretext(
     )
     train, val = open_splits(spec.data)
     typer.echo(f"training {steps} steps on {scenes} scenes of seed {seed}")
-    network = cast(
-        "TrainedNetwork",
-        build_trainer(spec, train, val).fit(grouped_pool(train), seed, 0, with_cost=False),
-    )
+    network = build_trainer(spec, train, val).fit(grouped_pool(train), seed, 0, with_cost=False)
     save_trunk(
         network.model.backbone,
         out,

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import shutil
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from harness.acquisition import Tally
 from harness.bench import Clock, Job
@@ -16,14 +18,17 @@ from harness.config import ExperimentSpec
 from harness.data.annotators import ErringOracle, Slips
 from harness.data.cityscapes import ClickOracle, Split
 from harness.data.source import open_splits
-from harness.errors import FailedBeforeError, InputError
+from harness.errors import FailedBeforeError, InputError, shorten
 from harness.loop import Schedule
 from harness.maps import QueryRules
 from harness.networks import NetworkStore
-from harness.protocols import ImageSizes, RunWriter, Strategy, Trainer
+from harness.protocols import ImageSizes, RunWriter, Strategy
 from harness.provenance import Provenance
 from harness.results import SCHEMA_VERSION, TRAINER_VERSION, RunFolder, RunInfo, run_path
 from harness.types import ImageSketch, RoundRecord
+
+if TYPE_CHECKING:
+    from harness.segmentor.trainer import SegmentorTrainer
 
 WORK_FOLDER = ".harness-work"
 """Below an output folder: networks and maps of a board that is not finished."""
@@ -38,32 +43,42 @@ def check_sizes(
     """Refuse a protocol that the data cannot hold: before anything is trained.
 
     Raises:
-        InputError: a window larger than the image, more images asked for than there are, a head with another number of classes, or a frozen
-            trunk with images of several sizes.
+        InputError: a window larger than the image, more images asked for than there are, or a head
+            with another number of classes.
     """
     smallest = min(min(size) for size in (*sizes.values(), *val_sizes.values()))
     if spec.harness.window > smallest:
         raise InputError(
             f"harness.window is {spec.harness.window}; allowed: at most {smallest}, the smallest side of an image"
         )
-    if spec.model.get("decode_head", {}).get("num_classes") != n_classes:
+    head = spec.model.get("decode_head")
+    written = head.get("num_classes", n_classes) if isinstance(head, dict) else n_classes
+    if written != n_classes:
         raise InputError(
-            f"model.decode_head.num_classes is {spec.model.get('decode_head', {}).get('num_classes')}; allowed: {n_classes}, the classes of the data"
+            f"model.decode_head.num_classes must be {n_classes}, the classes of the data, "
+            f"got {shorten(written)}; it may be left out"
         )
-    if spec.training.frozen_trunk and len(set(sizes.values())) > 1:
+    schedule = schedule_of(spec)
+    images = [schedule.images(number, len(sizes)) for number in range(schedule.rounds + 1)]
+    if max(images) > len(sizes):
         raise InputError(
-            "training.frozen_trunk is True, but the training images have several sizes; allowed: images of one size"
+            f"the harness block must ask for at most {len(sizes)} images in all, the pool, "
+            f"got {max(images)}"
         )
-    asked = spec.harness.seed_images + spec.harness.rounds * spec.harness.images_per_round
-    if asked > len(sizes):
+    if any(later <= sooner for sooner, later in itertools.pairwise(images)):
         raise InputError(
-            f"the harness block asks for {asked} images in all (seed_images + rounds x images_per_round); allowed: at most {len(sizes)}, the pool"
+            "harness.budgets must buy an image's worth or more each round, from the seed set of "
+            f"{schedule.seed_images} images on: got {', '.join(map(str, images))} images of "
+            f"{len(sizes)}"
         )
 
 
 def schedule_of(spec: ExperimentSpec) -> Schedule:
     """Return how much is bought when."""
-    return Schedule(spec.harness.seed_images, spec.harness.images_per_round, spec.harness.rounds)
+    protocol = spec.harness
+    return Schedule(
+        protocol.seed_images, protocol.images_per_round or 0, protocol.rounds, protocol.budgets
+    )
 
 
 def rules_of(spec: ExperimentSpec) -> QueryRules:
@@ -204,12 +219,18 @@ def info_template(
 
 
 def build_trainer(
-    spec: ExperimentSpec, train: Split, val: Split, *, check: bool = False
-) -> Trainer:
+    spec: ExperimentSpec,
+    train: Split,
+    val: Split,
+    *,
+    check: bool = False,
+    votes: Sequence[str] = (),
+) -> SegmentorTrainer:
     """Build the trainer, and with it the model once: a bad config is refused here.
 
     Args:
         check: run a step and the schedules too, before any work depends on them.
+        votes: names of the strategies that ask a committee, for ``check``.
 
     Raises:
         InputError: one line that names the block.
@@ -243,19 +264,15 @@ def build_trainer(
         batch_size=training.batch_size,
         class_weights=training.class_weights,
         precision=training.precision,
+        loss_stride=training.loss_stride,
     )
     trainer = SegmentorTrainer(
         recipe, train_split=train, val_split=val, window_px=spec.harness.window, device=spec.device
     )
     if check:
-        protocol = spec.harness
-        bought = range(protocol.rounds + 1)
-        trainer.check(
-            [
-                len(train.files),
-                *(protocol.seed_images + number * protocol.images_per_round for number in bought),
-            ]
-        )
+        pool, schedule = len(train.files), schedule_of(spec)
+        bought = (schedule.images(number, pool) for number in range(schedule.rounds + 1))
+        trainer.check([pool, *bought], votes=votes)
     return trainer
 
 

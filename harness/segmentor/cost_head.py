@@ -1,6 +1,6 @@
 """The cost network: clicks per pixel from the frozen trunk's features and the class probabilities (after arXiv 1611.08272).
 
-It works on cells of 8 x 8 pixels, the stride of pool3. Every choice here is ours: the paper names the idea only. docs/cost-model.md
+It works on cells of 8 x 8 pixels, the stride of pool3, whatever the strides of the network. Every choice here is ours: the paper names the idea only. docs/cost-model.md
 compares the choices by their error on images that were held out.
 """
 
@@ -142,8 +142,8 @@ def feature_levels(
     """List what the head sees of one image, each at its own resolution.
 
     Args:
-        features: pool3, pool4, pool5 of one image, (1, c, h_i, w_i).
-        logits: (1, C, h, w) at stride 8.
+        features: of the backbone, for FCN8s pool3, pool4 and pool5: (1, c, h_i, w_i) each.
+        logits: (1, C, h, w) at any stride.
         size: (H, W) of the image in pixels.
         head: see ``CostRecipe``.
 
@@ -157,11 +157,11 @@ def feature_levels(
             (winners[1:] != winners[:-1]).float(), (0, 0, 0, 1)
         )
         return [per_cell_sum(borders)[None, None]]
-    probabilities = logits.softmax(1)
+    probabilities = _at_cells(logits.softmax(1), cells_of(size))
     if head == "probabilities":
         return [probabilities]
     return [
-        *features,
+        *(_at_most(level, cells_of(size)) for level in features),
         probabilities,
         _highest_nearby(probabilities) + _highest_nearby(-probabilities),
     ]
@@ -184,9 +184,25 @@ def cell_features(
     features: Sequence[Tensor], logits: Tensor, size: tuple[int, int], head: str = "trunk"
 ) -> Tensor:
     """Return ``feature_levels`` as (h, w, F), one row of features for each cell: what the head is trained on."""
-    cells = logits.shape[-2], logits.shape[-1]
     levels = feature_levels(features, logits, size, head)
-    return torch.cat([upsample(level, cells) for level in levels], dim=1)[0].permute(1, 2, 0)
+    return torch.cat([upsample(level, cells_of(size)) for level in levels], dim=1)[0].permute(
+        1, 2, 0
+    )
+
+
+def cells_of(size: tuple[int, int]) -> tuple[int, int]:
+    """Return how many cells an (H, W) image has along each axis."""
+    return -(-size[0] // _CELL_PX), -(-size[1] // _CELL_PX)
+
+
+def _at_most(level: Tensor, cells: tuple[int, int]) -> Tensor:
+    """Average maps that are finer than the cells."""
+    finer = level.shape[-2] > cells[0] or level.shape[-1] > cells[1]
+    return F.adaptive_avg_pool2d(level, cells) if finer else level
+
+
+def _at_cells(maps: Tensor, cells: tuple[int, int]) -> Tensor:
+    return upsample(_at_most(maps, cells), cells)
 
 
 def per_cell_sum(pixels: Tensor) -> Tensor:

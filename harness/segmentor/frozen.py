@@ -20,6 +20,7 @@ from harness.segmentor.crops import sample_of
 Features = tuple[Tensor, ...]
 
 MOST_FEATURE_BYTES = 2 << 30
+_GREY = 128
 
 
 class FeatureCache:
@@ -41,20 +42,23 @@ class FeatureCache:
         return self._features[key]
 
 
+def batch_of(model: Any, photo: npt.NDArray[np.uint8]) -> Tensor:
+    """Return an (H, W, 3) photograph as a network takes it: (1, 3, H, W)."""
+    pixels = torch.from_numpy(np.ascontiguousarray(photo.transpose(2, 0, 1)))
+    batch: Tensor = model.data_preprocessor({"inputs": [pixels]}, False)["inputs"]
+    return batch.contiguous(memory_format=torch.channels_last)
+
+
 def trunk_features(model: Any, photo: npt.NDArray[np.uint8]) -> Features:
     """Run a segmentor's trunk on an (H, W, 3) photograph."""
-    pixels = torch.from_numpy(np.ascontiguousarray(photo.transpose(2, 0, 1)))
-    batch = model.data_preprocessor({"inputs": [pixels]}, False)["inputs"].contiguous(
-        memory_format=torch.channels_last
-    )
-    features: Features = model.extract_feat(batch)
-    return features
+    return tuple(model.extract_feat(batch_of(model, photo)))
 
 
 class LabelledFeatures(Dataset[dict[str, Any]]):
     """Whole images as features with what is labelled of them: each epoch shows each touched image once, mirrored or not.
 
-    So every labelled pixel counts equally often here too. All images have one size.
+    So every labelled pixel counts equally often here too. Choice: where sizes differ, each image is
+    grey beyond its right and lower rim, up to the largest height and width, and void there.
     """
 
     def __init__(
@@ -71,6 +75,8 @@ class LabelledFeatures(Dataset[dict[str, Any]]):
         self._model, self._split, self._cache, self._flip = model, split, cache, flip
         self._ids = pool.touched_ids
         self._labels = {image_id: pool.labels(image_id, IGNORE) for image_id in self._ids}
+        sizes = list(pool.sizes.values())
+        self._size = max(size[0] for size in sizes), max(size[1] for size in sizes)
         rng = np.random.default_rng(key)
         epochs = -(-length // len(self._ids))
         self._order = np.concatenate([rng.permutation(len(self._ids)) for _ in range(epochs)])[
@@ -87,19 +93,32 @@ class LabelledFeatures(Dataset[dict[str, Any]]):
             bool(self._mirrored[index]) and self._flip,
         )
         target = self._labels[image_id]
+        target = target[:, ::-1] if mirrored else target
         return {
             "features": self._features(image_id, mirrored=mirrored),
-            "data_samples": sample_of(target[:, ::-1] if mirrored else target),
+            "data_samples": sample_of(_padded(target, self._size, IGNORE)),
         }
 
     @torch.no_grad()
     def _features(self, image_id: str, *, mirrored: bool) -> Features:
         photo = self._split.photo(image_id)
-        if not mirrored:
-            return self._cache.get(f"train/{image_id}", lambda: trunk_features(self._model, photo))
-        return self._cache.get(
-            f"train/{image_id} mirrored", lambda: trunk_features(self._model, photo[:, ::-1])
-        )
+        padded = photo.shape[:2] != self._size
+        key = f"train/{image_id}{' mirrored' if mirrored else ''}{' padded' if padded else ''}"
+
+        def make() -> Features:
+            shown = photo[:, ::-1] if mirrored else photo
+            return trunk_features(self._model, _padded(shown, self._size, _GREY))
+
+        return self._cache.get(key, make)
+
+
+def _padded(image: npt.NDArray[Any], size: tuple[int, int], value: int) -> npt.NDArray[Any]:
+    """Make an image larger at its right and lower rim."""
+    down, across = size[0] - image.shape[0], size[1] - image.shape[1]
+    if not down and not across:
+        return image
+    rims = ((0, down), (0, across), *((0, 0),) * (image.ndim - 2))
+    return np.pad(image, rims, constant_values=value)
 
 
 def collate(batch: list[dict[str, Any]]) -> dict[str, Any]:

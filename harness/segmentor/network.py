@@ -25,9 +25,9 @@ from harness.logits import Logits
 from harness.regions import window_sum
 from harness.scoring import class_areas
 from harness.seeds import Purpose, torch_seed
-from harness.segmentor.cost_head import BorderHead, CostHead, feature_levels, per_pixel
-from harness.segmentor.fcn8s import HeadState, Masks
-from harness.segmentor.frozen import FeatureCache, trunk_features
+from harness.segmentor.committee import Drawn, Passes, passes_of
+from harness.segmentor.cost_head import BorderHead, CostHead, cells_of, feature_levels, per_pixel
+from harness.segmentor.frozen import FeatureCache, batch_of
 from harness.statistics import cost_quality
 from harness.types import CostQuality, ImageAreas, Prediction
 
@@ -40,7 +40,7 @@ class _Seen:
 
     size: tuple[int, int]
     features: tuple[Tensor, ...]
-    state: HeadState
+    state: Any
     logits: Tensor
 
 
@@ -60,8 +60,10 @@ class TrainedNetwork:
         device: torch.device,
         cost_input: str = "trunk",
         features: FeatureCache | None = None,
+        slides: bool = False,
     ) -> None:
         self._model = model.eval()
+        self._passes = passes_of(model, slides=slides)
         self._features = features
         self._cost_head, self._cost_input = cost_head, cost_input
         self._val = val
@@ -81,6 +83,11 @@ class TrainedNetwork:
     def has_cost(self) -> bool:
         """Whether it predicts clicks."""
         return self._cost_head is not None
+
+    @property
+    def has_dropout(self) -> bool:
+        """Whether a committee of it would have different members."""
+        return self._passes.has_dropout
 
     # ---------------------------------------------------------------------------------------------------- prediction
 
@@ -119,12 +126,16 @@ class TrainedNetwork:
     @torch.no_grad()
     def see(self, photo: npt.NDArray[np.uint8], key: str | None = None) -> _Seen:
         """Run trunk and head once on an (H, W, 3) photograph; a frozen trunk only once for each ``key``."""
+        batch = functools.cache(functools.partial(batch_of, self._model, photo))
         if self._features is None or key is None:
-            features = trunk_features(self._model, photo)
+            features = tuple(self._model.extract_feat(batch()))
         else:
-            features = self._features.get(key, lambda: trunk_features(self._model, photo))
-        state = self._model.decode_head.prefix(features)
-        logits = self._model.decode_head.suffix(state)
+            features = self._features.get(key, lambda: tuple(self._model.extract_feat(batch())))
+        if isinstance(self._passes, Passes):
+            state: Any = self._passes.prefix(batch(), features)
+        else:
+            state = self._passes.prefix(features)
+        logits = self._passes.suffix(state)
         if not bool(torch.isfinite(logits).all()):
             raise RunError("the segmentation network's logits are NaN or infinite")
         return _Seen((photo.shape[0], photo.shape[1]), features, state, logits)
@@ -134,48 +145,68 @@ class TrainedNetwork:
         generator = torch.Generator(self._device).manual_seed(
             torch_seed(self._seed, self._round, Purpose.COMMITTEE, image_id)
         )
-        head = self._model.decode_head
-        first: Tensor | None = None
-        alive = False
+        first: tuple[Tensor, Drawn] | None = None
+        differs = dropped = False
         for start in range(0, n_passes, _MEMBERS_AT_ONCE):
-            masks = head.masks(seen.state, min(_MEMBERS_AT_ONCE, n_passes - start), generator)
-            for logits in self._members(seen.state, masks):
-                first = logits if first is None else first
-                alive = alive or not bool((logits == first).all())
+            members = min(_MEMBERS_AT_ONCE, n_passes - start)
+            drawn = self._passes.masks(seen.state, members, generator)
+            for number, logits in enumerate(self._members(seen.state, drawn)):
+                own = tuple(column[number] for column in drawn)
+                first = (logits, own) if first is None else first
+                differs = differs or not bool((logits == first[0]).all())
+                dropped = dropped or any(
+                    not torch.equal(a, b) for a, b in zip(own, first[1], strict=True)
+                )
                 yield Logits(logits, seen.size)
-        if not alive:
+        # narrow layers may drop the same by chance; the check at the start asks many members
+        if not differs and (not self.has_dropout or (dropped and self._passes.drops_last)):
             raise RunError(
-                f"image {image_id}: all {n_passes} committee passes are identical; Monte-Carlo dropout does nothing in this network"
+                f"image {image_id}: all {n_passes} committee passes are identical; "
+                "Monte-Carlo dropout does nothing in this network"
             )
 
-    def _members(self, state: HeadState, masks: Masks) -> Iterator[Tensor]:
-        """Run some members; where memory does not do for all at once, half of them at a time, with the masks already drawn."""
-        members = len(masks.fc6)
+    def committee_differs(self, photo: npt.NDArray[np.uint8], members: int) -> bool:
+        """Return whether any of some committee members sees a photograph in its own way."""
+        seen = self.see(photo)
+        generator = torch.Generator(self._device).manual_seed(0)
+        with torch.no_grad():
+            drawn = self._passes.masks(seen.state, members, generator)
+            made = list(self._members(seen.state, drawn))
+        return any(not torch.equal(logits, made[0]) for logits in made)
+
+    def _members(self, state: Any, drawn: Drawn) -> Iterator[Tensor]:
+        """Run some members; where memory does not do for all, half of them at a time.
+
+        What they dropped is drawn before, so the result is the same.
+        """
+        members = len(drawn[0])
         try:
-            yield from self._model.decode_head.committee(state, masks)
-            return
+            made = list(self._passes.committee(state, drawn))
         except torch.OutOfMemoryError:
             if members == 1:
                 raise
-        half = (
-            members // 2
-        )  # outside of the handler: its traceback keeps the tensors alive that found no room
+            made = None  # what follows is outside of the handler, whose traceback keeps tensors
+        if made is not None:
+            yield from made
+            return
+        half = members // 2
         print(
-            f"harness: out of memory with {members} committee members at once; going on with {half}",
+            f"harness: out of memory with {members} committee members at once; "
+            f"going on with {half}",
             file=sys.stderr,
         )
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
         for part in (slice(None, half), slice(half, None)):
-            yield from self._members(state, Masks(masks.fc6[part], masks.fc7[part]))
+            yield from self._members(state, tuple(column[part] for column in drawn))
 
     @torch.no_grad()
     def _cost(self, seen: _Seen) -> Tensor:
         if self._cost_head is None:
             raise RunError("these networks predict no cost")
-        cells = seen.logits.shape[-2], seen.logits.shape[-1]
         clicks = self._cost_head.of_image(
-            feature_levels(seen.features, seen.logits, seen.size, self._cost_input), cells
+            feature_levels(seen.features, seen.logits, seen.size, self._cost_input),
+            cells_of(seen.size),
         )
         if not bool(torch.isfinite(clicks).all()):
             raise RunError("the cost network's clicks are NaN or infinite")

@@ -7,7 +7,7 @@ import hashlib
 import json
 import math
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -18,7 +18,6 @@ import torch
 from mmengine.dataset import pseudo_collate
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import PARAM_SCHEDULERS, init_default_scope
-from mmseg.registry import MODELS
 from torch import Tensor
 from torch.utils.data import Subset
 
@@ -30,8 +29,10 @@ from harness.pool import LabelledPool
 from harness.results import TRAINER_VERSION
 from harness.seeds import Purpose, generator, sequence, torch_seed
 from harness.segmentor import fcn8s
+from harness.segmentor.assembly import Assembly
 from harness.segmentor.batches import AHEAD, Batches
 from harness.segmentor.checkpoint import Checkpoints
+from harness.segmentor.committee import names_of_dropout
 from harness.segmentor.cost_head import (
     BorderHead,
     Cells,
@@ -45,10 +46,17 @@ from harness.segmentor.cost_head import (
     train_cost_head,
 )
 from harness.segmentor.crops import CropRecipe, LabelledCrops, class_weights, sample_of
-from harness.segmentor.frozen import FeatureCache, HeadTraining, LabelledFeatures, collate
+from harness.segmentor.frozen import (
+    FeatureCache,
+    HeadTraining,
+    LabelledFeatures,
+    collate,
+    trunk_features,
+)
 from harness.segmentor.network import TrainedNetwork
 from harness.segmentor.runner import train, with_length
-from harness.shipped import weights_path
+
+_PRETRAINED = "model.backbone.pretrained"
 
 # mmseg suggests another form of two classes, each time a model is built
 warnings.filterwarnings("ignore", category=UserWarning, module=r"mmseg\.")
@@ -79,6 +87,7 @@ class Recipe:
     pretrained_sha256: str = field(default="", metadata=LATER)
     weights_sha256: dict[str, str] = field(default_factory=dict, metadata=LATER)
     precision: Literal["float32", "bfloat16"] = field(default="float32", metadata=LATER)
+    loss_stride: int = field(default=1, metadata=LATER)
 
     def steps_for(self, labelled_px: int, image_px: float) -> int:
         """Return the length of a training: it grows with the labels, equally for all strategies with equal pixels."""
@@ -105,7 +114,7 @@ def _identity(recipe: Any) -> dict[str, Any]:
 
 
 class SegmentorTrainer:
-    """Trains FCN8s with mmengine's Runner, then the cost head on its frozen trunk."""
+    """Trains a network with mmengine's Runner, then the cost head on its frozen trunk."""
 
     def __init__(
         self, recipe: Recipe, *, train_split: Split, val_split: Split, window_px: int, device: str
@@ -114,11 +123,17 @@ class SegmentorTrainer:
         self._window_px, self._device = window_px, torch.device(device)
         self.recipe = recipe.digest()
         self._features = FeatureCache()
-        if recipe.frozen_trunk and not recipe.pretrained_sha256:
-            raise InputError(
-                "training.frozen_trunk is True, but model.backbone.pretrained names no weights; allowed: weights of harness pretext"
-            )
         init_default_scope("mmseg")
+        self.assembly = Assembly(
+            recipe.model,
+            n_classes=len(train_split.class_names),
+            crop=(recipe.crop.height, recipe.crop.width),
+            loss_stride=recipe.loss_stride,
+            sha256=recipe.weights_sha256
+            | ({_PRETRAINED: recipe.pretrained_sha256} if recipe.pretrained_sha256 else {}),
+        )
+        if recipe.frozen_trunk:
+            self._check_frozen()
         if (
             recipe.precision != "float32"
             and recipe.optim_wrapper.get("type", "OptimWrapper") != "OptimWrapper"
@@ -126,22 +141,34 @@ class SegmentorTrainer:
             raise InputError(
                 f"training.precision is {recipe.precision!r}, but optim_wrapper.type is {recipe.optim_wrapper['type']!r}; allowed with it: OptimWrapper"
             )
-        check_optimizer(self._build(None), self._optim_wrapper(), recipe.param_scheduler)
+        check_optimizer(self.assembly.build(), self._optim_wrapper(), recipe.param_scheduler)
 
-    def check(self, images: Iterable[int]) -> None:
+    def _check_frozen(self) -> None:
+        if not self.assembly.has_given_weights:
+            raise InputError(
+                "training.frozen_trunk needs a backbone with given weights: "
+                "model.backbone.pretrained or init_cfg, or a backbone that brings its own"
+            )
+        if self.assembly.slides or self._recipe.model.get("neck") is not None:
+            what = "test_cfg.mode = 'slide'" if self.assembly.slides else "neck"
+            raise InputError(f"training.frozen_trunk must be False with model.{what}")
+
+    def check(self, images: Iterable[int], *, votes: Sequence[str] = ()) -> None:
         """Make one step with random pixels, and go through the schedules: before any work.
 
         Args:
             images: how many images' worth of labels the trainings of a board have.
+            votes: the strategies that ask a committee.
 
         Raises:
             InputError: one line that names the block of the config.
         """
         recipe = self._recipe
         side = (min(recipe.crop.height, _CHECKED_PX), min(recipe.crop.width, _CHECKED_PX))
+        self.assembly.check_weights()
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
-            model = self._build(None, side)
+            model = self.assembly.build(None, side)
             batch = {
                 "inputs": [torch.randint(256, (3, *side), dtype=torch.uint8) for _ in range(2)],
                 "data_samples": [sample_of(np.zeros(side, np.uint8)) for _ in range(2)],
@@ -156,24 +183,32 @@ class SegmentorTrainer:
                 ) from error
         if not bool(torch.isfinite(loss)):
             raise InputError("the config's model must have a finite loss before it is trained")
+        self._check_passes(model, votes)
         lengths = {recipe.steps_for(number, 1.0) for number in images}
         for steps in sorted({min(lengths), max(lengths)}):
             check_schedules(model, recipe.optim_wrapper, recipe.param_scheduler, steps)
 
-    def _build(self, class_weight: list[float] | None, size: tuple[int, int] | None = None) -> Any:
-        config = copy.deepcopy(self._recipe.model)
+    def _check_passes(self, model: Any, votes: Sequence[str]) -> None:
+        """Look at one image of random pixels, and refuse a committee that nothing is dropped in."""
+        if self._recipe.class_weights:
+            self.assembly.build([1.0] * len(self._train.class_names))
+        network = self._network(model, None, 0, 0)
+        size = min(self._train.index.sizes.values())
+        side = min(size[0], 2 * _CHECKED_PX), min(size[1], 2 * _CHECKED_PX)
+        photo = np.random.default_rng(0).integers(256, size=(*side, 3), dtype=np.uint8)
         try:
-            if class_weight is not None:
-                config["decode_head"]["loss_decode"]["class_weight"] = class_weight
-            crop = self._recipe.crop
-            config["data_preprocessor"]["size"] = size or (crop.height, crop.width)
-            return MODELS.build(config)
-        except InputError:
-            raise
+            network.see(photo)
         except Exception as error:
             raise InputError(
-                f"the config's model cannot be built: {one_line(f'{type(error).__name__}: {error}')}"
+                f"the config's model cannot predict an image of {side[0]}x{side[1]} px: "
+                f"{one_line(f'{type(error).__name__}: {error}')}"
             ) from error
+        if votes and not network.committee_differs(photo, _CHECKED_MEMBERS):
+            raise InputError(
+                f"the network must drop something out for a committee, which {shorten(votes[0])} "
+                f"asks for: set model.{names_of_dropout(model)}, or leave out "
+                f"{', '.join(votes)}"
+            )
 
     def fit(
         self,
@@ -194,14 +229,12 @@ class SegmentorTrainer:
         """
         steps = self._recipe.steps_for(pool.labelled_px, pool.total_px / len(pool.sizes))
         again = f"repeat {self._recipe.repeat}" if self._recipe.repeat else ""
-        model = self._build(
+        model = self.assembly.initial(
+            torch_seed(seed, 0, Purpose.WEIGHTS),
             class_weights(pool, len(self._train.class_names))
             if self._recipe.class_weights
-            else None
+            else None,
         )
-        fcn8s.draw_weights(model, torch_seed(seed, 0, Purpose.WEIGHTS))
-        self._check_given_weights()
-        model.backbone.load_pretrained()
         model = model.to(self._device, memory_format=torch.channels_last)
         model.data_preprocessor._non_blocking = True  # noqa: SLF001  matters for pinned batches alone
         kept = Checkpoints(checkpoints) if checkpoints else None
@@ -254,22 +287,6 @@ class SegmentorTrainer:
             if self._recipe.precision == "float32"
             else {**config, "type": "Bfloat16OptimWrapper"}
         )
-
-    def _check_given_weights(self) -> None:
-        """Refuse weights that are not those that the board began with.
-
-        Raises:
-            InputError: the file has changed since.
-        """
-        name = self._recipe.model["backbone"].get("pretrained")
-        if (
-            name
-            and hashlib.sha256(weights_path(name).read_bytes()).hexdigest()
-            != self._recipe.pretrained_sha256
-        ):
-            raise InputError(
-                f"backbone.pretrained: {name} is not the file that this board began with; allowed: that file, or another --out"
-            )
 
     def _data(
         self, model: Any, pool: LabelledPool, length: int, key: np.random.SeedSequence
@@ -324,7 +341,7 @@ class SegmentorTrainer:
         self, network: TrainedNetwork, pool: LabelledPool, image_id: str, rows: Tensor | None
     ) -> Cells:
         labelled, vertices = pool.is_labelled(image_id), pool.vertices(image_id)
-        part = _surroundings(labelled)
+        part = _surroundings(labelled) if self.assembly.is_fcn8s else _WHOLE
         seen = network.see(self._train.photo(image_id)[part])
         labelled, vertices = (
             labelled[part],
@@ -356,12 +373,20 @@ class SegmentorTrainer:
             device=self._device,
             cost_input=self._recipe.cost.head,
             features=self._features if self._recipe.frozen_trunk else None,
+            slides=self.assembly.slides,
         )
+
+    def feature_bytes(self, size: tuple[int, int]) -> int:
+        """Return what the backbone's features of one (H, W) image take in memory."""
+        photo = np.zeros((*size, 3), np.uint8)
+        with torch.no_grad():
+            levels = trunk_features(self.assembly.build().eval(), photo)
+        return sum(level.nbytes for level in levels)
 
     def load(self, path: Path, seed: int, round_number: int) -> TrainedNetwork:
         """Read what ``TrainedNetwork.save`` wrote; weights only, never code."""
         document = torch.load(path, map_location=self._device, weights_only=True)
-        model = self._build(None).to(self._device, memory_format=torch.channels_last)
+        model = self.assembly.build().to(self._device, memory_format=torch.channels_last)
         model.load_state_dict(document["segmentor"])
         model.requires_grad_(False)
         cost_head = None
@@ -388,6 +413,8 @@ def _surroundings(labelled: npt.NDArray[np.bool_]) -> tuple[slice, slice]:
     return spans[0], spans[1]
 
 
+_WHOLE = slice(0, None), slice(0, None)
+"""Where a network's receptive field is not known, the whole image is looked at."""
 _ALIGNED_PX = 32
 _FIELD_PX = 224
 """More than half of the receptive field of 404 px: what lies further away cannot change a labelled cell's features."""
@@ -420,6 +447,7 @@ def check_optimizer(
 
 
 _CHECKED_PX = 128
+_CHECKED_MEMBERS = 32
 _CHECKED_STEPS = 300
 
 

@@ -40,6 +40,8 @@ def other_values(value, annotation):
         yield from (value * 0.5 + 0.01, value + 0.5)
     elif isinstance(value, str):
         yield value + "x"
+    elif value == ():
+        yield (0.5,)
     elif isinstance(value, tuple):
         yield tuple(next(other_values(item, None)) for item in value)
     elif isinstance(value, list):
@@ -152,6 +154,7 @@ MODULES = [
     "harness.regions", "harness.maps", "harness.votes", "harness.logits", "harness.cells", "harness.clicks",
     "harness.scoring", "harness.seeds", "harness.pool", "harness.loop", "harness.acquisition",
     "harness.data.labels", "harness.data.annotations", "harness.data.annotators",
+    "harness.segmentor.assembly", "harness.segmentor.committee", "harness.segmentor.efficientnet",
     "harness.segmentor.batches", "harness.segmentor.checkpoint", "harness.segmentor.cost_head",
     "harness.segmentor.coverage", "harness.segmentor.crops", "harness.segmentor.fcn8s",
     "harness.segmentor.frozen", "harness.segmentor.network", "harness.segmentor.runner",
@@ -186,6 +189,16 @@ HARMLESS = {
     "harness.segmentor.runner._UNUSED_HOOKS": "nothing of a step",
     "harness.segmentor.runner._NAMES": "names of runners",
     "harness.segmentor.runner._CHECK_EVERY": "when a loss is looked at",
+    "harness.segmentor.assembly._HEADS": "names of blocks",
+    "harness.segmentor.assembly._PROBED_PX": "channels do not depend on the size",
+    "harness.segmentor.assembly._FILES": "names of options",
+    "harness.segmentor.assembly._CLASS_LAYERS": "what a file of weights may lack",
+    "harness.segmentor.committee._DROPOUT": "what torch calls dropout",
+    "harness.segmentor.committee._SEEDS": "all seeds that there are",
+    "harness.segmentor.efficientnet.WEIGHTS_SHA256": "other weights are refused",
+    "harness.segmentor.trainer._PRETRAINED": "a name",
+    "harness.segmentor.trainer._WHOLE": "all of an image",
+    "harness.segmentor.trainer._CHECKED_MEMBERS": "of the check at the start",
     "harness.segmentor.trainer._CHECKED_PX": "of the check at the start",
     "harness.segmentor.trainer._CHECKED_STEPS": "of the check at the start",
 }

@@ -56,7 +56,10 @@ def test_overrides(tmp_path):
         ("windwo = 3\n", "unknown key 'windwo'"),
         ("harnes = dict(a=1)\n", "unknown key 'harnes'"),
         ("annotator = dict(missed=2.0)\n", r"annotator\.missed is 2.0"),
-        ("harness = dict(windwo=3)\n", "unknown key 'harness.windwo'; allowed there: committee"),
+        (
+            "harness = dict(windwo=3)\n",
+            "unknown key 'harness.windwo'; allowed there: budgets, committee",
+        ),
         ("training = dict(stepz=3)\n", "unknown key 'training.stepz'"),
         ("harness = dict(window='big')\n", "harness.window is 'big'"),
         ("harness = dict(window=0)\n", "harness.window is 0"),
@@ -110,12 +113,10 @@ def test_sizes_are_checked_before_anything_is_trained():
         check_sizes(spec, {str(number): (32, 64) for number in range(120)}, 19, {})
     with pytest.raises(InputError, match=r"harness\.window"):
         check_sizes(spec, {str(number): (128, 256) for number in range(120)}, 19, {"val": (32, 64)})
-    with pytest.raises(InputError, match="asks for 12 images in all"):
+    with pytest.raises(InputError, match="at most 11 images in all, the pool, got 12"):
         check_sizes(spec, {str(number): (128, 256) for number in range(11)}, 19, {})
-    with pytest.raises(InputError, match="num_classes is 19; allowed: 11"):
+    with pytest.raises(InputError, match="num_classes must be 11"):
         check_sizes(spec, {str(number): (128, 256) for number in range(120)}, 11, {})
-    with pytest.raises(InputError, match="several sizes; allowed: images of one size"):
-        check_sizes(spec, {str(number): (128 + number % 2, 256) for number in range(120)}, 19, {})
 
 
 def test_a_masks_config_comes_back_from_a_run_description(tmp_path):

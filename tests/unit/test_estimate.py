@@ -8,7 +8,9 @@ import strategies
 from harness.bench import Job
 from harness.cli.estimate import Estimate
 from harness.cli.pace import Pace, kind_of, measure
+from harness.cli.workshop import build_trainer
 from harness.config import config_path, load_spec
+from harness.data.source import open_splits
 from harness.errors import InputError
 
 SIZES = {f"i{n}": (128, 256) for n in range(10)}
@@ -96,6 +98,7 @@ PACE = Pace(
     validated=0.1,
     acquired={"nothing": 0.001, "one pass": 0.02, "committee": 0.05},
     memory_bytes=10**9,
+    feature_bytes=0,
 )
 
 
@@ -129,9 +132,16 @@ def test_memory_counts_processes_and_a_frozen_trunk_s_features():
     assert replace(plan, workers=1).memory_bytes(PACE, 60) == 10**9
     assert plan.memory_bytes(PACE, 60) == 3 * 10**9
     assert replace(plan, jobs=plan.jobs[:1]).memory_bytes(PACE, 60) == 10**9
-    frozen = replace(plan, spec=load_spec(config_path("streets")), workers=1)
-    features = 4 * (16 * 16 * 32 + 32 * 8 * 16 + 32 * 4 * 8)
-    assert frozen.memory_bytes(PACE, 60) == 10**9 + features * (2 * len(SIZES) + 60)
+    frozen = replace(PACE, feature_bytes=43_000)
+    alone = replace(plan, workers=1)
+    assert alone.memory_bytes(frozen, 60) == 10**9 + 43_000 * (2 * len(SIZES) + 60)
+
+
+def test_features_are_measured_on_an_image_of_the_pool():
+    spec = load_spec(config_path("streets"))
+    train, val = open_splits(spec.data.model_copy(update={"train": 2, "val": 2}))
+    made = build_trainer(spec, train, val)
+    assert made.feature_bytes((128, 256)) == 4 * (16 * 16 * 32 + 32 * 8 * 16 + 32 * 4 * 8)
 
 
 @pytest.mark.parametrize(

