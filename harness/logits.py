@@ -41,6 +41,26 @@ def upsample(maps: Tensor, size: tuple[int, int]) -> Tensor:
     return down @ (maps @ across.T)
 
 
+def upsample_part(maps: Tensor, size: tuple[int, int], rows: slice, columns: slice) -> Tensor:
+    """Return ``upsample(maps, size)[..., rows, columns]`` without making the rest."""
+    if tuple(maps.shape[-2:]) == tuple(size):
+        return maps[..., rows, columns]
+    down = _weights(maps.shape[-2], size[0], maps.device, maps.dtype)[rows]
+    across = _weights(maps.shape[-1], size[1], maps.device, maps.dtype)[columns]
+    high = _source_band(rows, maps.shape[-2], size[0])
+    wide = _source_band(columns, maps.shape[-1], size[1])
+    part = maps[..., high, wide].contiguous()
+    return down[:, high] @ (part @ across[:, wide].T)
+
+
+def _source_band(rows: slice, source: int, target: int) -> slice:
+    """Return the source rows that the given rows of the target are made of."""
+    first, last = (
+        math.floor((row + 0.5) * source / target - 0.5) for row in (rows.start, rows.stop - 1)
+    )
+    return slice(max(first, 0), min(last + 2, source))
+
+
 @dataclass(frozen=True, slots=True)
 class Logits:
     """Class scores of one pass at the network's stride, to be seen at the image's size.
@@ -73,16 +93,8 @@ class Logits:
         )
         for top in range(0, self.size[0], step):
             rows = slice(top, min(top + step, self.size[0]))
-            band = self._source_rows(rows)
+            band = _source_band(rows, self.values.shape[1], self.size[0])
             yield rows, down[rows, band] @ wide[:, band]
-
-    def _source_rows(self, rows: slice) -> slice:
-        """Return the source rows that the given rows of the image are made of."""
-        source, target = self.values.shape[1], self.size[0]
-        first, last = (
-            math.floor((row + 0.5) * source / target - 0.5) for row in (rows.start, rows.stop - 1)
-        )
-        return slice(max(first, 0), min(last + 2, source))
 
     def entropy(self) -> Tensor:
         """Return the (H, W) entropy of the softmax in nats: ln sum e^z - sum p z, in one pass over the rows."""

@@ -21,7 +21,7 @@ from mmseg.registry import MODELS
 from torch import Tensor
 
 from harness.errors import InputError, one_line, shorten
-from harness.segmentor import efficientnet, fcn8s  # noqa: F401  one registers a backbone
+from harness.segmentor import efficientnet, fcn8s, light_head  # noqa: F401  two are registered
 from harness.shipped import weights_path
 
 _HEADS = ("decode_head", "auxiliary_head")

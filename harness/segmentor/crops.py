@@ -58,7 +58,7 @@ class LabelledCrops(Dataset[dict[str, Any]]):
         self._ids = pool.touched_ids
         self._labels = {image_id: pool.labels(image_id, IGNORE) for image_id in self._ids}
         self._places = (
-            _Covering(pool, recipe, length, key)
+            Covering(pool, recipe, length, key)
             if recipe.sampler == "cover"
             else _AroundPixels(pool, recipe)
         )
@@ -123,7 +123,7 @@ class _AroundPixels:
         return Place(image_id, top, left, height, width, ()), None
 
 
-class _Covering:
+class Covering:
     """Epoch after epoch of a coverage, as many crops as the training takes."""
 
     def __init__(
@@ -142,7 +142,12 @@ class _Covering:
             places, pieces = coverage.epoch(rng)
             self._places += [(place, pieces[place.image_id]) for place in places]
 
+    def planned(self, index: int) -> tuple[Place, list[Piece]]:
+        """Return where a crop lies, and the pieces of its image in its epoch."""
+        return self._places[index]
+
     def at(self, index: int, _rng: np.random.Generator) -> tuple[Place, npt.NDArray[np.bool_]]:
+        """Return where a crop lies, and which of its pixels count."""
         place, pieces = self._places[index]
         return place, counts_in(place, pieces)
 

@@ -14,8 +14,11 @@ from torch.utils.data import Dataset
 
 from harness.data.cityscapes import Split
 from harness.data.labels import IGNORE
+from harness.errors import RunError
+from harness.logits import upsample_part
 from harness.pool import LabelledPool
-from harness.segmentor.crops import sample_of
+from harness.segmentor.coverage import counts_in
+from harness.segmentor.crops import Covering, CropRecipe, sample_of
 
 Features = tuple[Tensor, ...]
 
@@ -110,6 +113,90 @@ class LabelledFeatures(Dataset[dict[str, Any]]):
             return trunk_features(self._model, _padded(shown, self._size, _GREY))
 
         return self._cache.get(key, make)
+
+
+class LabelledFeatureCrops(Dataset[dict[str, Any]]):
+    """Crops of features where labels are: each labelled pixel counts once an epoch.
+
+    A window is a small part of its image, and a head that looks at its neighbours alone needs no
+    more than a rim around it: features already hold all context. All levels come at the finest
+    one's resolution, as a head that adds them up there would make them; for others that is a
+    ``Choice:``. Crops begin at a cell of that level and are one cell larger than asked for.
+
+    Raises:
+        RunError: images whose sides are no multiples of the finest stride, or nothing labelled.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        split: Split,
+        pool: LabelledPool,
+        cache: FeatureCache,
+        recipe: CropRecipe,
+        *,
+        length: int,
+        key: np.random.SeedSequence,
+    ) -> None:
+        self._model, self._split, self._cache, self._length = model, split, cache, length
+        self._pool, self._key, self._flip = pool, key, recipe.flip
+        self._labels = {image_id: pool.labels(image_id, IGNORE) for image_id in pool.touched_ids}
+        self._places = Covering(pool, recipe, length, key)
+        first = self._levels(pool.touched_ids[0], mirrored=False)[0]
+        height, width = pool.sizes[pool.touched_ids[0]]
+        self._stride = round(height / first.shape[-2])
+        if any(side % self._stride for size in pool.sizes.values() for side in size):
+            raise RunError(
+                f"sampler 'cover' on a frozen trunk needs images whose sides are multiples of "
+                f"{self._stride} px, the finest stride, got {height}x{width} px"
+            )
+        smallest = (min(size[axis] for size in pool.sizes.values()) for axis in (0, 1))
+        self._cells = tuple(
+            min(-(-crop // self._stride) + 1, side // self._stride)
+            for crop, side in zip((recipe.height, recipe.width), smallest, strict=True)
+        )
+
+    def __len__(self) -> int:
+        return self._length
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        rng = np.random.default_rng(np.random.SeedSequence(self._key.entropy, spawn_key=(index,)))
+        place, pieces = self._places.planned(index)
+        size = self._pool.sizes[place.image_id]
+        top, left = (
+            min(start // self._stride, extent // self._stride - cells)
+            for start, extent, cells in zip((place.top, place.left), size, self._cells, strict=True)
+        )
+        around = place._replace(
+            top=top * self._stride,
+            left=left * self._stride,
+            height=self._cells[0] * self._stride,
+            width=self._cells[1] * self._stride,
+        )
+        target = self._labels[place.image_id][
+            around.top : around.top + around.height, around.left : around.left + around.width
+        ]
+        target = np.where(counts_in(around, pieces), target, np.uint8(IGNORE))
+        mirrored = self._flip and rng.random() < 0.5
+        levels = self._levels(place.image_id, mirrored=mirrored)
+        finest = levels[0].shape[-2], levels[0].shape[-1]
+        left = finest[1] - left - self._cells[1] if mirrored else left
+        rows, columns = (
+            slice(top, top + self._cells[0]),
+            slice(left, left + self._cells[1]),
+        )
+        return {
+            "features": tuple(upsample_part(level, finest, rows, columns) for level in levels),
+            "data_samples": sample_of(target[:, ::-1] if mirrored else target),
+        }
+
+    @torch.no_grad()
+    def _levels(self, image_id: str, *, mirrored: bool) -> Features:
+        def make() -> Features:
+            photo = self._split.photo(image_id)
+            return trunk_features(self._model, photo[:, ::-1] if mirrored else photo)
+
+        return self._cache.get(f"train/{image_id}{' mirrored' if mirrored else ''}", make)
 
 
 def _padded(image: npt.NDArray[Any], size: tuple[int, int], value: int) -> npt.NDArray[Any]:

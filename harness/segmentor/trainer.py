@@ -49,6 +49,7 @@ from harness.segmentor.crops import CropRecipe, LabelledCrops, class_weights, sa
 from harness.segmentor.frozen import (
     FeatureCache,
     HeadTraining,
+    LabelledFeatureCrops,
     LabelledFeatures,
     collate,
     trunk_features,
@@ -290,12 +291,16 @@ class SegmentorTrainer:
 
     def _data(
         self, model: Any, pool: LabelledPool, length: int, key: np.random.SeedSequence
-    ) -> LabelledCrops | LabelledFeatures:
+    ) -> LabelledCrops | LabelledFeatures | LabelledFeatureCrops:
         """Return what a training is shown: crops, or whole images as features of a trunk that stays as it is."""
         crop = self._recipe.crop
         if not self._recipe.frozen_trunk:
             return LabelledCrops(self._train, pool, crop, length=length, key=key)
         model.backbone.eval()
+        if crop.sampler == "cover":
+            return LabelledFeatureCrops(
+                model, self._train, pool, self._features, crop, length=length, key=key
+            )
         return LabelledFeatures(
             model, self._train, pool, self._features, length=length, key=key, flip=crop.flip
         )

@@ -456,3 +456,59 @@ def test_configs_of_mmseg_and_ours_can_be_inherited_from_any_folder(tmp_path):
     file.write_text('_base_ = ["mmseg::_base_/models/no_such.py"]\n')
     with pytest.raises(InputError, match=r"_base_ 'mmseg::_base_/models/no_such\.py': no such"):
         load_spec(file)
+
+
+def test_crops_of_features_are_parts_of_the_whole_and_count_each_pixel_once(
+    train_split, val_split, pool
+):
+    from harness.data.labels import IGNORE
+    from harness.logits import upsample
+    from harness.seeds import Purpose, sequence
+    from harness.segmentor.frozen import FeatureCache, LabelledFeatureCrops, trunk_features
+
+    model = trainer_of(model_of("mobilenet"), train_split, val_split).assembly.build().eval()
+    height, width = next(iter(pool.sizes.values()))
+    recipe = CropRecipe(40, 40, flip=True, sampler="cover")
+    first_epoch = len(pool.touched_ids) * -(-height // 40) * -(-width // 40)
+    data = LabelledFeatureCrops(
+        model,
+        train_split,
+        pool,
+        FeatureCache(),
+        recipe,
+        length=first_epoch,
+        key=sequence(0, 0, Purpose.CROPS),
+    )
+    shapes, counted = set(), 0
+    for index in range(first_epoch):
+        item = data[index]
+        place, _ = data._places.planned(index)
+        shapes.add(tuple(level.shape for level in item["features"]))
+        counted += int((item["data_samples"].gt_sem_seg.data != IGNORE).sum())
+        photo = train_split.photo(place.image_id)
+        for shown in (photo, photo[:, ::-1]):
+            with torch.no_grad():
+                whole = trunk_features(model, shown)
+            finest = tuple(whole[0].shape[-2:])
+            made = [upsample(level, finest) for level in whole]
+            if any(
+                torch.allclose(made[-1][..., y : y + n, x : x + m], item["features"][-1], atol=1e-5)
+                for n, m in [item["features"][-1].shape[-2:]]
+                for y in range(finest[0] - n + 1)
+                for x in range(finest[1] - m + 1)
+            ):
+                break
+        else:
+            pytest.fail("a crop that is no part of its image")
+    labelled = sum(int((pool.labels(i, IGNORE) != IGNORE).sum()) for i in pool.touched_ids)
+    assert len(shapes) == 1
+    assert counted == labelled
+    trained = trainer_of(
+        load_spec(config_path("streets")).model,
+        train_split,
+        few(val_split),
+        frozen_trunk=True,
+        pretrained_sha256=load_spec(config_path("streets")).pretrained_sha256,
+        crop=recipe,
+    ).fit(pool, 0, 0, with_cost=True)
+    assert len(trained.evaluate()) == 2
