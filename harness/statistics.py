@@ -1,9 +1,10 @@
-"""What a board can tell apart: spread over seeds, signal-to-noise, paired bootstrap, Holm's correction, ranks with ties."""
+"""What a board can tell apart: spread over seeds, tests of pairs, ranks, medians of censored shares."""
 
 from __future__ import annotations
 
 import functools
 import math
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -47,17 +48,56 @@ def cost_quality(predicted: npt.ArrayLike, recorded: npt.ArrayLike) -> CostQuali
     )
 
 
-def signal_to_noise(
-    full_data: Sequence[float], seed_set: Sequence[float], random_region: Sequence[float]
-) -> float | None:
-    """Return (full-data mIoU - seed-set mIoU) / standard deviation of random-region over seeds at the last round.
+Followed = Sequence[tuple[float, bool]]
+"""For each run: a share, and whether it was reached there or followed so far in vain."""
 
-    None where fewer than two random runs make the noise unknown, or where it is zero.
+
+def _censored(shares: Followed) -> stats.CensoredData:
+    return stats.CensoredData(
+        uncensored=[share for share, reached in shares if reached],
+        right=[share for share, reached in shares if not reached],
+    )
+
+
+def median_share(shares: Followed) -> tuple[float | None, float | None, float | None]:
+    """Return the Kaplan-Meier median and its 95 % interval; None for an end that does not exist.
+
+    The interval holds all shares at which half could have been left, by the log-log interval of
+    the survival curve (Brookmeyer & Crowley 1982).
     """
-    _, noise = mean_std(random_region) if random_region else (math.nan, None)
-    if not full_data or not seed_set or not noise:
-        return None
-    return (float(np.mean(full_data)) - float(np.mean(seed_set))) / noise
+    if not any(reached for _, reached in shares):
+        return None, None, None
+    left = stats.ecdf(_censored(shares)).sf
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # it is undefined at 1 and at 0
+        band = left.confidence_interval(method="log-log")
+
+    def crossed(probabilities: Floats) -> float | None:
+        below = np.nonzero(np.nan_to_num(probabilities, nan=1.0) <= 0.5 + 1e-12)[0]
+        return float(left.quantiles[below[0]]) if len(below) else None
+
+    return (
+        crossed(left.probabilities),
+        crossed(np.where(left.probabilities == 0.0, 0.0, band.low.probabilities)),
+        crossed(band.high.probabilities),
+    )
+
+
+def log_rank(first: Followed, second: Followed) -> float:
+    """Return the two-sided p-value of the log-rank test: does one group reach it sooner?"""
+    if not any(reached for _, reached in (*first, *second)):
+        return 1.0
+    p = float(stats.logrank(_censored(first), _censored(second)).pvalue)
+    return p if math.isfinite(p) else 1.0
+
+
+def improvement(first: Sequence[float], second: Sequence[float]) -> float:
+    """Return how often a run of the first beats one of the second, ties counting half, in [0, 1].
+
+    The probability of improvement of Agarwal et al. 2021 (arXiv 2108.13264).
+    """
+    above = np.subtract.outer(np.asarray(first), np.asarray(second))
+    return float((above > 0).mean() + (above == 0).mean() / 2)
 
 
 def image_weights(n_images: int, resamples: int, rng: np.random.Generator) -> Floats:
@@ -65,11 +105,6 @@ def image_weights(n_images: int, resamples: int, rng: np.random.Generator) -> Fl
     return rng.multinomial(n_images, np.full(n_images, 1.0 / n_images), size=resamples).astype(
         np.float64
     )
-
-
-def seed_draws(n_seeds: int, resamples: int, rng: np.random.Generator) -> npt.NDArray[np.int64]:
-    """Return (resamples, n_seeds) seeds drawn with replacement."""
-    return rng.integers(n_seeds, size=(resamples, n_seeds))
 
 
 def resampled_miou(areas: npt.ArrayLike, weights: Floats) -> Floats:

@@ -123,8 +123,15 @@ def write_files(
     Returns:
         What was compared, the notes, and which figures could not be drawn.
     """
+    from harness.publish.board import NOISE_STRATEGY
+    from harness.publish.columns import columns_of
     from harness.publish.document import build_document, to_json, to_tex
-    from harness.publish.figures import draw_calibration, draw_curves, draw_ranks
+    from harness.publish.figures import (
+        draw_calibration,
+        draw_curves,
+        draw_differences,
+        draw_ranks,
+    )
     from harness.publish.notes import notes, work_done
     from harness.publish.page import to_page
     from harness.publish.significance import compare_strategies
@@ -132,6 +139,7 @@ def write_files(
 
     verdicts = compare_strategies(board)
     beside = notes(board, verdicts)
+    columns = columns_of(board, verdicts)
     document = build_document(board, verdicts, beside)
     calibrated = [
         (entry.strategy, entry.cost_calibration)
@@ -142,15 +150,17 @@ def write_files(
         "leaderboard": lambda path: draw_curves(board, path)
     }
     if verdicts:
+        if NOISE_STRATEGY in verdicts.verdicts:
+            drawings["differences"] = lambda path: draw_differences(board, path)
         drawings["ranks"] = lambda path: draw_ranks(verdicts, board, path)
     if calibrated:
         drawings["cost-model"] = lambda path: draw_calibration(calibrated, path)
-    to_csv(board, verdicts, out / "leaderboard.csv")
+    to_csv(board, columns, out / "leaderboard.csv")
     to_json(document, out / "leaderboard.json")
-    to_tex(board, verdicts, out / "leaderboard.tex")
-    to_page(board, document, out / "index.html", photos=photos)
+    to_tex(board, columns, out / "leaderboard.tex")
+    to_page(board, document, columns, out / "index.html", photos=photos)
     beside = [*beside, work_done(board)]
-    to_markdown(board, verdicts, beside, out / "leaderboard.md", list(drawings))
+    to_markdown(board, columns, beside, out / "leaderboard.md", list(drawings))
     faults = []
     for name, draw in drawings.items() if figures else ():
         try:
@@ -183,12 +193,13 @@ def _print(board: Board, verdicts: Significance | None, notes: list[str], out: P
     from rich.console import Console
     from rich.text import Text
 
+    from harness.publish.columns import columns_of
     from harness.publish.notes import WARNING
     from harness.publish.tables import to_rich
     from harness.publish.text import plain
 
     console = Console(highlight=False, width=console_width())
-    table, left_out = to_rich(board, verdicts, console.width)
+    table, left_out = to_rich(board, columns_of(board, verdicts), console.width)
     for note in notes:
         if note.startswith(WARNING):
             console.print(Text(plain(note), style="bold reverse"), soft_wrap=True)

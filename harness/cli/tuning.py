@@ -28,7 +28,7 @@ from harness.networks import NetworkStore
 from harness.pool import LabelledPool
 from harness.protocols import RunWriter
 from harness.provenance import Provenance
-from harness.publish.board import REFERENCE_SHARE, curve_of
+from harness.publish.board import LEVELS, curve_of
 from harness.results import Run, read_run, read_timings, run_path
 from harness.scoring import aubc, mean_iou, share_at
 from harness.tune.search import Objective, Report
@@ -218,7 +218,7 @@ class Tuner:
                         writer=writer,
                     )
             found.append(mean_iou(read_run(path).rounds[0].areas))
-        return REFERENCE_SHARE * sum(found) / len(found)
+        return LEVELS[-1] * sum(found) / len(found)
 
 
 def at(spec: ExperimentSpec, choice: Choice) -> ExperimentSpec:

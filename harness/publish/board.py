@@ -12,10 +12,13 @@ from harness.errors import InputError
 from harness.loop import FULL_DATA
 from harness.results import Run, accounting, find_runs, read_run
 from harness.scoring import aubc, mean_iou, share_at
-from harness.statistics import mean_std, signal_to_noise
+from harness.statistics import mean_std, median_share
 from harness.types import ClickSeconds
 
-REFERENCE_SHARE = 0.95
+LEVELS = (0.8, 0.9, 0.95)
+"""Choice: clicks are counted to these shares of the full-data mIoU; the last is the paper's."""
+NEARLY_ALL = 0.9
+"""Choice: AUBC over clicks ends where this share of the ranked runs still bought."""
 NOISE_STRATEGY = "random-region"
 
 
@@ -50,12 +53,16 @@ class Spread:
 
 @dataclass(frozen=True, slots=True)
 class Crossing:
-    """The share at which 95 % of the full-data mIoU is reached: the mean over the seeds if all do, else censored.
+    """The share of pixels or clicks at which a level of quality is reached.
 
-    value: None where not every seed reaches it. beyond: the smallest share up to which a seed was followed in vain.
+    value: the median over seeds (Kaplan-Meier: seeds that never reach it were followed in vain);
+    None where half of them do not reach it. low, high: its 95 % interval; None where it has no
+    end. beyond: the smallest share up to which a seed was followed in vain; None where all reach.
     """
 
     value: float | None
+    low: float | None
+    high: float | None
     beyond: float | None
     reached: int
     seeds: int
@@ -78,10 +85,15 @@ class Row:
     hours: Spread
     share_of_full: Spread | None
     p95: Crossing | None
-    c95: Crossing | None
+    clicks_to: list[Crossing]
     aubc_pixels: Spread
     aubc_clicks: Spread
     cost_spearman: Spread | None
+
+    @property
+    def c95(self) -> Crossing | None:
+        """Clicks to 95 % of the full-data mIoU."""
+        return self.clicks_to[-1] if self.clicks_to else None
 
     @property
     def label(self) -> str:
@@ -92,14 +104,17 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Board:
-    """All rows by falling AUBC over clicks, bounds last; what the notes beside them are made from."""
+    """All rows by falling AUBC over clicks, bounds last; what the notes beside them are made from.
+
+    click_stop: where AUBC over clicks ends, see ``click_stop``.
+    """
 
     name: str
     rows: list[Row]
     full_data: list[float]
     threshold: float | None
     budget_shares: list[float]
-    signal_to_noise: float | None
+    click_stop: float
     groups: dict[str, list[Run]]
     references: list[Run]
     unfinished: list[str]
@@ -150,26 +165,33 @@ def build_board(*folders: Path, theirs: Sequence[Path] = (), mixed: bool = False
             f"{where}: no finished run; allowed: a folder where harness bench has finished at least one"
         )
     full = [mean_iou(run.rounds[0].areas) for run in references]
-    threshold = REFERENCE_SHARE * sum(full) / len(full) if full else None
+    thresholds = [level * sum(full) / len(full) for level in LEVELS] if full else []
+    curves = {name: [curve_of(run) for run in group] for name, group in by_name.items()}
+    stop = click_stop(
+        [
+            curve
+            for name, own in curves.items()
+            if not by_name[name][0].info.is_bound
+            for curve in own
+        ]
+        or [curve for own in curves.values() for curve in own]
+    )
     foreign = {run.info.strategy for run, is_theirs in found.values() if is_theirs}
     rows = sorted(
         (
-            _row(group, threshold, full, is_theirs=name in foreign)
+            _row(group, curves[name], thresholds, stop, full, is_theirs=name in foreign)
             for name, group in by_name.items()
         ),
         key=lambda row: (row.is_bound, -row.aubc_clicks.mean, row.strategy),
     )
-    noise = [curve for row in rows if row.strategy == NOISE_STRATEGY for curve in row.curves]
     some_run = next(iter(by_name.values()))[0]
     return Board(
         name=str(some_run.info.config.get("name", "board")),
         rows=rows,
         full_data=full,
-        threshold=threshold,
+        threshold=thresholds[-1] if thresholds else None,
         budget_shares=_budget_shares(some_run),
-        signal_to_noise=signal_to_noise(
-            full, [curve.miou[0] for curve in noise], [curve.miou[-1] for curve in noise]
-        ),
+        click_stop=stop,
         groups=by_name,
         references=references,
         unfinished=unfinished,
@@ -311,12 +333,29 @@ def curve_of(run: Run) -> RunCurve:
     )
 
 
+def click_stop(curves: Sequence[RunCurve]) -> float:
+    """Return the largest share of clicks that nearly all runs reach.
+
+    Equal pixels cost different clicks, so the click axis needs an end of its own: at the pixel
+    budget's number most of what a strategy of dear windows bought would count for nothing.
+    """
+    ends = sorted(curve.cost_b[-1] for curve in curves)
+    return ends[int((1.0 - NEARLY_ALL) * len(ends) + 1e-9)]
+
+
 def _spread(values: list[float]) -> Spread:
     return Spread(*mean_std(values))
 
 
-def _row(group: list[Run], threshold: float | None, full: list[float], *, is_theirs: bool) -> Row:
-    curves = [curve_of(run) for run in group]
+def _row(
+    group: list[Run],
+    curves: list[RunCurve],
+    thresholds: list[float],
+    stop: float,
+    full: list[float],
+    *,
+    is_theirs: bool,
+) -> Row:
     end = _budget_shares(group[0])[-1]
     rounds = range(len(group[0].rounds))
     full_mean = sum(full) / len(full) if full else None
@@ -338,13 +377,15 @@ def _row(group: list[Run], threshold: float | None, full: list[float], *, is_the
         share_of_full=_spread([curve.miou[-1] / full_mean for curve in curves])
         if full_mean
         else None,
-        p95=_crossing([curve.over_pixels() for curve in curves], threshold),
-        c95=_crossing([curve.over_clicks() for curve in curves], threshold),
+        p95=_crossing([curve.over_pixels() for curve in curves], thresholds[-1])
+        if thresholds
+        else None,
+        clicks_to=[_crossing([curve.over_clicks() for curve in curves], t) for t in thresholds],
         aubc_pixels=_spread(
             [aubc(curve.over_pixels(), stop=max(end, curve.pixel_share[0])) for curve in curves]
         ),
         aubc_clicks=_spread(
-            [aubc(curve.over_clicks(), stop=max(end, curve.cost_b[0])) for curve in curves]
+            [aubc(curve.over_clicks(), stop=max(stop, curve.cost_b[0])) for curve in curves]
         ),
         cost_spearman=_cost_spearman(group),
     )
@@ -361,13 +402,20 @@ def _cost_spearman(group: list[Run]) -> Spread | None:
     return _spread(values) if values else None
 
 
-def _crossing(curves: list[list[tuple[float, float]]], threshold: float | None) -> Crossing | None:
-    """Choice: a mean over seeds is given only where every seed reaches the threshold; otherwise the figure is censored."""
-    if threshold is None:
-        return None
+def _crossing(curves: list[list[tuple[float, float]]], threshold: float) -> Crossing:
+    found = reached_at(curves, threshold)
+    median, low, high = median_share(found)
+    reached = sum(is_reached for _, is_reached in found)
+    beyond = min((share for share, is_reached in found if not is_reached), default=None)
+    return Crossing(median, low, high, beyond, reached, len(found))
+
+
+def reached_at(
+    curves: list[list[tuple[float, float]]], threshold: float
+) -> list[tuple[float, bool]]:
+    """Return for each curve the share at which it reaches a threshold, or its last share in vain."""
     shares = [share_at(curve, threshold) for curve in curves]
-    reached = [share for share in shares if share is not None]
-    if len(reached) == len(shares):
-        return Crossing(sum(reached) / len(reached), None, len(reached), len(shares))
-    followed = [curve[-1][0] for curve, share in zip(curves, shares, strict=True) if share is None]
-    return Crossing(None, min(followed), len(reached), len(shares))
+    return [
+        (curve[-1][0], False) if share is None else (share, True)
+        for curve, share in zip(curves, shares, strict=True)
+    ]

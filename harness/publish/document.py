@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,15 +15,16 @@ import numpy as np
 from pydantic import TypeAdapter
 
 from harness.files import write_text
-from harness.publish.board import Board, Crossing, Row, Spread
-from harness.publish.significance import Estimate, Pair, Significance, Verdict
+from harness.publish.board import LEVELS, Board, Crossing, Row, Spread
+from harness.publish.columns import Column
+from harness.publish.significance import Pair, Place, Significance
 from harness.publish.text import latex, marks
 from harness.results import Run
 from harness.scoring import iou, mean_iou
 from harness.statistics import mean_std
 from harness.types import ImageAreas
 
-DOCUMENT_VERSION = 1
+DOCUMENT_VERSION = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,30 +42,30 @@ class Round:
 class Entry:
     """One strategy. Shares in [0, 1]; None where a figure does not exist.
 
-    miou_by_seed: for each seed, mIoU after each round. iou_by_class, miou_by_city: after the last round, means over seeds.
+    clicks, pixels: its place by AUBC over each axis. clicks_to: share of the clicks at which a share of the
+    full-data mIoU is reached, by that share in percent. miou_by_seed: for each seed, mIoU after each round. iou_by_class, miou_by_city: after the last round, means over seeds.
     cost_calibration: predicted and recorded clicks of bought windows, means of tenths by prediction; polygon clicks, or the whole cost_B of strategies with cost=whole.
     """
 
     strategy: str
     equation: str
-    rank: int | None
     bound: bool
     tuned: bool
     theirs: bool
+    clicks: Place | None
+    pixels: Place | None
+    sooner_p: float | None
     rounds: list[Round]
     miou_by_seed: dict[str, list[float]]
     share_of_full: Spread | None
     p95: Crossing | None
-    c95: Crossing | None
+    clicks_to: dict[str, Crossing]
     aubc_pixels: Spread
     aubc_clicks: Spread
-    against_random_region: Estimate | None
-    clicks_saved: Estimate | None
     cost_spearman: Spread | None
     cost_calibration: list[tuple[float, float]]
     iou_by_class: dict[str, float | None]
     miou_by_city: dict[str, float]
-    worst_rank: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,9 +92,10 @@ class Document:
     made: Made
     full_data_miou: list[float]
     threshold: float | None
-    signal_to_noise: float | None
+    click_stop: float
     entries: list[Entry]
     pairs: list[Pair]
+    pixel_pairs: list[Pair]
     penalty: dict[str, dict[str, float]]
     notes: list[str]
     marks: list[str] = field(default_factory=list)
@@ -113,9 +117,10 @@ def build_document(board: Board, verdicts: Significance | None, notes: list[str]
         _made(board),
         board.full_data,
         board.threshold,
-        board.signal_to_noise,
+        board.click_stop,
         [_entry(row, board.groups[row.strategy], verdicts) for row in board.rows],
-        verdicts.compared if verdicts else [],
+        verdicts.clicks.pairs if verdicts else [],
+        verdicts.pixels.pairs if verdicts else [],
         verdicts.penalty if verdicts else {},
         notes,
         marks(board),
@@ -167,24 +172,25 @@ def _entry(row: Row, group: list[Run], verdicts: Significance | None) -> Entry:
     return Entry(
         strategy=row.strategy,
         equation=row.equation,
-        rank=verdict.rank if verdict else None,
         bound=row.is_bound,
         tuned=row.is_tuned,
         theirs=row.is_theirs,
+        clicks=verdict.clicks if verdict else None,
+        pixels=verdict.pixels if verdict else None,
+        sooner_p=verdict.sooner if verdict else None,
         rounds=rounds,
         miou_by_seed={str(curve.seed): curve.miou for curve in row.curves},
         share_of_full=row.share_of_full,
         p95=row.p95,
-        c95=row.c95,
+        clicks_to={
+            f"{100 * level:.0f}": found for level, found in zip(LEVELS, row.clicks_to, strict=False)
+        },
         aubc_pixels=row.aubc_pixels,
         aubc_clicks=row.aubc_clicks,
-        against_random_region=verdict.gain if verdict else None,
-        clicks_saved=verdict.saved if verdict else None,
         cost_spearman=row.cost_spearman,
         cost_calibration=calibration(group),
         iou_by_class=_by_class(group),
         miou_by_city=_by_city(group),
-        worst_rank=verdict.worst_rank if verdict else None,
     )
 
 
@@ -238,38 +244,24 @@ def calibration(group: list[Run]) -> list[tuple[float, float]]:
 # -------------------------------------------------------------------------------------------------------------- LaTeX
 
 
-def to_tex(board: Board, verdicts: Significance | None, path: Path) -> None:
-    """Write a booktabs table: rank, mIoU at the last budget, p95, c95, both AUBC, clicks saved."""
+def to_tex(board: Board, columns: Sequence[Column], path: Path) -> None:
+    """Write a booktabs table of the columns that a paper shows."""
     found = "; ".join(marks(board))
-    said = f"{board.name}: percent, mean and standard deviation over seeds" + f"; {found}" * bool(
-        found
-    )
+    said = f"{board.name}: percent over seeds: mean and deviation, or median and 95 % interval"
+    said += f"; {found}" * bool(found)
+    shown = [column for column in columns if column.in_paper]
     lines = [
         f"% {latex(said)}; made by harness publish",
-        r"\begin{tabular}{rlrrrrrr}",
+        rf"\begin{{tabular}}{{rl{'r' * (len(shown) - 2)}}}",
         r"\toprule",
-        rf" & strategy & mIoU at {100 * board.budget_shares[-1]:.1f}\,\% px & $p_{{95}}$ & $c_{{95}}$ & AUBC px & AUBC clicks & clicks saved \\",
+        " & ".join(latex(column.title) for column in shown) + r" \\",
         r"\midrule",
     ]
-    for row in board.rows:
-        verdict = verdicts.verdicts[row.strategy] if verdicts else None
-        saved = verdict.saved if verdict else None
-        cells = [
-            _tex_rank(verdict),
-            latex(row.label),
-            _tex_spread(row.miou[-1]),
-            _tex_crossing(row.p95),
-            _tex_crossing(row.c95),
-            _tex_spread(row.aubc_pixels),
-            _tex_spread(row.aubc_clicks),
-            "--"
-            if saved is None
-            else f"${100 * saved.value:+.0f}$ [${100 * saved.low:+.0f}$, ${100 * saved.high:+.0f}$]",
-        ]
-        lines.append(" & ".join(cells) + r" \\")
+    rows = zip(*(column.cells for column in shown), strict=True)
     lines += [
+        *(" & ".join(map(_tex_cell, cells)) + r" \\" for cells in rows),
         r"\midrule",
-        rf"\multicolumn{{8}}{{l}}{{\footnotesize {latex(said)}.}} \\",
+        rf"\multicolumn{{{len(shown)}}}{{l}}{{\footnotesize {latex(said)}.}} \\",
         r"\bottomrule",
         r"\end{tabular}",
         "",
@@ -277,26 +269,6 @@ def to_tex(board: Board, verdicts: Significance | None, path: Path) -> None:
     write_text(path, "\n".join(lines))
 
 
-def _tex_rank(verdict: Verdict | None) -> str:
-    if verdict is None or verdict.rank is None:
-        return "--"
-    alone = verdict.worst_rank == verdict.rank
-    return str(verdict.rank) if alone else f"{verdict.rank}--{verdict.worst_rank}"
-
-
-def _tex_spread(spread: Spread) -> str:
-    return (
-        f"${100 * spread.mean:.1f}$"
-        if spread.std is None
-        else f"${100 * spread.mean:.1f} \\pm {100 * spread.std:.1f}$"
-    )
-
-
-def _tex_crossing(crossing: Crossing | None) -> str:
-    if crossing is None:
-        return "--"
-    return (
-        f"${100 * crossing.value:.1f}$"
-        if crossing.value is not None
-        else f"$> {100 * (crossing.beyond or 0.0):.1f}$"
-    )
+def _tex_cell(text: str) -> str:
+    shown = latex(text).replace("±", r"$\pm$")
+    return "--" if text == "-" else re.sub(r"(?<![\w}])([+-])(?=\d)", r"$\1$", shown)

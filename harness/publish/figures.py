@@ -9,9 +9,10 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from scipy import stats
 
 from harness.drawing import save
-from harness.publish.board import Board, Row
+from harness.publish.board import NOISE_STRATEGY, Board, Row
 from harness.publish.significance import Significance
 from harness.publish.text import figure_text, marks
 
@@ -51,6 +52,41 @@ def draw_curves(board: Board, path: Path) -> None:
     )
     handles, labels = left.get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside right upper", fontsize=8, frameon=False)
+    _save(figure, path)
+
+
+def draw_differences(board: Board, path: Path) -> None:
+    """Draw mIoU minus random-region's at equal clicks, paired by seed, with pointwise 95 % bands."""
+    rows = {row.strategy: {curve.seed: curve for curve in row.curves} for row in board.rows}
+    noise = rows[NOISE_STRATEGY]
+    figure = Figure(figsize=(9, 5.2), layout="constrained")
+    axes = figure.subplots()
+    for number, row in enumerate(sorted(board.rows, key=lambda item: item.strategy)):
+        seeds = sorted(set(rows[row.strategy]) & set(noise))
+        if row.strategy == NOISE_STRATEGY or len(seeds) < 2:
+            continue
+        pairs = [(rows[row.strategy][seed], noise[seed]) for seed in seeds]
+        low = max(max(a.cost_b[0], b.cost_b[0]) for a, b in pairs)
+        high = min(min(a.cost_b[-1], b.cost_b[-1]) for a, b in pairs)
+        if high <= low:
+            continue
+        x = np.linspace(low, high, 60)
+        gaps = np.array(
+            [np.interp(x, a.cost_b, a.miou) - np.interp(x, b.cost_b, b.miou) for a, b in pairs]
+        )
+        mean = 100 * gaps.mean(axis=0)
+        half = 100 * np.sqrt(gaps.var(axis=0, ddof=1) / len(pairs))
+        half = half * float(stats.t.isf(0.025, len(pairs) - 1))
+        color = _COLORS[number % 20]
+        axes.plot(100 * x, mean, color=color, linestyle=_line(row), label=figure_text(row.label))
+        axes.fill_between(100 * x, mean - half, mean + half, color=color, alpha=0.1, linewidth=0)
+    axes.axhline(0.0, color="0.35", linewidth=0.9)
+    axes.set_xlabel("clicks, % of the training set (cost B)")
+    axes.set_ylabel(f"mIoU minus that of {NOISE_STRATEGY}, points")
+    axes.grid(alpha=0.25)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.set_title(_titled(board, "difference at equal clicks, paired by seed"), fontsize=11)
+    figure.legend(loc="outside right upper", fontsize=8, frameon=False)
     _save(figure, path)
 
 
@@ -114,7 +150,7 @@ def draw_ranks(verdicts: Significance, board: Board, path: Path) -> None:
     left.invert_yaxis()
     widest = max(places) - min(places) or 1.0
     farthest = max(100 * (row.aubc_clicks.mean + (row.aubc_clicks.std or 0.0)) for row in rows)
-    for number, (first, last) in enumerate(verdicts.bars):
+    for number, (first, last) in enumerate(verdicts.clicks.bars):
         x = farthest + widest * (0.08 + 0.06 * number)
         left.plot(
             [x, x],
@@ -148,7 +184,7 @@ def draw_ranks(verdicts: Significance, board: Board, path: Path) -> None:
     figure.suptitle(
         _titled(
             board,
-            f"{verdicts.separable} of {verdicts.pairs} pairs differ after Holm's correction "
+            f"{verdicts.clicks.separable} of {len(verdicts.clicks.pairs)} pairs differ after Holm's correction "
             f"({verdicts.seeds} seeds)",
         ),
         fontsize=11,

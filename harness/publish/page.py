@@ -5,12 +5,14 @@ from __future__ import annotations
 import base64
 import io
 import json
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from harness.files import write_text
 from harness.publish.board import Board
+from harness.publish.columns import Column
 from harness.publish.document import Document, rounded
 from harness.results import Run, read_maps
 
@@ -21,7 +23,12 @@ _MOST_RECEIPTS = 20_000
 
 
 def to_page(
-    board: Board, document: Document, path: Path, *, photos: dict[str, Path] | None = None
+    board: Board,
+    document: Document,
+    columns: Sequence[Column],
+    path: Path,
+    *,
+    photos: dict[str, Path] | None = None,
 ) -> None:
     """Write the page. Everything that it shows is data in it, and is shown as text.
 
@@ -42,6 +49,18 @@ def to_page(
     whole = board.any_run.rounds[0].query[0]
     data = {
         "document": rounded(asdict(document)),
+        "columns": [
+            rounded(
+                {
+                    "key": column.key,
+                    "title": column.title,
+                    "cells": column.cells,
+                    "values": column.values,
+                    "answers": column.answers,
+                }
+            )
+            for column in columns
+        ],
         "queries": queries,
         "maps": maps,
         "size": [whole.height, whole.width],

@@ -16,6 +16,7 @@ from rich.console import Console
 from harness.cli.publish import console_width, write_files
 from harness.publish import text
 from harness.publish.board import build_board
+from harness.publish.columns import columns_of
 from harness.publish.notes import WARNING, notes
 from harness.publish.tables import to_rich
 from tests.unit.test_publish import LABEL_PX, write
@@ -97,9 +98,10 @@ def check_tex(content, strategy):
 
 def check_markdown(content):
     assert "<script>" not in content
-    table = [line for line in content.splitlines() if line.startswith("|")]
-    cells = {len(re.findall(r"(?<!\\)\|", line)) for line in table}
-    assert len(cells) == 1
+    tables = [block.splitlines() for block in content.split("\n\n") if block.startswith("|")]
+    assert len(tables) == 2
+    for table in tables:
+        assert len({len(re.findall(r"(?<!\\)\|", line)) for line in table}) == 1
 
 
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="no LaTeX here")
@@ -115,7 +117,7 @@ def test_the_latex_table_compiles(board, tmp_path):
 
 def render(board, width):
     console = Console(width=width, record=True, file=io.StringIO())
-    console.print(to_rich(board, None, width)[0])
+    console.print(to_rich(board, columns_of(board, None), width)[0])
     return console.export_text()
 
 
@@ -129,7 +131,7 @@ def test_the_terminal_table_never_cuts_a_figure_or_a_name(board, width):
         write(board, name, seed, [0.4, 0.5, 0.61 + seed / 100], [100, 200, 300])
     made = build_board(board)
     shown = render(made, width)
-    table, left_out = to_rich(made, None, width)
+    table, left_out = to_rich(made, columns_of(made, None), width)
     lines = shown.splitlines()
     assert max(map(len, lines)) <= width
     assert "…" not in shown

@@ -10,6 +10,7 @@ from harness.claims import claim
 from harness.errors import InputError
 from harness.maps import DiskMaps
 from harness.publish.board import build_board
+from harness.publish.columns import columns_of
 from harness.publish.document import build_document
 from harness.publish.page import to_page
 from harness.results import find_runs
@@ -57,7 +58,9 @@ def test_what_a_run_says_is_shown_as_text(folder, undisturbed, tmp_path):
         document["config"]["remark"] = evil
         (path / "run.json").write_text(json.dumps(document))
     board = build_board(tmp_path)
-    to_page(board, build_document(board, None, [evil]), tmp_path / "page.html")
+    to_page(
+        board, build_document(board, None, [evil]), columns_of(board, None), tmp_path / "page.html"
+    )
     page = (tmp_path / "page.html").read_text()
     assert evil not in page
     assert "alert(1)" in page  # it is there, as data

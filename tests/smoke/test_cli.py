@@ -51,7 +51,7 @@ def test_a_board_from_the_first_to_the_last_file(board):
     }
     assert len(rounds(out)) == 3 * 2 + 2
     text = (board / "stdout.txt").read_text()
-    assert "Signal-to-noise" in text
+    assert "95 % of it is" in text
     assert (
         "trainings: 20 asked for, 16 run" in text
     )  # 3 strategies x 2 seeds x 3 rounds + 2 references; round 0 once a seed

@@ -12,15 +12,16 @@ from harness.statistics import (
     groups,
     holm,
     image_weights,
+    improvement,
     interval,
+    log_rank,
     mean_std,
+    median_share,
     moderated,
     penalties,
     ranks,
     resampled_miou,
-    seed_draws,
     seeds_needed,
-    signal_to_noise,
 )
 from harness.types import ImageAreas
 
@@ -28,14 +29,6 @@ from harness.types import ImageAreas
 def test_mean_and_sample_deviation():
     assert mean_std([1.0, 3.0]) == (2.0, pytest.approx(math.sqrt(2)))
     assert mean_std([4.0]) == (4.0, None)
-
-
-def test_signal_to_noise_by_hand():
-    assert signal_to_noise([0.5, 0.5], [0.3, 0.3], [0.40, 0.42]) == pytest.approx(
-        0.2 / (0.02 / math.sqrt(2))
-    )
-    assert signal_to_noise([0.5], [0.3], [0.4]) is None
-    assert signal_to_noise([], [0.3], [0.4, 0.5]) is None
 
 
 def test_holm_by_hand():
@@ -62,7 +55,6 @@ def test_image_weights_keep_their_sum():
     weights = image_weights(7, 50, np.random.default_rng(0))
     assert weights.shape == (50, 7)
     assert (weights.sum(axis=1) == 7).all()
-    assert seed_draws(3, 50, np.random.default_rng(0)).max() == 2
 
 
 def test_resampled_miou_with_each_image_once_is_the_miou():
@@ -225,7 +217,7 @@ def test_coverage_on_synthetic_curves(n_seeds, floor):
     hits = 0
     for _ in range(400):
         differences = rng.normal(0.01, 0.01, n_seeds)
-        draws = seed_draws(n_seeds, 400, rng)
+        draws = rng.integers(n_seeds, size=(400, n_seeds))
         low, high = interval(differences[draws].mean(axis=1))
         hits += low <= 0.01 <= high
     assert floor <= hits / 400 <= 0.97
@@ -265,3 +257,47 @@ def test_the_bootstrap_interval_over_images_covers_what_it_should():
     # a binomial of 300 at 0.93 (percentile intervals are a little short at 60 images) stays above 0.88 in 99.9 % of trials
     assert covered / 300 > 0.88
     assert covered / 300 < 0.995
+
+
+def test_a_median_of_censored_shares_by_hand():
+    """Kaplan & Meier's own product, and the log-log band that scipy gives."""
+    reached = [(0.1, True), (0.2, True), (0.3, True), (0.4, True), (0.5, True)]
+    assert median_share(reached)[0] == 0.3
+    # two are followed to 0.15 in vain: 4/5 are left after 0.1, 4/5 * 1/2 after 0.2
+    early = [(0.1, True), (0.15, False), (0.2, True), (0.3, True), (0.15, False)]
+    assert median_share(early)[0] == 0.2
+    assert median_share([(0.1, True), (0.2, False), (0.3, False)])[0] is None
+    assert median_share([(0.1, False)]) == (None, None, None)
+    assert median_share(reached)[1:] == (0.1, None)  # so few do not bound it from above
+
+
+def test_the_interval_of_a_median_covers_it():
+    rng = np.random.default_rng(0)
+    missed = 0
+    for _ in range(400):
+        times = rng.exponential(size=12)
+        ends = rng.uniform(0.8, 3.0, size=12)
+        _, low, high = median_share(
+            [(min(t, end), bool(t <= end)) for t, end in zip(times, ends, strict=True)]
+        )
+        truth = math.log(2.0)
+        missed += not ((low or 0.0) <= truth <= (math.inf if high is None else high))
+    assert missed / 400 < 0.09
+
+
+def test_the_log_rank_test_keeps_its_level_and_finds_a_difference():
+    rng = np.random.default_rng(1)
+
+    def group(scale):
+        times, ends = rng.exponential(scale, size=15), rng.uniform(0.8, 3.0, size=15)
+        return [(min(t, end), bool(t <= end)) for t, end in zip(times, ends, strict=True)]
+
+    null = [log_rank(group(1.0), group(1.0)) < 0.05 for _ in range(400)]
+    assert 0.02 < np.mean(null) < 0.09
+    assert np.mean([log_rank(group(0.3), group(1.0)) < 0.05 for _ in range(100)]) > 0.7
+    assert log_rank([(0.1, False)], [(0.2, False)]) == 1.0
+
+
+def test_the_probability_of_improvement_by_hand():
+    assert improvement([2.0, 3.0], [1.0, 2.5]) == 0.75
+    assert improvement([1.0], [1.0]) == 0.5

@@ -1,0 +1,251 @@
+"""The columns of a leaderboard: one list, from which every table takes what it shows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from harness.publish.board import LEVELS, Board, Crossing, Row, Spread
+from harness.publish.significance import Estimate, Place, Significance
+
+Number = float | int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column, filled.
+
+    key: its name in CSV and JSON. title, short: in wide tables and in a terminal. cells: as text,
+    one for each row. values: as numbers, for CSV and for sorting; None where there is none.
+    drop: which columns a narrow terminal leaves out first, the highest; 0 never; None: not shown
+    there. answers: it is one of the five of the short table. in_paper: it is in the LaTeX table.
+    """
+
+    key: str
+    title: str
+    short: str
+    cells: list[str]
+    values: list[Number]
+    drop: int | None = None
+    answers: bool = False
+    in_paper: bool = False
+
+
+def columns_of(board: Board, verdicts: Significance | None) -> list[Column]:
+    """Return all columns of a board, in the order of the wide table.
+
+    A further column is one more entry here.
+    """
+    rows, last = board.rows, len(board.budget_shares) - 1
+
+    def column(
+        key: str,
+        title: str,
+        text: Callable[[Row], str],
+        value: Callable[[Row], Number],
+        *,
+        short: str | None = None,
+        drop: int | None = None,
+        answers: bool = False,
+        in_paper: bool = False,
+    ) -> Column:
+        return Column(
+            key,
+            title,
+            short or title,
+            [text(row) for row in rows],
+            [value(row) for row in rows],
+            drop,
+            answers,
+            in_paper,
+        )
+
+    def place(row: Row) -> Place | None:
+        return verdicts.verdicts[row.strategy].clicks if verdicts else None
+
+    def pixel_place(row: Row) -> Place | None:
+        return verdicts.verdicts[row.strategy].pixels if verdicts else None
+
+    def sooner(row: Row) -> float | None:
+        return verdicts.verdicts[row.strategy].sooner if verdicts else None
+
+    def budget(number: int) -> Column:
+        share = 100 * board.budget_shares[number]
+        return column(
+            f"miou_{number}",
+            f"mIoU at {share:.1f} % px",
+            lambda row: percent(row.miou[number]),
+            lambda row: row.miou[number].mean,
+            short=f"{share:.1f} % px",
+            drop=6 if number == last else 20 + last - number,
+            in_paper=number == last,
+        )
+
+    def level(number: int) -> Column:
+        name = f"{100 * LEVELS[number]:.0f}"
+        is_last = number == len(LEVELS) - 1
+        return column(
+            f"clicks_to_{name}",
+            f"clicks % to {name} %",
+            lambda row: crossing(row.clicks_to[number] if row.clicks_to else None),
+            lambda row: row.clicks_to[number].value if row.clicks_to else None,
+            short=f"clicks to {name} %",
+            drop=2 if is_last else 12 + len(LEVELS) - number,
+            answers=is_last,
+            in_paper=is_last,
+        )
+
+    return [
+        column(
+            "rank",
+            "rank",
+            lambda row: places(place(row)),
+            lambda row: getattr(place(row), "rank", None),
+            drop=1,
+            answers=True,
+            in_paper=True,
+        ),
+        column(
+            "strategy",
+            "strategy",
+            lambda row: row.label,
+            lambda _: None,
+            drop=0,
+            answers=True,
+            in_paper=True,
+        ),
+        *[level(number) for number in range(len(LEVELS))],
+        column(
+            "sooner_p",
+            "sooner than random-region, p",
+            lambda row: p_value(sooner(row)),
+            sooner,
+        ),
+        column(
+            "aubc_clicks",
+            "AUBC clicks",
+            lambda row: percent(row.aubc_clicks),
+            lambda row: row.aubc_clicks.mean,
+            drop=3,
+            answers=True,
+            in_paper=True,
+        ),
+        column(
+            "gain_clicks",
+            "against random-region",
+            lambda row: estimate(_gain(place(row))),
+            lambda row: _value(place(row)),
+            short="vs random-region",
+            drop=5,
+            in_paper=True,
+        ),
+        column(
+            "p95",
+            "pixels % to 95 %",
+            lambda row: crossing(row.p95),
+            lambda row: row.p95.value if row.p95 else None,
+            short="pixels to 95 %",
+            drop=4,
+            answers=True,
+            in_paper=True,
+        ),
+        column(
+            "aubc_pixels",
+            "AUBC px",
+            lambda row: percent(row.aubc_pixels),
+            lambda row: row.aubc_pixels.mean,
+            in_paper=True,
+        ),
+        column(
+            "rank_pixels",
+            "rank by px",
+            lambda row: places(pixel_place(row)),
+            lambda row: getattr(pixel_place(row), "rank", None),
+        ),
+        column(
+            "gain_pixels",
+            "against random-region, px",
+            lambda row: estimate(_gain(pixel_place(row))),
+            lambda row: _value(pixel_place(row)),
+        ),
+        *[budget(number) for number in range(last + 1)],
+        column(
+            "share_of_full",
+            "% of full",
+            lambda row: percent(row.share_of_full),
+            lambda row: row.share_of_full.mean if row.share_of_full else None,
+        ),
+        column(
+            "clicks",
+            "clicks % (B)",
+            lambda row: percent(row.cost_b[-1]),
+            lambda row: row.cost_b[-1].mean,
+            short="clicks B",
+            drop=10,
+        ),
+        column("hours", "hours", lambda row: f"{row.hours.mean:.1f}", lambda row: row.hours.mean),
+    ]
+
+
+def _gain(found: Place | None) -> Estimate | None:
+    return found.gain if found else None
+
+
+def _value(found: Place | None) -> float | None:
+    return found.gain.value if found and found.gain else None
+
+
+# ---------------------------------------------------------------------------------------------- figures as text, percent
+
+
+def percent(spread: Spread | None) -> str:
+    """Return a mean and its standard deviation."""
+    if spread is None:
+        return "-"
+    text = f"{100 * spread.mean:.1f}"
+    return text if spread.std is None else f"{text} ± {100 * spread.std:.1f}"
+
+
+def crossing(found: Crossing | None) -> str:
+    """Return a median with its interval; how far it was followed in vain where there is none."""
+    if found is None:
+        return "-"
+    beyond = f"> {100 * (found.beyond or 0.0):.1f}"
+    if found.value is None:
+        return beyond + (f" ({found.reached}/{found.seeds})" if found.reached else "")
+    if found.seeds == 1:
+        return f"{100 * found.value:.1f}"
+    low = f"{100 * found.low:.1f}" if found.low is not None else "0"
+    high = f"{100 * found.high:.1f}" if found.high is not None else "?"
+    partly = f" ({found.reached}/{found.seeds})" if found.reached < found.seeds else ""
+    return f"{100 * found.value:.1f} [{low}, {high}]{partly}"
+
+
+def places(place: Place | None) -> str:
+    """Return the interval of places that a strategy may have, such as 1-4; - for a bound."""
+    if place is None or place.rank is None:
+        return "-"
+    alone = place.worst_rank == place.rank
+    return str(place.rank) if alone else f"{place.rank}-{place.worst_rank}"
+
+
+def estimate(found: Estimate | None) -> str:
+    """Return a difference in points with its interval."""
+    if not found:
+        return "-"
+    low, high = f"{100 * found.low:+.1f}", f"{100 * found.high:+.1f}"
+    return f"{100 * found.value:+.1f} [{low}, {high}]"
+
+
+def p_value(p: float | None) -> str:
+    """Return a p-value to three digits."""
+    if p is None:
+        return "-"
+    return "< 0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def answers(columns: Sequence[Column]) -> list[Column]:
+    """Return the five columns that answer the board's question."""
+    order = ["rank", "strategy", "clicks_to_95", "aubc_clicks", "p95"]
+    found = {column.key: column for column in columns if column.answers}
+    return [found[key] for key in order]
