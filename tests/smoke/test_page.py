@@ -44,7 +44,7 @@ found.chosen = document.getElementById("strategy").value;
 found.windows = document.querySelectorAll("#windows rect").length - 1;
 found.receipts = document.querySelectorAll("#receipts tbody tr").length;
 const axis = document.getElementById("axis"), before = document.getElementById("curves").innerHTML;
-axis.value = "cost_b"; axis.dispatchEvent(new Event("change")); found.axisChanged = before !== document.getElementById("curves").innerHTML;
+axis.value = "pixel_share"; axis.dispatchEvent(new Event("change")); found.axisChanged = before !== document.getElementById("curves").innerHTML;
 const svg = document.getElementById("curves"), box = svg.getBoundingClientRect();
 svg.dispatchEvent(new PointerEvent("pointermove", {clientX: box.left + box.width / 2, clientY: box.top + box.height / 2}));
 found.readout = document.getElementById("readout").textContent;
@@ -88,8 +88,13 @@ def test_a_reader_can_sort_filter_and_choose(tmp_path):
     everyone = {entry["strategy"] for entry in entries}
     assert found["errors"] == []
     assert set(found["first"]) == everyone
-    assert found["byName"] == sorted(everyone)
-    assert found["byNameFalling"] == sorted(everyone, reverse=True)
+    bounds = {entry["strategy"] for entry in entries if entry["bound"]}
+    ranked = everyone - bounds
+    assert found["byName"] == [*sorted(ranked), *sorted(bounds)]
+    assert found["byNameFalling"] == [
+        *sorted(ranked, reverse=True),
+        *sorted(bounds, reverse=True),
+    ]
     assert found["sorted"] == "descending"
     assert set(found["filtered"]) == {name for name in everyone if "image" in name}
     assert set(found["withoutBounds"]) == {
