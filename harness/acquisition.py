@@ -8,8 +8,9 @@ place no more. The result is that of the simple form: all maps in memory, full g
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -134,10 +135,11 @@ def acquire(
         cache=cache,
         rng_for=rng_for,
     )
+    fits = max(0, budget_px) // rules.window_px**2
     best = RunningBest(
         None
         if rules.allow_overlap or strategy.whole_image
-        else max(0, budget_px) // rules.window_px**2
+        else fits * (1 if strategy.select is None else strategy.considered)
     )
     candidates: list[Candidate] = []
     for image_id in pool.open_ids:
@@ -147,7 +149,11 @@ def acquire(
     if tally is not None and strategy.needs_network:
         tally.images_asked += len(pool.open_ids)
         tally.images_predicted += predicted + proposals.predicted_again
-    query = select_within_budget(candidates, budget_px)
+    if strategy.select is None:
+        query = select_within_budget(candidates, budget_px)
+    else:
+        context = QueryContext(pool, predictor, rng_for(""))
+        query = select_by(strategy, candidates, budget_px, context)
     if look is not None:
         look(proposals, query)
     return query
@@ -225,9 +231,18 @@ class Proposals:
                 None if cost is None else float(cost[at]),
             )
 
+    def _map(self, request: MapRequest, image_id: str) -> Tensor:
+        """Return one map: from the cache, or made again where it had no room."""
+        found = self.cache.get(f"{request.key}/{image_id}")
+        if found is None:
+            self.predicted_again += request.needs_network
+            found = self.source.region_map(request, image_id)
+        return found
+
     def maps(self, image_id: str) -> tuple[Tensor | None, Tensor | None]:
         """Return information and cost of all placements: from the cache, or made again where it had no room."""
         requests = requests_of(self.strategy, self.source.rules)
+        requests = replace(requests, further=())
         made = {request: self.cache.get(f"{request.key}/{image_id}") for request in requests}
         again = [request for request, region_map in made.items() if region_map is None]
         self.predicted_again += any(request.needs_network for request in again)
@@ -259,7 +274,22 @@ class Proposals:
             scaled_cost = torch.zeros_like(scaled) if self.strategy.cost == "constant" else None
         else:
             scaled_cost = rescale(cost, *self.bounds[requests.cost])
-        scores = self.strategy.fuse(scaled, scaled_cost, self.rng_for(image_id))
+        rng = self.rng_for(image_id)
+        if self.strategy.score is not None:
+            named = {
+                "information": None if requests.information is None else scaled,
+                "cost": scaled_cost,
+                **{
+                    name: rescale(self._map(request, image_id), *self.bounds[request])
+                    for name, request in requests.further
+                },
+            }
+            given = {name: values for name, values in named.items() if values is not None}
+            scores = self.strategy.score(given, rng)
+        elif self.strategy.fuse is not None:
+            scores = self.strategy.fuse(scaled, scaled_cost, rng)
+        else:
+            raise RunError(f"the strategy {self.strategy.name} needs a fuse or a score")
         what = f"image {image_id}: the scores of {self.strategy.name}"
         check_tensor(scores, tuple(scaled.shape), what)
         scores = scores.to("cpu", torch.float64)
@@ -277,3 +307,64 @@ class Proposals:
             for side in self.source.pool.sizes[image_id]
         )
         return height, width
+
+
+@dataclass(slots=True)
+class QueryContext:
+    """What a strategy's ``select`` may look at besides its candidates: no label is in it.
+
+    Raises:
+        RunError: embeddings without a network.
+    """
+
+    pool: LabelledPool
+    predictor: Predictor | None
+    rng: np.random.Generator
+
+    @property
+    def labelled(self) -> list[Region]:
+        """All regions bought so far, by image."""
+        return [region for name in self.pool.touched_ids for region in self.pool.regions(name)]
+
+    def embeddings(self, regions: Sequence[Region], level: int = -1) -> Tensor:
+        """Return (n, c): the mean of the backbone's maps under each region; each image is seen once."""
+        if self.predictor is None:
+            raise RunError("embeddings need a network, and this strategy asked for none")
+        by_image: dict[str, list[int]] = defaultdict(list)
+        for number, region in enumerate(regions):
+            by_image[region.image_id].append(number)
+        self.predictor.expect(by_image)
+        found: dict[int, Tensor] = {}
+        for image_id, numbers in by_image.items():
+            view = self.predictor.predict(image_id, 1)
+            for number in numbers:
+                found[number] = view.embedding(regions[number], level).cpu()
+        return torch.stack([found[number] for number in range(len(regions))])
+
+
+def select_by(
+    strategy: Strategy, candidates: list[Candidate], budget_px: int, context: QueryContext
+) -> list[Candidate]:
+    """Let a strategy choose among its best candidates, and hold it to the budget.
+
+    Choice: what it leaves of the budget is filled with the best of the others, so that pixels stay
+    equal; what it chose beyond the budget is not bought.
+
+    Raises:
+        RunError: it returned something else than some of the candidates, each once.
+    """
+    best = sorted(candidates, key=lambda item: item.rank_key)
+    chosen = strategy.select(list(best), budget_px, context) if strategy.select else []
+    places = {id(candidate): number for number, candidate in enumerate(best)}
+    known = isinstance(chosen, list) and all(id(item) in places for item in chosen)
+    if not known or len({id(item) for item in chosen}) < len(chosen):
+        raise RunError(f"select of {strategy.name} must return some of its candidates, each once")
+    taken = {id(item) for item in chosen}
+    query: list[Candidate] = []
+    left_px = budget_px
+    for candidate in [*chosen, *(item for item in best if id(item) not in taken)]:
+        if candidate.new_px > left_px:
+            break
+        query.append(candidate)
+        left_px -= candidate.new_px
+    return query

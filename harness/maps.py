@@ -7,7 +7,7 @@ import hashlib
 import struct
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +21,7 @@ from harness.logits import Logits
 from harness.pool import LabelledPool
 from harness.protocols import Measure, Oracle, Predictor, Strategy
 from harness.regions import Window, window_sum
-from harness.types import Prediction
+from harness.views import View
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,29 +86,34 @@ def _full_name(measure: Measure) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Requests:
-    """The region maps that one strategy needs."""
+    """The region maps that one strategy needs; ``further`` by name."""
 
     information: MapRequest | None
     cost: MapRequest | None
+    further: tuple[tuple[str, MapRequest], ...] = ()
 
     def __iter__(self) -> Iterator[MapRequest]:
-        return iter([request for request in (self.information, self.cost) if request is not None])
+        first = [request for request in (self.information, self.cost) if request is not None]
+        return iter([*first, *(request for _, request in self.further)])
 
 
 def requests_of(strategy: Strategy, rules: QueryRules) -> Requests:
     """List the region maps that a strategy needs."""
     n_passes = strategy.n_passes or rules.committee
-    information = (
-        MapRequest(strategy.measure, "", n_passes, strategy.whole_image, strategy.code)
-        if strategy.measure is not None
-        else None
-    )
+
+    def of(measure: Measure) -> MapRequest:
+        return MapRequest(measure, "", n_passes, strategy.whole_image, strategy.code)
+
     cost = (
         MapRequest(None, strategy.cost, 1, strategy.whole_image)
         if strategy.cost in {"predicted", "whole", "oracle"}
         else None
     )
-    return Requests(information, cost)
+    return Requests(
+        None if strategy.measure is None else of(strategy.measure),
+        cost,
+        tuple((name, of(measure)) for name, measure in strategy.maps.items()),
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +147,11 @@ class MapSource:
             return torch.from_numpy(self.oracle.click_map(image_id)), None
         if self.predictor is None:
             raise ValueError("a predictor is missing; allowed: the networks of the last round")
-        prediction = self.predictor.predict(image_id, request.n_passes)
+        prediction = replace(
+            self.predictor.predict(image_id, request.n_passes),
+            labelled=lambda: self.pool.is_labelled(image_id),
+            class_counts=self.pool.class_counts.copy,
+        )
         if request.measure is not None:
             pixels = request.measure(prediction)
             check_tensor(pixels, self.pool.sizes[image_id], f"image {image_id}: {request.key}")
@@ -153,7 +162,7 @@ class MapSource:
             prediction, image_id
         ) if request.cost == "whole" and not request.whole_image else None
 
-    def _besides(self, prediction: Prediction, image_id: str) -> Tensor:
+    def _besides(self, prediction: View, image_id: str) -> Tensor:
         """Return what a window costs besides its vertices: label changes along its sides on the predicted label map, and its box.
 
         Choice: METHOD's cost_B without its divisor. A whole image has neither; class clicks are left out as in cost_B.

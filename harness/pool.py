@@ -16,13 +16,14 @@ from harness.types import Annotation, Region
 class LabelledPool:
     """The training images and all that the oracle has said about them so far.
 
-    Memory grows with labelled pixels, not with touched images: label maps are put together when they are asked for.
+    class_counts: (256,) bought pixels by train id, 255 void. Memory grows with labelled pixels, not with touched images: label maps are put together when they are asked for.
     """
 
     def __init__(self, sizes: ImageSizes) -> None:
         self.sizes = sizes
         self.total_px = sum(height * width for height, width in sizes.values())
         self.labelled_px = 0
+        self.class_counts = np.zeros(256, np.int64)
         self._annotations: dict[str, list[Annotation]] = defaultdict(list)
         self._labelled: dict[str, int] = defaultdict(int)
 
@@ -32,6 +33,8 @@ class LabelledPool:
             new_px = int(np.count_nonzero(annotation.is_new))
             self._annotations[annotation.region.image_id].append(annotation)
             self._labelled[annotation.region.image_id] += new_px
+            bought = annotation.labels[annotation.is_new]
+            self.class_counts += np.bincount(bought, minlength=256)
             self.labelled_px += new_px
 
     @property

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol
 
@@ -11,14 +11,15 @@ import numpy as np
 
 from harness.types import (
     Annotation,
+    Candidate,
     ClickTotals,
     CostQuality,
     ImageAreas,
     ImageSketch,
-    Prediction,
     Region,
     RoundRecord,
 )
+from harness.views import View
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -26,8 +27,11 @@ if TYPE_CHECKING:
 
     from harness.pool import LabelledPool
 
-Measure = Callable[[Prediction], "Tensor"]
-"""Prediction -> (H, W) information, finite, >= 0, on any device."""
+Measure = Callable[[View], "Tensor"]
+"""View -> (H, W), finite, >= 0, on any device: summed under windows and scaled over the pool."""
+
+Score = Callable[[Mapping[str, "Tensor"], np.random.Generator], "Tensor"]
+"""All scaled region maps of an image by name -> scores of their shape; higher is asked for earlier."""
 
 CostSource = Literal["none", "predicted", "whole", "oracle", "constant"]
 
@@ -45,26 +49,59 @@ class Fuse(Protocol):
         ...
 
 
+class Context(Protocol):
+    """What ``select`` may look at besides the candidates."""
+
+    @property
+    def rng(self) -> np.random.Generator:
+        """The random stream of this query."""
+        ...
+
+    def embeddings(self, regions: Sequence[Region], level: int = -1) -> Tensor:
+        """Return (n, c): the mean of the backbone's maps under each region, of one of its levels."""
+        ...
+
+    @property
+    def labelled(self) -> list[Region]:
+        """All regions bought so far."""
+        ...
+
+
+Select = Callable[[list[Candidate], int, Context], list[Candidate]]
+"""(candidates by falling score, new pixels that may be bought, context) -> those to buy, the first first."""
+
+
 @dataclass(frozen=True, slots=True)
 class Strategy:
     """A strategy is data and pure functions; the loop asks its fields, never its name.
 
-    name: the identity used in files and tables. equation: its score in the paper's letters. measure: None means that no
-    information map is needed. n_passes: committee size E; None takes the configuration's. cost: where the cost in the score
-    comes from: "predicted" is c_p (the paper's), "whole" adds what else a window costs, c_i on the predicted label map and 4 for its
-    box; "oracle" (the true c_p) and "constant" (no cost at all) bracket what a cost model can bring. whole_image: the window is the image.
-    code: of a plug-in, its package, version and a hash of its source; empty for the built-in ones.
+    name: the identity used in files and tables. equation: its score in the paper's letters.
+    measure: the map called information; None means that there is none. maps: further ones by
+    name. fuse: scaled information and cost -> scores; or score: all scaled maps by name
+    ("information", "cost" and those of ``maps``) -> scores. select: chooses among the best
+    candidates; without it the best are bought. considered: how many times as many candidates as
+    the budget holds ``select`` is given.
+
+    n_passes: committee size E; None takes the configuration's. cost: where the cost in the score
+    comes from: "predicted" is c_p (the paper's), "whole" adds what else a window costs, c_i on the
+    predicted label map and 4 for its box; "oracle" (the true c_p) and "constant" (no cost at all)
+    bracket what a cost model can bring. whole_image: the window is the image. code: of a plug-in,
+    its package, version and a hash of its source; empty for the built-in ones.
     """
 
     name: str
     summary: str
     equation: str
     measure: Measure | None = None
-    fuse: Fuse = None  # type: ignore[assignment]
+    fuse: Fuse | None = None
     n_passes: int | None = 1
     cost: CostSource = "none"
     whole_image: bool = False
     code: str = ""
+    maps: Mapping[str, Measure] = field(default_factory=dict)
+    score: Score | None = None
+    select: Select | None = None
+    considered: int = 10
 
     @property
     def is_bound(self) -> bool:
@@ -79,7 +116,13 @@ class Strategy:
     @property
     def needs_network(self) -> bool:
         """Whether its queries depend on the trained networks."""
-        return self.measure is not None or self.learns_cost
+        reads = self.measure is not None or bool(self.maps) or self.select is not None
+        return reads or self.learns_cost
+
+    @property
+    def asks_committee(self) -> bool:
+        """Whether its maps are made from the passes of a committee."""
+        return (self.measure is not None or bool(self.maps)) and self.n_passes != 1
 
 
 class Oracle(Protocol):
@@ -99,7 +142,7 @@ class Oracle(Protocol):
 class Predictor(Protocol):
     """The networks of one round, as acquisition sees them."""
 
-    def predict(self, image_id: str, n_passes: int) -> Prediction:
+    def predict(self, image_id: str, n_passes: int) -> View:
         """Predict one image: ``n_passes`` = 1 without dropout, more are committee members."""
         ...
 

@@ -1,17 +1,13 @@
-"""Frozen values that pass between the rooms: regions, clicks, annotations, predictions, round records."""
+"""Frozen values that pass between the rooms: regions, clicks, annotations, round records."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
-    from torch import Tensor
-
-    from harness.logits import Logits
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -123,18 +119,6 @@ class Annotation:
     vertices: npt.NDArray[np.int32]
     is_new: npt.NDArray[np.bool_]
     clicks: Clicks
-
-
-@dataclass(frozen=True, slots=True)
-class Prediction:
-    """What a strategy may see of an unlabelled image. It has no label field, so a strategy cannot leak.
-
-    passes: E passes, one at a time: (C, H, W) class probabilities, or ``Logits`` at the network's stride, which never grow to
-    full resolution all at once. cost_map: (H, W) predicted clicks per pixel, or None.
-    """
-
-    passes: Iterator[Tensor | Logits]
-    cost_map: Tensor | None = None
 
 
 class Receipt(NamedTuple):

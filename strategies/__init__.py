@@ -1,14 +1,17 @@
-"""Every strategy, by name. A new one is one factory and one line here; other packages add theirs as entry points."""
+"""Every strategy, by name. A new one is one factory and one line here; others are entry points, or files."""
 
 from __future__ import annotations
 
 import functools
 import hashlib
 import inspect
+import json
 import math
+import os
 import re
 import sys
-from collections.abc import Callable
+import types
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
@@ -130,7 +133,24 @@ def _built(factory: Factory, given: dict[str, Any]) -> Strategy:
     faults = [
         fault
         for fault, is_so in {
-            "fuse must be a function": not callable(strategy.fuse),
+            "fuse or score must be a function, and not both": callable(strategy.fuse)
+            == callable(strategy.score),
+            "maps must be functions by names other than information and cost": not (
+                isinstance(strategy.maps, Mapping)
+                and all(
+                    isinstance(key, str) and key.isidentifier() and callable(value)
+                    for key, value in strategy.maps.items()
+                )
+                and not {"information", "cost"} & set(strategy.maps)
+            ),
+            "maps need a score: fuse sees information and cost alone": bool(strategy.maps)
+            and strategy.score is None,
+            "select must be a function or None": not (
+                strategy.select is None or callable(strategy.select)
+            ),
+            "considered must be from 1 to 1000": not (
+                type(strategy.considered) is int and 1 <= strategy.considered <= 1000
+            ),
             "measure must be a function or None": not (
                 strategy.measure is None or callable(strategy.measure)
             ),
@@ -175,8 +195,72 @@ def _code_of(point: EntryPoint, factory: Factory) -> str:
 
 
 def available() -> dict[str, Factory]:
-    """Return the built-in strategies and those that installed packages add."""
-    return {**STRATEGIES, **plugins().factories}
+    """Return the built-in strategies, those that installed packages add, and those of files."""
+    return {**STRATEGIES, **plugins().factories, **_files()[0]}
+
+
+FILES_VARIABLE = "HARNESS_STRATEGY_FILES"
+"""Names and places of strategies of files: worker processes inherit them."""
+
+
+def add_file(place: str) -> str:
+    """Make a strategy of a file known, in this process and in the workers that it starts.
+
+    Args:
+        place: ``path/to/file.py:function``.
+
+    Returns:
+        Its name: that of the strategy which the function returns.
+
+    Raises:
+        InputError: no such file or function, or one that is broken.
+    """
+    path, _, function = place.rpartition(":")
+    file = Path(path).expanduser().resolve()
+    try:
+        factory = _from_file(file, function)
+        name = _built(factory, {}).name
+        if not _NAME.fullmatch(name):
+            raise _BrokenError("its name must be lower-case letters, digits and hyphens")
+        if name in STRATEGIES or name in plugins().factories:
+            raise _BrokenError(f"its name {name} is taken")
+    except _BrokenError as error:
+        raise InputError(f"strategy {shorten(place)}: {error}") from error
+    known = json.loads(os.environ.get(FILES_VARIABLE, "{}"))
+    os.environ[FILES_VARIABLE] = json.dumps({**known, name: [str(file), function]})
+    return name
+
+
+def _from_file(file: Path, function: str) -> Factory:
+    if not file.is_file():
+        raise _BrokenError(f"no such file: {file}")
+    module = types.ModuleType(f"harness_strategy_{file.stem}")
+    module.__file__ = str(file)
+    sys.modules[module.__name__] = module
+    try:
+        exec(compile(file.read_bytes(), str(file), "exec"), module.__dict__)  # noqa: S102
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
+        raise _BrokenError(f"it cannot be imported ({_said(error)})") from error
+    factory = getattr(module, function, None)
+    if not callable(factory):
+        raise _BrokenError(f"there is no function {shorten(function)} in {file.name}")
+    return factory  # type: ignore[no-any-return]
+
+
+@functools.cache
+def _of_files(known: str) -> tuple[dict[str, Factory], dict[str, str]]:
+    factories, code = {}, {}
+    for name, (file, function) in json.loads(known).items():
+        factories[name] = _from_file(Path(file), function)
+        digest = hashlib.sha256(Path(file).read_bytes()).hexdigest()[:16]
+        code[name] = f"{Path(file).name} {digest}"
+    return factories, code
+
+
+def _files() -> tuple[dict[str, Factory], dict[str, str]]:
+    return _of_files(os.environ.get(FILES_VARIABLE, "{}"))
 
 
 def parameters_of(factory: Factory) -> dict[str, inspect.Parameter]:
@@ -240,7 +324,8 @@ def make(identity: str) -> Strategy:
     suffix = (
         "[" + ",".join(f"{key}={value}" for key, value in changed.items()) + "]" if changed else ""
     )
-    return replace(strategy, name=name + suffix, code=added.code.get(name, ""))
+    code = {**added.code, **_files()[1]}
+    return replace(strategy, name=name + suffix, code=code.get(name, ""))
 
 
 def _parameters(
@@ -291,6 +376,12 @@ def _all() -> list[str]:
     return names
 
 
+def _known(identity: str) -> str:
+    """Return an identity, that of a file's strategy where a file is named."""
+    found = re.fullmatch(r"(?P<place>.+\.py:\w+)(?P<parameters>\[[^\[\]]*\])?", identity)
+    return add_file(found["place"]) + (found["parameters"] or "") if found else identity
+
+
 def parse_list(text: str) -> list[Strategy]:
     """Build the strategies of a command line: identities separated by commas (commas inside [] belong to one); ``all`` is every name.
 
@@ -303,6 +394,7 @@ def parse_list(text: str) -> list[Strategy]:
         raise InputError(
             f"no strategy in {shorten(text)}; allowed: all, and names separated by commas: {', '.join(available())}"
         )
+    identities = [_known(identity) for identity in identities]
     chosen = [make(identity) for identity in identities]
     names = [strategy.name for strategy in chosen]
     for name in names:

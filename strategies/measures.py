@@ -6,11 +6,11 @@ import torch
 from torch import Tensor
 
 from harness.logits import Logits
-from harness.types import Prediction
+from harness.views import View
 from harness.votes import Votes
 
 
-def entropy(prediction: Prediction) -> Tensor:
+def entropy(prediction: View) -> Tensor:
     """Return -sum_c P_c ln P_c of the softmax, in [0, ln C] (CEREALS, section 3.1).
 
     Args:
@@ -25,7 +25,7 @@ def entropy(prediction: Prediction) -> Tensor:
     return -torch.xlogy(probabilities, probabilities).sum(0).clamp(max=0.0)
 
 
-def vote_entropy(prediction: Prediction) -> Tensor:
+def vote_entropy(prediction: View) -> Tensor:
     """Return -sum_c (v_c / E) ln (v_c / E), where v_c of the E committee members vote for class c (CEREALS, section 3.1).
 
     Args:

@@ -14,15 +14,8 @@ import torch
 from harness.clicks import count_region, vertex_map, vertices_inside
 from harness.loop import Trained
 from harness.maps import MemoryMaps
-from harness.types import (
-    Annotation,
-    ClickTotals,
-    CostQuality,
-    ImageAreas,
-    Prediction,
-    Region,
-    RoundRecord,
-)
+from harness.types import Annotation, ClickTotals, CostQuality, ImageAreas, Region, RoundRecord
+from harness.views import View
 
 CLASSES = 5
 
@@ -90,14 +83,14 @@ class FakeNetwork:
     def _generator(self, image_id: str) -> torch.Generator:
         return torch.Generator().manual_seed(zlib.crc32(f"{self._key} {image_id}".encode()))
 
-    def predict(self, image_id: str, n_passes: int) -> Prediction:
+    def predict(self, image_id: str, n_passes: int) -> View:
         generator = self._generator(image_id)
         height, width = self._sizes[image_id]
         passes = [
             torch.randn((CLASSES, height, width), generator=generator).softmax(0)
             for _ in range(n_passes)
         ]
-        return Prediction(iter(passes), torch.rand((height, width), generator=generator) * 0.1)
+        return View(iter(passes), torch.rand((height, width), generator=generator) * 0.1)
 
     def expect(self, image_ids) -> None:
         """Nothing is read ahead."""

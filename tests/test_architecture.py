@@ -23,6 +23,7 @@ LAYERS = {
     "harness.cells": 0,
     "harness.logits": 0,
     "harness.votes": 0,
+    "harness.views": 0,
     "harness.regions": 1,
     "harness.clicks": 1,
     "harness.scoring": 1,
@@ -48,6 +49,7 @@ LAYERS = {
     "harness.doctor": 4,
     "harness.publish": 4,
     "harness.tune": 4,
+    "harness.testing": 3,
     "harness.__main__": 5,
     "harness.cli": 5,
 }

@@ -52,7 +52,7 @@ def kind_of(strategy: Strategy) -> str:
     """Return what a strategy asks of an image: nothing, one pass, or a committee's."""
     if not strategy.needs_network:
         return "nothing"
-    return "one pass" if strategy.measure is None or strategy.n_passes == 1 else "committee"
+    return "committee" if strategy.asks_committee else "one pass"
 
 
 def measure(

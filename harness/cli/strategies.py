@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+from typing import Annotated, Any, Literal, get_args, get_origin
+
+import typer
+
 from harness.cli.publish import console_width
 
 
-def list_strategies() -> None:
-    """List every strategy with one line and its equation."""
+def list_strategies(
+    name: Annotated[
+        str | None, typer.Argument(help="One of them, or FILE.py:FUNCTION: all about it.")
+    ] = None,
+) -> None:
+    """List every strategy with one line and its equation, or show one with its parameters."""
+    if name is not None:
+        _show(name)
+        return
     from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
@@ -22,20 +33,20 @@ def list_strategies() -> None:
         "parameters",
     ):
         table.add_column(column, no_wrap=column == "strategy")
-    for name, factory in available().items():
+    for known, factory in available().items():
         own = parameters_of(factory)
         wanted = [key for key, item in own.items() if item.default is item.empty]
         parameters = ", ".join(
             f"{key}=..." if key in wanted else f"{key}={item.default}" for key, item in own.items()
         ).replace("passes=None", "passes=<config>")
-        origin = f" (of {added.code[name].rpartition(' ')[0]})" if name in added.code else ""
+        origin = f" (of {added.code[known].rpartition(' ')[0]})" if known in added.code else ""
         if wanted:
-            table.add_row(name, "", f"needs a parameter{origin}", escape(parameters))
+            table.add_row(known, "", f"needs a parameter{origin}", escape(parameters))
             continue
-        strategy = make(name)
+        strategy = make(known)
         bound = " (bound)" if strategy.is_bound else ""
         table.add_row(
-            name,
+            known,
             escape(strategy.equation),
             escape(strategy.summary + bound + origin),
             escape(parameters),
@@ -46,3 +57,39 @@ def list_strategies() -> None:
         "I, C: window sums, scaled to [0, 1] over the pool. Set a parameter as in cereals-g3-entropy[alpha=0.3].",
         markup=False,
     )
+
+
+def _show(identity: str) -> None:
+    """Print one strategy: what it asks for, its parameters with their types and defaults."""
+    import inspect
+
+    from strategies import available, parameters_of, parse_list
+
+    (strategy,) = parse_list(identity)
+    factory = available()[strategy.name.partition("[")[0]]
+    typer.echo(f"{strategy.name}: {strategy.summary}")
+    typer.echo(f"  score: {strategy.equation}")
+    said = (inspect.getdoc(factory) or "").partition("\n")[0]
+    if said:
+        typer.echo(f"  {said}")
+    if strategy.is_bound:
+        typer.echo("  a bound: listed, never ranked")
+    for key, parameter in parameters_of(factory).items():
+        default = "must be given" if parameter.default is parameter.empty else parameter.default
+        typer.echo(f"  {key}: {_kind(parameter.annotation)}, default {default}")
+    if strategy.code:
+        typer.echo(f"  of {strategy.code}")
+
+
+def _kind(annotation: Any) -> str:
+    """Say a parameter's type as a person reads it: bounds and choices, no class names."""
+    if get_origin(annotation) is Annotated:
+        kind, *more = get_args(annotation)
+        bounds = [repr(item) for field in more for item in getattr(field, "metadata", [])]
+        said = ", ".join(text.partition("(")[2].rstrip(")") for text in bounds)
+        return f"{_kind(kind)} ({said})" if said else _kind(kind)
+    if get_origin(annotation) is Literal:
+        return "one of " + ", ".join(map(str, get_args(annotation)))
+    if get_args(annotation):
+        return " or ".join(_kind(kind) for kind in get_args(annotation) if kind is not type(None))
+    return str(getattr(annotation, "__name__", annotation))

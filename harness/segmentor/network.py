@@ -29,7 +29,8 @@ from harness.segmentor.committee import Drawn, Passes, passes_of
 from harness.segmentor.cost_head import BorderHead, CostHead, cells_of, feature_levels, per_pixel
 from harness.segmentor.frozen import FeatureCache, batch_of
 from harness.statistics import cost_quality
-from harness.types import CostQuality, ImageAreas, Prediction
+from harness.types import CostQuality, ImageAreas
+from harness.views import View
 
 _MEMBERS_AT_ONCE = 4
 
@@ -69,7 +70,7 @@ class TrainedNetwork:
         self._val = val
         self._seed, self._round = seed, round_number
         self._window_px, self._device = window_px, device
-        self._photos = ReadAhead(train.photo)
+        self._read, self._photos = train.photo, ReadAhead(train.photo)
         self._last: tuple[str, _Seen] | None = None
         self._version = 0
         self._validated: tuple[list[ImageAreas], CostQuality | None] | None = None
@@ -91,7 +92,7 @@ class TrainedNetwork:
 
     # ---------------------------------------------------------------------------------------------------- prediction
 
-    def predict(self, image_id: str, n_passes: int) -> Prediction:
+    def predict(self, image_id: str, n_passes: int) -> View:
         """Predict one training image; nothing stochastic runs before ``passes`` is read, and the trunk runs once.
 
         Raises:
@@ -103,7 +104,13 @@ class TrainedNetwork:
             if n_passes == 1
             else self._committee(image_id, seen, n_passes)
         )
-        return Prediction(passes, self._cost(seen) if self._cost_head is not None else None)
+        return View(
+            passes,
+            self._cost(seen) if self._cost_head is not None else None,
+            plain_pass=lambda: Logits(seen.logits[0], seen.size),
+            backbone_maps=lambda: seen.features,
+            photograph=lambda: self._read(image_id),
+        )
 
     def expect(self, image_ids: Iterable[str]) -> None:
         """Read these images ahead, in this order."""

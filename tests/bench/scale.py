@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from harness.acquisition import Tally, acquire
 from harness.maps import DiskMaps, QueryRules
 from harness.pool import LabelledPool
-from harness.types import Prediction
+from harness.views import View
 from strategies import make
 
 SIZE = 1024, 2048
@@ -32,13 +32,13 @@ class SyntheticMaps:
             coarse, size=(SIZE[0] + 300, SIZE[1] + 300), mode="bicubic"
         ).clamp(min=0)[:, 0]
 
-    def predict(self, image_id: str, _n_passes: int) -> Prediction:
+    def predict(self, image_id: str, _n_passes: int) -> View:
         rng = np.random.default_rng(int(image_id))
         top, left, other_top, other_left = rng.integers(0, 300, 4)
         information = self._information[top : top + SIZE[0], left : left + SIZE[1]] * float(
             rng.uniform(0.5, 1.0)
         )
-        return Prediction(
+        return View(
             iter([information]),
             self._cost[other_top : other_top + SIZE[0], other_left : other_left + SIZE[1]],
         )
@@ -47,7 +47,7 @@ class SyntheticMaps:
         """Nothing has to be read."""
 
 
-def the_map(prediction: Prediction) -> torch.Tensor:
+def the_map(prediction: View) -> torch.Tensor:
     return next(prediction.passes)
 
 

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 import tests.bench
 from harness.logits import Logits
 from harness.regions import non_maximum_suppression, rescale, window_sum
-from harness.types import Prediction
+from harness.views import View
 from strategies.fusion import g2
 from strategies.measures import entropy, vote_entropy
 
@@ -227,15 +227,13 @@ def test_committee(benchmark, network, form):
     head, generator = network.decode_head, torch.Generator()
 
     def plain() -> torch.Tensor:
-        return entropy(
-            Prediction(iter([Logits(head(network.extract_feat(photo))[0], (HEIGHT, WIDTH))]))
-        )
+        return entropy(View(iter([Logits(head(network.extract_feat(photo))[0], (HEIGHT, WIDTH))])))
 
     def ours() -> torch.Tensor:
         state = head.prefix(network.extract_feat(photo))
         generator.manual_seed(0)
         return vote_entropy(
-            Prediction(
+            View(
                 Logits(head.committee(state, head.masks(state, 1, generator))[0], (HEIGHT, WIDTH))
                 for _ in range(COMMITTEE)
             )

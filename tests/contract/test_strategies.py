@@ -13,7 +13,8 @@ from harness.loop import Schedule, run_strategy
 from harness.maps import MemoryMaps, QueryRules
 from harness.pool import LabelledPool
 from harness.seeds import Purpose, generator
-from harness.types import Candidate, Prediction, Region
+from harness.types import Candidate, Region
+from harness.views import View
 from tests.fakes import FakeNetwork, FakeNetworks, FakeOracle, MemoryWriter, no_stage
 
 SIZES = {f"img_{number:02d}": (32, 48) for number in range(16)}
@@ -187,9 +188,7 @@ def test_ties_are_broken_by_image_and_place(name):
     class Flat(FakeNetwork):
         def predict(self, image_id, n_passes):
             shape = self._sizes[image_id]
-            return Prediction(
-                iter([torch.full((5, *shape), 0.2)] * n_passes), torch.full(shape, 0.1)
-            )
+            return View(iter([torch.full((5, *shape), 0.2)] * n_passes), torch.full(shape, 0.1))
 
     strategy = strategies.make(name)
     if not strategy.needs_network or strategy.is_bound:
@@ -323,7 +322,7 @@ def test_a_nan_in_a_map_names_the_image():
     class Broken(FakeNetwork):
         def predict(self, image_id, n_passes):
             prediction = super().predict(image_id, n_passes)
-            return Prediction(
+            return View(
                 iter([next(prediction.passes) * (math.nan if image_id == "img_03" else 1.0)]),
                 prediction.cost_map,
             )

@@ -74,7 +74,11 @@ BROKEN = {
     ),
     "a class": ("def mine(): return Strategy", "mine = PLUGIN:mine", "must return a Strategy"),
     "an error": ("def mine(): 1 / 0", "mine = PLUGIN:mine", "ZeroDivisionError"),
-    "no fusion": ("def mine(): return made(fuse=None)", "mine = PLUGIN:mine", "fuse must be"),
+    "no fusion": (
+        "def mine(): return made(fuse=None)",
+        "mine = PLUGIN:mine",
+        "fuse or score must be",
+    ),
     "a measure that is a number": (
         "def mine(): return made(measure=3)",
         "mine = PLUGIN:mine",
@@ -283,14 +287,14 @@ def test_the_example_of_the_docs_works(plug):
     from pathlib import Path
 
     from harness.logits import Logits
-    from harness.types import Prediction
+    from harness.views import View
 
     page = (Path(__file__).parent.parent.parent / "docs/strategies.md").read_text()
-    plug(page.split("```python")[1].split("```")[0], "margin-region = PLUGIN:region")
-    made = strategies.make("margin-region[power=2]")
-    assert made.name == "margin-region[power=2.0]"
+    plug(page.split("```python")[1].split("```")[0], "my-margin = PLUGIN:margin")
+    made = strategies.make("my-margin")
+    assert made.name == "my-margin"
     scores = torch.tensor([[[4.0, 0.0]], [[0.0, 0.0]], [[-9.0, 0.0]]])
-    margin = made.measure(Prediction(iter([Logits(scores, (1, 2))])))
+    margin = made.measure(View(iter([]), plain_pass=lambda: Logits(scores, (1, 2))))
     assert margin.shape == (1, 2)
     # two equal classes are as unsure as can be
     assert float(margin[0, 1]) == pytest.approx(1.0)

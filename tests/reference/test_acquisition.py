@@ -13,7 +13,8 @@ from harness.errors import RunError
 from harness.maps import DiskMaps, MemoryMaps, QueryRules
 from harness.pool import LabelledPool
 from harness.protocols import Strategy
-from harness.types import Annotation, Candidate, Clicks, Prediction, Region
+from harness.types import Annotation, Candidate, Clicks, Region
+from harness.views import View
 from tests.examples import examples
 
 
@@ -24,9 +25,9 @@ class PlainMaps:
         self.information, self.cost = information, cost
         self.asked: list[str] = []
 
-    def predict(self, image_id: str, _n_passes: int) -> Prediction:
+    def predict(self, image_id: str, _n_passes: int) -> View:
         self.asked.append(image_id)
-        return Prediction(
+        return View(
             iter([torch.from_numpy(self.information[image_id])]),
             torch.from_numpy(self.cost[image_id]),
         )
@@ -39,7 +40,7 @@ class NoOracle:
     totals = None
 
 
-def first_pass(prediction: Prediction) -> torch.Tensor:
+def first_pass(prediction: View) -> torch.Tensor:
     return next(prediction.passes)
 
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.logits import Logits, upsample
-from harness.types import Prediction
+from harness.views import View
 from harness.votes import Votes
 from strategies.measures import entropy, vote_entropy
 from tests.examples import examples
@@ -89,12 +89,12 @@ def test_strips_cover_each_row_once(monkeypatch):
 def test_measures_take_logits_and_probabilities_alike(classes):
     passes = [random_logits(seed, classes, (4, 6), (30, 45)) for seed in range(6)]
     assert torch.allclose(
-        entropy(Prediction(iter(passes))),
-        entropy(Prediction(iter([passes[0].probabilities()]))),
+        entropy(View(iter(passes))),
+        entropy(View(iter([passes[0].probabilities()]))),
         atol=5e-5,
     )
-    ours = vote_entropy(Prediction(iter(passes)))
-    theirs = vote_entropy(Prediction(iter([item.probabilities() for item in passes])))
+    ours = vote_entropy(View(iter(passes)))
+    theirs = vote_entropy(View(iter([item.probabilities() for item in passes])))
     assert float((ours == theirs).double().mean()) > 0.999
 
 

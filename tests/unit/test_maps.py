@@ -12,7 +12,8 @@ from harness.errors import InputError
 from harness.logits import Logits
 from harness.maps import DiskMaps, MapRequest, MapSource, MemoryMaps, QueryRules, requests_of
 from harness.pool import LabelledPool
-from harness.types import Prediction, Region
+from harness.types import Region
+from harness.views import View
 from strategies.measures import entropy
 from tests.examples import examples
 
@@ -75,7 +76,7 @@ def test_the_whole_cost_of_a_window_is_its_clicks_its_crossings_and_its_box():
     class Net:
         def predict(self, image_id, n_passes):
             assert n_passes == 1
-            return Prediction(iter([Logits(scores, size)]), clicks)
+            return View(iter([Logits(scores, size)]), clicks)
 
     source = MapSource(LabelledPool({"a": size}), Net(), None, QueryRules(window, stride_px=2))
     (request,) = requests_of(strategies.make("cheapest-region[cost=whole]"), source.rules)

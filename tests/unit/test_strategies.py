@@ -6,13 +6,13 @@ import torch
 
 import strategies
 from harness.errors import InputError
-from harness.types import Prediction
+from harness.views import View
 from strategies.fusion import g1, g2, g3
 from strategies.measures import entropy, vote_entropy
 
 
-def predict(*passes: torch.Tensor) -> Prediction:
-    return Prediction(iter(passes))
+def predict(*passes: torch.Tensor) -> View:
+    return View(iter(passes))
 
 
 def one_hot(winners: list[int], classes: int) -> torch.Tensor:

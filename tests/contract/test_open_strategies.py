@@ -1,0 +1,211 @@
+"""The interface is wide enough: the documented examples, files, maps, score and select."""
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import strategies
+from harness.errors import InputError, RunError
+from harness.logits import Logits
+from harness.protocols import Strategy
+from harness.testing import ToyNetwork, check_strategy
+from harness.types import Region
+from harness.views import View
+
+EXAMPLES = Path(__file__).parent.parent.parent / "docs" / "examples" / "strategies_in_files.py"
+NAMES = ("margin", "bald", "balanced", "ripu", "coreset")
+
+
+@pytest.fixture
+def examples(monkeypatch):
+    monkeypatch.setenv(strategies.FILES_VARIABLE, "{}")
+    return {name: strategies.parse_list(f"{EXAMPLES}:{name}")[0] for name in NAMES}
+
+
+@pytest.mark.parametrize("name", strategies.STRATEGIES)
+def test_ours_pass_the_kit(name):
+    check_strategy(strategies.make(name))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_each_documented_example_passes_the_kit(examples, name):
+    check_strategy(examples[name])
+
+
+def test_a_strategy_of_a_file_takes_parameters_and_is_known_by_its_source(monkeypatch, tmp_path):
+    monkeypatch.setenv(strategies.FILES_VARIABLE, "{}")
+    (made,) = strategies.parse_list(f"{EXAMPLES}:bald[passes=5]")
+    assert (made.name, made.n_passes) == ("my-bald[passes=5]", 5)
+    assert made.code.startswith("strategies_in_files.py ")
+    other = tmp_path / "strategies_in_files.py"
+    other.write_text(EXAMPLES.read_text() + "\n# another\n")
+    monkeypatch.setenv(strategies.FILES_VARIABLE, "{}")
+    (changed,) = strategies.parse_list(f"{other}:bald[passes=5]")
+    assert changed.code != made.code
+
+
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        ("", "there is no function 'make'"),
+        ("import nowhere_at_all", "cannot be imported"),
+        ("def make(): return 3", "must return a Strategy"),
+        (
+            "from harness.protocols import Strategy\ndef make(): return Strategy('x', '', '')",
+            "fuse or score must be a function",
+        ),
+        (
+            "from harness.protocols import Strategy\n"
+            "def f(*a): return a[0]\n"
+            "def make(): return Strategy('x', '', '', maps={'cost': f}, score=f)",
+            "maps must be functions by names other than",
+        ),
+        (
+            "from harness.protocols import Strategy\n"
+            "def f(*a): return a[0]\n"
+            "def make(): return Strategy('entropy-region', '', '', f, f)",
+            "its name entropy-region is taken",
+        ),
+    ],
+)
+def test_a_broken_file_is_one_line(monkeypatch, tmp_path, source, said):
+    monkeypatch.setenv(strategies.FILES_VARIABLE, "{}")
+    (tmp_path / "mine.py").write_text(source)
+    with pytest.raises(InputError, match=said) as caught:
+        strategies.parse_list(f"{tmp_path / 'mine.py'}:make")
+    assert "\n" not in str(caught.value)
+    with pytest.raises(InputError, match="no such file"):
+        strategies.parse_list(f"{tmp_path / 'other.py'}:make")
+
+
+def entropy(view):
+    return view.logits.entropy()
+
+
+def take_all(information, cost, rng):
+    return information
+
+
+BASE = Strategy("mine", "", "", entropy, take_all)
+
+
+def first_two(candidates, _budget_px, _context):
+    return candidates[:2]
+
+
+def foreign(candidates, _budget_px, _context):
+    return [replace(candidates[0])]
+
+
+def twice(candidates, _budget_px, _context):
+    return [candidates[0], candidates[0]]
+
+
+@pytest.mark.parametrize("select", [foreign, twice])
+def test_select_must_return_its_candidates_each_once(select):
+    with pytest.raises(AssertionError, match="must return some of its candidates, each once"):
+        check_strategy(replace(BASE, select=select))
+
+
+def test_what_select_leaves_is_filled_so_that_pixels_stay_equal():
+    check_strategy(replace(BASE, select=first_two))
+
+
+def short(view):
+    return view.logits.entropy()[:-1]
+
+
+def negative(view):
+    return -view.logits.entropy() - 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"measure": short}, "must have the shape"),
+        ({"measure": negative}, "NaN, infinite or negative"),
+        ({"fuse": None}, "needs a fuse or a score"),
+    ],
+)
+def test_the_kit_says_what_is_wrong(changes, said):
+    with pytest.raises(AssertionError, match=said):
+        check_strategy(replace(BASE, **changes))
+
+
+def test_a_view_gives_what_it_has_and_says_what_it_has_not():
+    view = ToyNetwork().predict("image_2", 1)
+    assert view.size == (48, 64)
+    assert view.probabilities.shape == (5, 48, 64)
+    assert view.prediction.shape == (48, 64)
+    assert view.image.shape == (48, 64, 3)
+    fine, coarse = view.features
+    assert view.embedding(Region("image_2", 0, 0, 8, 8), level=0).tolist() == pytest.approx(
+        fine[:, 0, 0].tolist()
+    )
+    whole = view.embedding(Region("image_2", 0, 0, 48, 64))
+    torch.testing.assert_close(whole, coarse.mean(dim=(1, 2)))
+    bare = View(iter([Logits(torch.zeros(2, 1, 1), (2, 2))]))
+    with pytest.raises(ValueError, match="this view has no features"):
+        _ = bare.features
+    shares = replace(
+        view, class_counts=lambda: np.bincount([0, 0, 1, 255], minlength=256)
+    ).class_shares
+    assert shares.tolist() == pytest.approx([2 / 3, 1 / 3, 0, 0, 0])
+
+
+def test_maps_see_only_what_was_bought():
+    from harness.pool import LabelledPool
+    from harness.testing import ToyOracle, _pool
+
+    pool = _pool(ToyOracle())
+    assert isinstance(pool, LabelledPool)
+    labels = ToyOracle().labels("image_0")
+    expected = np.bincount(labels.ravel(), minlength=256)
+    expected += np.bincount(ToyOracle().labels("image_1")[:12, :12].ravel(), minlength=256)
+    assert np.array_equal(pool.class_counts, expected)
+
+
+def test_embeddings_need_a_network():
+    from harness.acquisition import QueryContext
+
+    context = QueryContext(None, None, np.random.default_rng(0))
+    with pytest.raises(RunError, match="embeddings need a network"):
+        context.embeddings([])
+
+
+@pytest.mark.slow
+def test_a_board_of_examples_runs_in_workers(tmp_path):
+    """Worker processes find the file's strategies too."""
+    (tmp_path / "toy.py").write_text(
+        '_base_ = ["harness::streets.py"]\n'
+        "data = dict(train=10, val=4)\n"
+        "training = dict(steps=2, steps_per_image=0, max_steps=2)\n"
+        "cost_model = dict(steps=2)\n"
+        "harness = dict(rounds=1, seed_images=2, images_per_round=1, seeds=[0])\n"
+    )
+    asked = ",".join(f"{EXAMPLES}:{name}" for name in ("ripu", "coreset", "bald[passes=3]"))
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "harness", "bench", "--config", "toy.py"),
+            *("--strategies", asked, "--workers", "2", "--out", "out"),
+        ],
+        cwd=tmp_path,
+        env={**os.environ, "COLUMNS": "200"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    entries = json.loads((tmp_path / "out/leaderboard.json").read_text())["entries"]
+    assert {entry["strategy"] for entry in entries} == {
+        "my-ripu",
+        "my-coreset",
+        "my-bald[passes=3]",
+    }
