@@ -45,6 +45,7 @@ LAYERS = {
     "harness.config": 4,
     "harness.provenance": 4,
     "harness.results": 4,
+    "harness.archive": 4,
     "harness.claims": 4,
     "harness.doctor": 4,
     "harness.publish": 4,

@@ -44,6 +44,15 @@ def publish(
             "--check", help="Write nothing; fail where a published file is not what its runs say."
         ),
     ] = False,
+    archive: Annotated[
+        bool,
+        typer.Option(
+            "--archive", help="Pack the run files into one file of --out, which publish reads too."
+        ),
+    ] = False,
+    vector: Annotated[
+        bool, typer.Option("--vector", help="Figures as SVG and PDF too, for a paper.")
+    ] = False,
     allow_dirty: Annotated[
         bool, typer.Option("--allow-dirty", help="Take runs of code that was not committed.")
     ] = False,
@@ -59,10 +68,29 @@ def publish(
     if target.exists() and not target.is_dir():
         raise InputError(f"--out must be a folder, got the file {target}")
     found = _photos(photos) if photos else None
+    if archive:
+        _check_archive(folders, theirs or [], target, check=check)
     if check:
         return _check(board, target, found)
-    _write_and_print(board, target, found)
+    if archive:
+        from harness.archive import ARCHIVE, write_archive
+
+        count = write_archive(folders[0], target / ARCHIVE)
+        typer.echo(f"packed {count} run files into {target / ARCHIVE}")
+    _write_and_print(board, target, found, ("png", "svg", "pdf") if vector else ("png",))
     return 0
+
+
+def _check_archive(
+    folders: Sequence[Path], theirs: Sequence[Path], target: Path, *, check: bool
+) -> None:
+    """Refuse an archive of what it cannot hold."""
+    if len(folders) > 1 or theirs or check:
+        raise InputError("--archive packs one folder of runs, without --theirs and --check")
+    if not (folders[0] / "runs").is_dir() or folders[0].resolve() == target.resolve():
+        raise InputError(
+            "--archive needs --runs with a folder of runs, and another folder as --out"
+        )
 
 
 def _read(
@@ -106,19 +134,31 @@ def write_board(runs: Path, out: Path) -> None:
     _write_and_print(build_board(runs), out)
 
 
-def _write_and_print(board: Board, out: Path, photos: dict[str, Path] | None = None) -> None:
-    verdicts, notes, faults = write_files(board, out, photos=photos)
+def _write_and_print(
+    board: Board,
+    out: Path,
+    photos: dict[str, Path] | None = None,
+    kinds: Sequence[str] = ("png",),
+) -> None:
+    verdicts, notes, faults = write_files(board, out, kinds=kinds, photos=photos)
     _print(board, verdicts, notes, out)
     if faults:
         raise RunError(f"{'; '.join(faults)}; the tables are written")
 
 
 def write_files(
-    board: Board, out: Path, *, figures: bool = True, photos: dict[str, Path] | None = None
+    board: Board,
+    out: Path,
+    *,
+    kinds: Sequence[str] = ("png",),
+    photos: dict[str, Path] | None = None,
 ) -> tuple[Significance | None, list[str], list[str]]:
     """Write tables, document, page and figures of a board.
 
     Tables come first, each file as a whole; a figure that cannot be drawn takes nothing with it.
+
+    Args:
+        kinds: of figures, from png, svg and pdf.
 
     Returns:
         What was compared, the notes, and which figures could not be drawn.
@@ -162,16 +202,16 @@ def write_files(
     beside = [*beside, work_done(board)]
     to_markdown(board, columns, beside, out / "leaderboard.md", list(drawings))
     faults = []
-    for name, draw in drawings.items() if figures else ():
+    for name, kind in ((name, kind) for name in drawings for kind in kinds):
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # a glyph that no font has is drawn as a box
-                draw(out / f"{name}.png")
+                drawings[name](out / f"{name}.{kind}")
         except OSError:
             raise
         except Exception as error:  # noqa: BLE001  a drawing library may raise anything
             said = one_line(f"{type(error).__name__}: {error}")
-            faults.append(f"{out / name}.png cannot be drawn ({said})")
+            faults.append(f"{out / name}.{kind} cannot be drawn ({said})")
     return verdicts, beside, faults
 
 
@@ -207,7 +247,7 @@ def _print(board: Board, verdicts: Significance | None, notes: list[str], out: P
     for note in [left_out, *(note for note in notes if not note.startswith(WARNING))]:
         if note:
             console.print(Text(plain(note)), soft_wrap=True)
-    typer.echo(f"wrote {', '.join(TEXTS)} and figures as PNG, SVG and PDF to {out}")
+    typer.echo(f"wrote {', '.join(TEXTS)} and figures to {out}")
 
 
 def _check(board: Board, target: Path, photos: dict[str, Path] | None) -> int:
@@ -215,7 +255,7 @@ def _check(board: Board, target: Path, photos: dict[str, Path] | None) -> int:
     from harness.files import draft_folder
 
     with draft_folder(Path(tempfile.gettempdir()), "harness-publish") as folder:
-        write_files(board, folder, figures=False, photos=photos)
+        write_files(board, folder, kinds=(), photos=photos)
         stale = [name for name in TEXTS if not _same(folder / name, target / name)]
     if stale:
         raise RunError(

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from harness.archive import unpacked
 from harness.errors import InputError
 from harness.loop import FULL_DATA
 from harness.results import Run, accounting, find_runs, read_run
@@ -144,6 +145,8 @@ def build_board(*folders: Path, theirs: Sequence[Path] = (), mixed: bool = False
     Raises:
         InputError: no finished run, runs of different boards, or two runs of one identity that differ, both named.
     """
+    folders = tuple(unpacked(folder) for folder in folders)
+    theirs = [unpacked(folder) for folder in theirs]
     for folder in (*folders, *theirs):
         if not find_runs(folder):
             raise InputError(f"{folder}: must be a folder with runs of harness bench, found none")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -21,7 +22,7 @@ _MARKERS = "osD^vP*X<>hp8d"
 
 
 def draw_curves(board: Board, path: Path) -> None:
-    """Write mIoU over pixels and over clicks as ``path`` with .png, .svg and .pdf; bands are one standard deviation over seeds."""
+    """Draw mIoU over pixels and over clicks; bands are one standard deviation over seeds."""
     figure = Figure(figsize=(13, 5.6), layout="constrained")
     left, right = figure.subplots(1, 2, sharey=True)
     for number, row in enumerate(sorted(board.rows, key=lambda item: item.strategy)):
@@ -116,15 +117,17 @@ def _finish(axes: Axes, board: Board, label: str) -> None:
         )
 
 
+_VECTORS: dict[str, dict[str, Any]] = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}
+
+
 def _save(figure: Figure, path: Path) -> None:
-    """Write a figure as PNG, SVG and PDF: without dates or random names in it, so that the same board gives the same files."""
+    """Write a figure in the form that the name of its file asks for: PNG, SVG or PDF.
+
+    There are no dates or random names in it, so the same board gives the same file.
+    """
+    kind = path.suffix[1:]
     with mpl.rc_context({"svg.hashsalt": path.stem, "svg.fonttype": "none"}):
-        for kind, metadata in (
-            ("png", {}),
-            ("svg", {"Date": None}),
-            ("pdf", {"CreationDate": None}),
-        ):
-            save(figure, path.with_suffix(f".{kind}"), kind=kind, metadata=metadata)
+        save(figure, path, kind=kind, metadata=_VECTORS.get(kind, {}))
 
 
 def draw_ranks(verdicts: Significance, board: Board, path: Path) -> None:

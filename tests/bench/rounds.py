@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 import strategies
+from harness.archive import unpacked
 from harness.loop import FULL_DATA
 from harness.results import find_runs, read_run, read_timings
 
@@ -26,7 +27,7 @@ def shares(runs: Path) -> None:
     """Print the median seconds of each stage of a round."""
     seconds: dict[int, dict[str, list[float]]] = {}
     labelled: dict[int, float] = {}
-    for path in find_runs(runs):
+    for path in find_runs(unpacked(runs)):
         run = read_run(path)
         if run.info.strategy == FULL_DATA:
             continue

@@ -195,7 +195,7 @@ def test_what_must_not_be_overlooked_stands_in_every_output(tmp_path, changes, m
     board = build_board(tmp_path)
     assert mark in text.marks(board)
     out = tmp_path / "out"
-    write_files(board, out)
+    write_files(board, out, kinds=("svg",))
     for name in (
         "leaderboard.md",
         "leaderboard.csv",
@@ -264,10 +264,10 @@ def test_a_good_board_has_no_warning(board):
 def test_interruptions_change_nothing_but_the_hours(board, tmp_path):
     for file in [path / "timings.jsonl" for path in board.glob("runs/*/*")]:
         file.write_text('{"round": 0, "training": 3600.0}\n')
-    write_files(build_board(board), tmp_path / "one", figures=False)
+    write_files(build_board(board), tmp_path / "one", kinds=())
     for file in board.glob("runs/*/*/timings.jsonl"):
         file.write_text(file.read_text() * 3)
-    write_files(build_board(board), tmp_path / "two", figures=False)
+    write_files(build_board(board), tmp_path / "two", kinds=())
     for name in ("leaderboard.json", "leaderboard.csv", "leaderboard.tex", "index.html"):
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes(), (
             name

@@ -297,7 +297,8 @@ def test_files_are_written_whole(out, tmp_path):
     lines = (tmp_path / "board.csv").read_text().splitlines()
     assert len(lines) == 1 + 3 * 3
     assert lines[0].startswith("strategy,bound,tuned,theirs,round,pixel_share,cost_b")
-    draw_curves(board, tmp_path / "board.png")
+    for kind in ("png", "svg", "pdf"):
+        draw_curves(board, tmp_path / f"board.{kind}")
     assert (tmp_path / "board.png").read_bytes().startswith(b"\x89PNG")
     assert (tmp_path / "board.svg").read_text().startswith("<?xml")
     assert (tmp_path / "board.pdf").read_bytes().startswith(b"%PDF")
