@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import hashlib
 import importlib.util
@@ -9,7 +10,8 @@ import io
 import json
 import math
 import os
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -40,6 +42,16 @@ _ONLY_REFUSES = {"root", "max_void_share", "void"}
 """Options of a data set that decide whether it is read, never how: the fingerprint says what was."""
 _HELPERS = {"width", "channels"}
 """Names that a config may use for its own arithmetic."""
+_MMSEG_S_OWN = {
+    *("act_cfg", "auto_scale_lr", "backbone_norm_cfg", "checkpoint", "checkpoint_file", "conv_cfg"),
+    *("crop_size", "custom_hooks", "data_preprocessor", "data_root", "dataset_type"),
+    *("default_hooks", "default_scope", "env_cfg", "img_ratios", "launcher", "load_from"),
+    *("log_level", "log_processor", "norm_cfg", "num_classes", "optimizer", "randomness", "resume"),
+    *("test_cfg", "test_dataloader", "test_evaluator", "test_pipeline", "train_cfg"),
+    *("train_dataloader", "train_pipeline", "tta_model", "tta_pipeline", "val_cfg"),
+    *("val_dataloader", "val_evaluator", "val_pipeline", "vis_backends", "visualizer", "work_dir"),
+}
+"""Keys of MMSegmentation's own training loop: passed over, and named once on standard error."""
 
 
 class ExperimentSpec(Block):
@@ -58,6 +70,7 @@ class ExperimentSpec(Block):
     seconds_per_click: SecondsPerClick = SecondsPerClick()
     tune: Tune | None = None
     tuned: Tuned | None = None
+    custom_imports: dict[str, Any] | None = None
     pretrained_sha256: str = ""
     weights_sha256: Annotated[dict[str, str], Field(default_factory=dict)]
     device: str = "cpu"
@@ -112,6 +125,8 @@ class ExperimentSpec(Block):
                     document[block].pop(key, None)
         if not self.weights_sha256:
             del document["weights_sha256"]
+        if not self.custom_imports:
+            del document["custom_imports"]
         document |= changed_constants()
         return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()
 
@@ -147,8 +162,12 @@ def load_spec(
     data_root: Path | None = None,
     seeds: tuple[int, ...] | None = None,
     device: str | None = None,
+    changes: Sequence[str] = (),
 ) -> ExperimentSpec:
     """Read a config file, with what the command line overrides.
+
+    Args:
+        changes: ``key.of.a.block=value`` each, as --set gives them; the values are Python's, or text.
 
     Raises:
         InputError: no such file, a file that does not run, an unknown key, a value out of range; one line that names the key.
@@ -161,7 +180,12 @@ def load_spec(
         "pretrained_sha256",
         "weights_sha256",
     }
-    for key in sorted(set(raw) - names - _HELPERS):
+    if ignored := sorted(set(raw) & _MMSEG_S_OWN):
+        print(
+            f"harness: {file.name}: not used, the loop is the harness's own: {', '.join(ignored)}",
+            file=sys.stderr,
+        )
+    for key in sorted(set(raw) - names - _HELPERS - _MMSEG_S_OWN):
         raise InputError(
             f"{file}: unknown key {shorten(key)}; allowed: {', '.join(sorted(names | _HELPERS))}"
         )
@@ -171,6 +195,8 @@ def load_spec(
         raise InputError(
             f"config {shorten(str(file))}: its name must be printable: it is the board's"
         )
+    for change in changes:
+        _set(document, change)
     check_values(document, file)
     data = document.get("data")
     if isinstance(data, dict) and data.get("type") in ("cityscapes", "masks"):
@@ -189,6 +215,29 @@ def load_spec(
         return ExperimentSpec.model_validate(document)
     except ValidationError as error:
         raise InputError(f"{file}: {_first_problem(error)}") from error
+
+
+def _set(document: dict[str, Any], change: str) -> None:
+    """Make one change of --set.
+
+    Raises:
+        InputError: no equals sign, or a key below something that is no block.
+    """
+    key, equals, text = change.partition("=")
+    *blocks, last = key.strip().split(".")
+    if not equals or not all([*blocks, last]):
+        raise InputError(f"--set must be key.of.a.block=value, got {shorten(change)}")
+    place: Any = document
+    for name in blocks:
+        place = place.setdefault(name, {}) if isinstance(place, dict) else None
+    if not isinstance(place, dict):
+        raise InputError(
+            f"--set {shorten(change)}: {'.'.join(blocks)} must be a block of the config"
+        )
+    try:
+        place[last] = ast.literal_eval(text.strip())
+    except (ValueError, SyntaxError):
+        place[last] = text.strip()
 
 
 def _data_root(data: dict[str, Any], file: Path, asked: Path | None) -> str:

@@ -28,6 +28,10 @@ if TYPE_CHECKING:
 _MOST_SEEDS = 10_000
 
 
+PRESETS = {"minute": "random-region,entropy-region,cereals-g2-entropy"}
+"""Names of configs that ship with their strategies: a first impression."""
+
+
 def parse_seeds(text: str | None) -> tuple[int, ...] | None:
     """Read ``0,1,2``.
 
@@ -48,12 +52,28 @@ def parse_seeds(text: str | None) -> tuple[int, ...] | None:
 
 def bench(
     strategies: Annotated[
-        str, typer.Option(help="all, and names separated by commas; see harness strategies.")
-    ],
+        str | None,
+        typer.Option(
+            help="all, and names or FILE.py:FUNCTION separated by commas; see harness strategies. "
+            "All without it, or those of --preset."
+        ),
+    ] = None,
     config: Annotated[
         Path | None,
         typer.Option(
             help="A config file, or the name of one that ships, such as streets_standard; streets without it."
+        ),
+    ] = None,
+    preset: Annotated[
+        str | None,
+        typer.Option(help="minute: three strategies, one seed, a demonstration in a minute."),
+    ] = None,
+    changes: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            "--cfg-options",
+            help="Change one value of the config, such as training.steps=500; again for more.",
         ),
     ] = None,
     seeds: Annotated[
@@ -110,8 +130,21 @@ def bench(
     from harness.config import load_spec
     from strategies import parse_list
 
+    if preset is not None:
+        if preset not in PRESETS or config is not None:
+            raise InputError(
+                f"--preset must be {', '.join(PRESETS)}, without --config, got {shorten(preset)}"
+            )
+        config = Path(preset)
+    strategies = strategies or PRESETS.get(preset or "", "all")
     chosen = parse_list(strategies)
-    spec = load_spec(config, data_root=data_root, seeds=parse_seeds(seeds), device=device)
+    spec = load_spec(
+        config,
+        data_root=data_root,
+        seeds=parse_seeds(seeds),
+        device=device,
+        changes=changes or (),
+    )
     names = [strategy.name for strategy in chosen]
     if (
         spec.tuned is not None

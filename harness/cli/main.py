@@ -9,12 +9,22 @@ import sys
 import typer
 
 from harness import __version__
-from harness.cli import bench, data, doctor, explain, noise, pretext, publish, strategies, tune
+from harness.cli import (
+    bench,
+    config,
+    data,
+    doctor,
+    explain,
+    noise,
+    pretext,
+    publish,
+    strategies,
+    tune,
+)
 from harness.cli.streams import forgive, let_go
 from harness.errors import InputError, RunError, one_line
 
 app = typer.Typer(
-    add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     no_args_is_help=True,
@@ -29,6 +39,7 @@ app.command("pretext")(pretext.pretext)
 app.command("tune")(tune.tune)
 app.command("strategies")(strategies.list_strategies)
 app.add_typer(data.app, name="data")
+app.add_typer(config.app, name="config")
 
 
 def _print_version(value: bool) -> None:

@@ -18,7 +18,7 @@ from harness.config import ExperimentSpec
 from harness.data.annotators import ErringOracle, Slips
 from harness.data.cityscapes import ClickOracle, Split
 from harness.data.source import open_splits
-from harness.errors import FailedBeforeError, InputError, shorten
+from harness.errors import FailedBeforeError, InputError, one_line, shorten
 from harness.loop import Schedule
 from harness.maps import QueryRules
 from harness.networks import NetworkStore
@@ -239,6 +239,14 @@ def build_trainer(
     from harness.segmentor.crops import CropRecipe
     from harness.segmentor.trainer import Recipe, SegmentorTrainer
 
+    if spec.custom_imports:
+        from mmengine.utils import import_modules_from_strings
+
+        try:
+            import_modules_from_strings(**spec.custom_imports)
+        except Exception as error:
+            said = one_line(f"{type(error).__name__}: {error}")
+            raise InputError(f"custom_imports must name modules, but {said}") from error
     training = spec.training
     recipe = Recipe(
         model=spec.model,

@@ -59,6 +59,7 @@ def marks(board: Board) -> list[str]:
     frozen = config.get("training", {}).get("frozen_trunk", False)
     given = bool(config.get("pretrained_sha256"))
     found = {
+        "demonstration": str(config.get("remark", "")).startswith("DEMONSTRATION"),
         "simulated clicks": any(info.simulated_clicks for info in infos),
         "proxy: frozen trunk": given and frozen,
         "given weights": given and not frozen,

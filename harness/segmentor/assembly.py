@@ -17,6 +17,7 @@ import torch
 from mmengine.config import ConfigDict
 from mmengine.logging import MMLogger
 from mmengine.model import revert_sync_batchnorm
+from mmengine.registry import init_default_scope
 from mmseg.registry import MODELS
 from torch import Tensor
 
@@ -55,6 +56,7 @@ class Assembly:
         loss_stride: int = 1,
         sha256: dict[str, str] | None = None,
     ) -> None:
+        init_default_scope("mmseg")
         self._crop, self._loss_stride = crop, loss_stride
         self._sha256 = sha256 or {}
         self._config = ConfigDict(copy.deepcopy(config))

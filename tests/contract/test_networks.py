@@ -512,3 +512,62 @@ def test_crops_of_features_are_parts_of_the_whole_and_count_each_pixel_once(
         crop=recipe,
     ).fit(pool, 0, 0, with_cost=True)
     assert len(trained.evaluate()) == 2
+
+
+def test_a_network_of_mmseg_s_zoo_beside_our_protocol(tmp_path, capsys):
+    """Word for word the example of docs/networks.md."""
+    page = (config_path("streets").parent.parent / "docs/networks.md").read_text()
+    (tmp_path / "zoo.py").write_text(page.split("```python\n# zoo.py\n")[1].split("```")[0])
+    spec = load_spec(tmp_path / "zoo.py", changes=["training.steps=7", "harness.seeds=[3]"])
+    assert (spec.training.steps, spec.harness.seeds) == (7, (3,))
+    assert "norm_cfg" in capsys.readouterr().err
+    standard = load_spec(config_path("streets_standard"))
+    for block in ("data", "cost_model", "optim_wrapper", "param_scheduler"):
+        assert getattr(spec, block) == getattr(standard, block), block
+    model = Assembly(spec.model, n_classes=19, crop=(128, 128)).build()
+    assert type(model.decode_head).__name__ == "DepthwiseSeparableASPPHead"
+    assert not any("SyncBatchNorm" in type(module).__name__ for module in model.modules())
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ("training.steps", "must be key.of.a.block=value"),
+        ("=5", "must be key.of.a.block=value"),
+        ("training..steps=5", "must be key.of.a.block=value"),
+        ("remark.deep=5", "remark must be a block"),
+        ("training.stepz=5", "unknown key 'training.stepz'"),
+        ("training.steps=many", "training.steps is 'many'"),
+        ("harness.budgets=[0.5,0.2]", "harness.budgets must rise"),
+        ("harness.budgets=[0.5,1.2]", "harness.budgets.1 is 1.2"),
+    ],
+)
+def test_a_change_that_cannot_be_made_is_one_line(change, said):
+    with pytest.raises(InputError) as caught:
+        load_spec(None, changes=[change])
+    assert said in str(caught.value)
+
+
+def test_custom_imports_are_imported_and_part_of_the_identity(tmp_path, monkeypatch, train_split):
+    from harness.cli.workshop import build_trainer
+
+    (tmp_path / "my_heads.py").write_text(
+        "from mmseg.registry import MODELS\n"
+        "from mmseg.models.decode_heads import FCNHead\n"
+        "@MODELS.register_module(force=True)\n"
+        "class MyHead(FCNHead):\n    pass\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (tmp_path / "mine.py").write_text(
+        '_base_ = ["harness::streets_mobilenet.py"]\n'
+        'custom_imports = dict(imports=["my_heads"], allow_failed_imports=False)\n'
+        'model = dict(decode_head=dict(_delete_=True, type="MyHead", channels=8))\n'
+    )
+    spec = load_spec(tmp_path / "mine.py")
+    made = build_trainer(spec, train_split, few(train_split))
+    assert type(made.assembly.build().decode_head).__name__ == "MyHead"
+    plain = spec.model_copy(update={"custom_imports": None})
+    assert plain.digest() != spec.digest()
+    broken = spec.model_copy(update={"custom_imports": {"imports": ["no_such_module"]}})
+    with pytest.raises(InputError, match="custom_imports must name modules"):
+        build_trainer(broken, train_split, few(train_split))
