@@ -122,6 +122,52 @@ class MasksData(Block):
         return self
 
 
+class PolygonsData(Block):
+    """Images with polygons that annotators set: LabelMe, COCO or CVAT.
+
+    See ``harness.data.polygons.PolygonLayout``. ``root`` is taken from the config's folder.
+    """
+
+    type: Literal["polygons"]
+    format: Literal["labelme", "coco", "cvat"]
+    root: str | None = None
+    images: str
+    annotations: str
+    classes: Annotated[tuple[str, ...], Field(strict=False, min_length=1, max_length=254)]
+    background: str | None = None
+    max_void_share: Annotated[float, Field(ge=0, le=1)] = 0.5
+    train_split: str = "train"
+    val_split: str = "val"
+
+    @model_validator(mode="after")
+    def _can_be_read(self) -> PolygonsData:
+        for key in ("images", "annotations"):
+            if fault := pattern_fault(getattr(self, key), {"split"}):
+                raise ValueError(f"data.{key} {fault}")
+        names = [*self.classes, *([self.background] if self.background is not None else [])]
+        for name in names:
+            if not name.strip() or name != name.strip() or not name.isprintable():
+                raise ValueError(f"data.classes must be printable names, got {shorten(name)}")
+        if len(set(self.classes)) < len(self.classes):
+            raise ValueError("data.classes must name each class once")
+        if len(set(names)) < 2:
+            raise ValueError("data.classes and data.background must make two classes or more")
+        return self
+
+
+class OtherData(BaseModel):
+    """A data set of a plug-in: its own options go to what registered the type."""
+
+    model_config = ConfigDict(frozen=True, extra="allow", strict=True, allow_inf_nan=False)
+
+    type: str
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """All keys but the type."""
+        return dict(self.model_extra or {})
+
+
 class Annotator(Block):
     """Annotators who err; see ``harness.data.annotators.Slips``. Off by default."""
 

@@ -15,7 +15,14 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    Discriminator,
+    Field,
+    Tag,
+    ValidationError,
+    model_validator,
+)
 
 from harness.blocks import (
     LATER,
@@ -24,6 +31,8 @@ from harness.blocks import (
     CityscapesData,
     CostModel,
     MasksData,
+    OtherData,
+    PolygonsData,
     Protocol,
     SecondsPerClick,
     StreetsData,
@@ -54,11 +63,27 @@ _MMSEG_S_OWN = {
 """Keys of MMSegmentation's own training loop: passed over, and named once on standard error."""
 
 
+_OURS = ("streets", "cityscapes", "masks", "polygons")
+
+
+def _kind_of_data(value: Any) -> str:
+    """Return which block reads a ``data`` block: ours by its type, else that of a plug-in."""
+    kind = value.get("type") if isinstance(value, dict) else getattr(value, "type", None)
+    return kind if kind in _OURS else "other"
+
+
 class ExperimentSpec(Block):
     """One board, but for its strategies. ``model``, ``optim_wrapper`` and ``param_scheduler`` are mmseg's and mmengine's own."""
 
     name: str
-    data: Annotated[StreetsData | CityscapesData | MasksData, Field(discriminator="type")]
+    data: Annotated[
+        Annotated[StreetsData, Tag("streets")]
+        | Annotated[CityscapesData, Tag("cityscapes")]
+        | Annotated[MasksData, Tag("masks")]
+        | Annotated[PolygonsData, Tag("polygons")]
+        | Annotated[OtherData, Tag("other")],
+        Discriminator(_kind_of_data),
+    ]
     model: dict[str, Any]
     optim_wrapper: dict[str, Any]
     param_scheduler: list[dict[str, Any]]
@@ -199,11 +224,11 @@ def load_spec(
         _set(document, change)
     check_values(document, file)
     data = document.get("data")
-    if isinstance(data, dict) and data.get("type") in ("cityscapes", "masks"):
+    if isinstance(data, dict) and data.get("type") in ("cityscapes", "masks", "polygons"):
         data["root"] = _data_root(data, file, data_root)
     elif data_root is not None:
         raise InputError(
-            f"--data-root {data_root}: {file} makes its own data; allowed: a config with data type 'cityscapes' or 'masks'"
+            f"--data-root {data_root}: {file} makes its own data; allowed: a config with data type 'cityscapes', 'masks' or 'polygons'"
         )
     if seeds is not None and isinstance(document.get("harness"), dict):
         document["harness"]["seeds"] = list(seeds)
@@ -212,9 +237,14 @@ def load_spec(
     document["pretrained_sha256"] = _pretrained(document, file)
     document["weights_sha256"] = _weights(document.get("model"), file)
     try:
-        return ExperimentSpec.model_validate(document)
+        spec = ExperimentSpec.model_validate(document)
     except ValidationError as error:
         raise InputError(f"{file}: {_first_problem(error)}") from error
+    if isinstance(spec.data, OtherData):
+        from harness.data.source import check_type
+
+        check_type(spec.data)
+    return spec
 
 
 def _set(document: dict[str, Any], change: str) -> None:
@@ -413,7 +443,7 @@ def _other_bases(config: Any) -> Iterator[None]:
 
 def _first_problem(error: ValidationError) -> str:
     problem = error.errors()[0]
-    place = [str(part) for part in problem["loc"] if part not in {"streets", "cityscapes", "masks"}]
+    place = [str(part) for part in problem["loc"] if part not in {*_OURS, "other"}]
     key = ".".join(place)
     if problem["type"] == "extra_forbidden":
         return f"unknown key {shorten(key)}; allowed there: {', '.join(_known_keys(place))}"

@@ -27,13 +27,14 @@ def pretext(
 ) -> int:
     """Train the config's network to tell seven coarse groups apart on scenes that no board uses, and keep its trunk."""
     limit_threads()
+    from harness.blocks import StreetsData
     from harness.cli.workshop import build_trainer, set_up_torch
     from harness.config import load_spec
     from harness.data.source import open_splits
     from harness.segmentor.pretext import grouped_pool, save_trunk
 
     spec = load_spec(config)
-    if spec.data.type != "streets":
+    if not isinstance(spec.data, StreetsData):
         raise InputError(
             f"config {spec.name} is not on generated scenes; allowed: data type 'streets'"
         )

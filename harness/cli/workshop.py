@@ -239,14 +239,7 @@ def build_trainer(
     from harness.segmentor.crops import CropRecipe
     from harness.segmentor.trainer import Recipe, SegmentorTrainer
 
-    if spec.custom_imports:
-        from mmengine.utils import import_modules_from_strings
-
-        try:
-            import_modules_from_strings(**spec.custom_imports)
-        except Exception as error:
-            said = one_line(f"{type(error).__name__}: {error}")
-            raise InputError(f"custom_imports must name modules, but {said}") from error
+    import_modules(spec)
     training = spec.training
     recipe = Recipe(
         model=spec.model,
@@ -284,6 +277,23 @@ def build_trainer(
     return trainer
 
 
+def import_modules(spec: ExperimentSpec) -> None:
+    """Import what a config names, so that its types are registered: in worker processes too.
+
+    Raises:
+        InputError: a module that cannot be imported.
+    """
+    if not spec.custom_imports:
+        return
+    from mmengine.utils import import_modules_from_strings
+
+    try:
+        import_modules_from_strings(**spec.custom_imports)
+    except Exception as error:
+        said = one_line(f"{type(error).__name__}: {error}")
+        raise InputError(f"custom_imports must name modules, but {said}") from error
+
+
 def set_up_torch(device: str, threads: int = 1, *, deterministic: bool = True) -> None:
     """Fix what results depend on besides seeds: threads, and algorithms that give the same bits each time.
 
@@ -311,6 +321,7 @@ def build_workshop(
     import strategies
 
     set_up_torch(spec.device, provenance.threads, deterministic=provenance.deterministic)
+    import_modules(spec)
     train, val = open_splits(spec.data)
     slips = Slips(**spec.annotator.model_dump())
     clock, tally = Clock(), Tally()

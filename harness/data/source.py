@@ -4,20 +4,89 @@ from __future__ import annotations
 
 import itertools
 import sys
+from collections.abc import Callable
+from importlib.metadata import entry_points
 from pathlib import Path
 
 from filelock import FileLock
 
-from harness.blocks import CityscapesData, MasksData, StreetsData
+from harness.blocks import CityscapesData, MasksData, OtherData, PolygonsData, StreetsData
 from harness.data.cityscapes import Split
 from harness.data.index import Problem, describe_values
 from harness.data.manifest import is_whole, read_manifest, wrong_names
 from harness.data.masks import MaskLayout, MaskSplit
+from harness.data.polygons import PolygonLayout, PolygonSplit
 from harness.data.streets.pack import PackSpec, make_pack
-from harness.errors import InputError
+from harness.errors import InputError, one_line, shorten
 from harness.files import cache_folder
 
-Data = StreetsData | CityscapesData | MasksData
+Data = StreetsData | CityscapesData | MasksData | PolygonsData | OtherData
+
+Opener = Callable[..., tuple[Split, Split]]
+"""(cache folder, options of the data block) -> training and validation split."""
+
+ENTRY_POINT_GROUP = "harness.datasets"
+_REGISTERED: dict[str, Opener] = {}
+
+
+def register_dataset(name: str) -> Callable[[Opener], Opener]:
+    """Register what opens the data sets of a type: ``opener(cache, **options)``.
+
+    It returns two splits, mostly of a class derived from ``harness.data.masks.MaskSplit`` or
+    ``Split``. Packages register theirs as entry points of the group ``harness.datasets``, a module
+    of your own through ``custom_imports``.
+
+    Raises:
+        InputError: a type that is there already.
+    """
+
+    def keep(opener: Opener) -> Opener:
+        known = _REGISTERED.get(name)
+        if known is not None and known.__module__ != opener.__module__:
+            raise InputError(f"the data type {name!r} is registered already")
+        _REGISTERED[name] = opener
+        return opener
+
+    return keep
+
+
+def _opener(name: str) -> Opener:
+    points = {point.name: point for point in entry_points(group=ENTRY_POINT_GROUP)}
+    if name not in _REGISTERED and name in points:
+        try:
+            _REGISTERED[name] = points[name].load()
+        except Exception as error:
+            said = one_line(f"{type(error).__name__}: {error}")
+            raise InputError(f"the data type {name!r} cannot be loaded ({said})") from error
+    if name not in _REGISTERED:
+        known = sorted({"streets", "cityscapes", "masks", "polygons", *_REGISTERED, *points})
+        raise InputError(f"data.type must be one of {', '.join(known)}, got {shorten(name)}")
+    return _REGISTERED[name]
+
+
+def check_type(data: Data) -> None:
+    """Refuse a type of data that nobody has registered.
+
+    Raises:
+        InputError: with those that there are.
+    """
+    if isinstance(data, OtherData):
+        _opener(data.type)
+
+
+def _open_other(data: OtherData, cache: Path) -> tuple[Split, Split]:
+    opener = _opener(data.type)
+    try:
+        made = opener(cache, **data.options)
+    except InputError:
+        raise
+    except Exception as error:
+        said = one_line(f"{type(error).__name__}: {error}")
+        raise InputError(f"the data type {data.type!r} cannot be opened ({said})") from error
+    pair = isinstance(made, tuple) and len(made) == 2
+    if not pair or not all(isinstance(part, Split) for part in made):
+        raise InputError(f"the data type {data.type!r} must give two splits, got {shorten(made)}")
+    return made
 
 
 def pack_spec(data: StreetsData) -> PackSpec:
@@ -27,6 +96,8 @@ def pack_spec(data: StreetsData) -> PackSpec:
 
 def data_root(data: Data) -> Path:
     """Return the folder of a board's data; the embedded pack is made in the user's cache folder, once, under a lock."""
+    if isinstance(data, OtherData):
+        return Path()
     if not isinstance(data, StreetsData):
         return Path(data.root or "")
     spec = pack_spec(data)
@@ -85,6 +156,21 @@ def find_splits(data: Data) -> tuple[Split, Split]:
             MaskSplit(root, data.train_split, cache, layout),
             MaskSplit(root, data.val_split, cache, layout),
         )
+    if isinstance(data, PolygonsData):
+        drawn = PolygonLayout(
+            data.format,
+            data.images,
+            data.annotations,
+            data.classes,
+            data.background,
+            data.max_void_share,
+        )
+        return (
+            PolygonSplit(root, data.train_split, cache, drawn),
+            PolygonSplit(root, data.val_split, cache, drawn),
+        )
+    if isinstance(data, OtherData):
+        return _open_other(data, cache)
     names = (
         (data.train_split, data.val_split) if isinstance(data, CityscapesData) else ("train", "val")
     )
@@ -134,7 +220,7 @@ def check_classes(train: Split, val: Split) -> list[Problem]:
 
     Choice: a class that only one split holds is a remark: rare classes do that.
     """
-    if not isinstance(train, MaskSplit):
+    if not isinstance(train, MaskSplit | PolygonSplit):
         return []
     held = [sum(pair) for pair in zip(train.index.class_px, val.index.class_px, strict=True)]
     absent = [name for name, count in zip(train.class_names, held, strict=True) if not count]

@@ -1,0 +1,336 @@
+"""Polygons of LabelMe, COCO and CVAT: the same drawing in each tool's own format is the same data."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from harness.config import load_spec
+from harness.data.cityscapes import ClickOracle
+from harness.data.polygons import PolygonLayout, PolygonSplit, read_coco, read_cvat, read_labelme
+from harness.data.source import find_splits, open_splits, register_dataset
+from harness.errors import InputError
+from harness.pool import LabelledPool
+from harness.types import Region
+
+SIZE = (48, 64)
+SHAPES = [
+    ("cell", [[4.0, 4.0], [30.5, 6.0], [28.0, 30.0], [5.0, 25.0]]),
+    ("vessel", [[20.0, 20.0], [60.0, 22.0], [40.0, 44.0]]),
+    ("dirt", [[50.0, 2.0], [62.0, 2.0], [62.0, 10.0], [50.0, 10.0]]),
+]
+
+
+def labelme(name):
+    return {
+        "version": "5.4.1",
+        "flags": {},
+        "shapes": [
+            {"label": label, "points": points, "group_id": None, "shape_type": "polygon"}
+            for label, points in SHAPES
+        ],
+        "imagePath": f"{name}.png",
+        "imageData": None,
+        "imageHeight": SIZE[0],
+        "imageWidth": SIZE[1],
+    }
+
+
+def coco(names):
+    kinds = ["cell", "vessel", "dirt"]
+    return {
+        "info": {"description": "toy"},
+        "categories": [{"id": 10 + n, "name": kind} for n, kind in enumerate(kinds)],
+        "images": [
+            {"id": n, "file_name": f"{name}.png", "height": SIZE[0], "width": SIZE[1]}
+            for n, name in enumerate(names)
+        ],
+        "annotations": [
+            {
+                "id": 100 * n + k,
+                "image_id": n,
+                "category_id": 10 + kinds.index(label),
+                "iscrowd": 0,
+                "segmentation": [[x for point in points for x in point]],
+            }
+            for n in range(len(names))
+            for k, (label, points) in enumerate(SHAPES)
+        ],
+    }
+
+
+def cvat(names):
+    images = []
+    for n, name in enumerate(names):
+        shapes = "".join(
+            f'<polygon label="{label}" source="manual" occluded="0" z_order="0" points="'
+            + ";".join(f"{x:.2f},{y:.2f}" for x, y in points)
+            + '"></polygon>'
+            for label, points in SHAPES
+        )
+        images.append(
+            f'<image id="{n}" name="{name}.png" width="{SIZE[1]}" height="{SIZE[0]}">{shapes}</image>'
+        )
+    return (
+        '<?xml version="1.0" encoding="utf-8"?><annotations><version>1.1</version>'
+        + "".join(images)
+        + "</annotations>"
+    )
+
+
+def write(root: Path, kind: str) -> Path:
+    for number, split in enumerate(("train", "val")):
+        names = [f"{split}_{n}" for n in range(3)]
+        (root / "images" / split).mkdir(parents=True)
+        for n, name in enumerate(names):
+            pixels = np.random.default_rng([number, n]).integers(
+                256, size=(*SIZE, 3), dtype=np.uint8
+            )
+            Image.fromarray(pixels).save(root / "images" / split / f"{name}.png")
+        if kind == "labelme":
+            (root / "marks" / split).mkdir(parents=True)
+            for name in names:
+                (root / "marks" / split / f"{name}.json").write_text(json.dumps(labelme(name)))
+        elif kind == "coco":
+            (root / f"marks_{split}.json").write_text(json.dumps(coco(names)))
+        else:
+            (root / f"marks_{split}.xml").write_text(cvat(names))
+    place = {
+        "labelme": "marks/{split}",
+        "coco": "marks_{split}.json",
+        "cvat": "marks_{split}.xml",
+    }[kind]
+    file = root / "mine.py"
+    file.write_text(
+        '_base_ = ["harness::streets_standard.py"]\n'
+        f'data = dict(_delete_=True, type="polygons", format="{kind}", root=".", '
+        f'images="images/{{split}}", annotations="{place}", classes=["cell", "vessel"], '
+        'background="tissue")\n'
+        "model = dict(decode_head=dict(_delete_=True, type='FCN8sHead', in_channels=[16, 32, 32], "
+        "channels=16))\n"
+        "training = dict(steps=2, steps_per_image=0, max_steps=2, crop=(32, 32))\n"
+        "cost_model = dict(steps=2)\n"
+        "harness = dict(window=16, stride=8, seed_images=1, images_per_round=1, rounds=1, "
+        "committee=2, seeds=[0])\n"
+    )
+    return file
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("HARNESS_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.mark.parametrize("kind", ["labelme", "coco", "cvat"])
+def test_every_format_gives_the_same_labels_and_every_recorded_click(tmp_path, kind):
+    train, val = open_splits(load_spec(write(tmp_path / kind, kind)).data)
+    assert train.class_names == ("tissue", "cell", "vessel")
+    assert not train.simulated_clicks
+    assert len(train.files) == len(val.files) == 3
+    image_id = next(iter(train.files))
+    labels = train.train_ids(image_id)
+    assert labels[15, 12] == 1
+    assert labels[25, 25] == 2  # the later shape is in front
+    assert labels[5, 55] == 255  # dirt is no class: void
+    assert labels[45, 2] == 0
+    assert len(train.vertices(image_id)) == 4 + 3 + 4  # void and hidden vertices were clicked too
+    assert train.index.totals.polygon == 3 * 11
+    oracle = ClickOracle(train)
+    (answer,) = oracle.annotate([Region(image_id, 0, 0, *SIZE)], LabelledPool(train.index.sizes))
+    assert answer.clicks.polygon == 11
+    (part,) = oracle.annotate([Region(image_id, 0, 0, 16, 32)], LabelledPool(train.index.sizes))
+    assert part.clicks.polygon == 2  # (4, 4) and (30.5, 6)
+
+
+def test_all_formats_are_one_data_set(tmp_path):
+    digests = set()
+    for kind in ("labelme", "coco", "cvat"):
+        train, _ = open_splits(load_spec(write(tmp_path / kind, kind)).data)
+        digests.add(train.index.fingerprint)
+    assert len(digests) == 1
+
+
+BROKEN = {
+    "a circle": (
+        "labelme",
+        lambda d: d["shapes"][0].update(shape_type="circle"),
+        "must be a polygon or a rectangle",
+    ),
+    "no points": ("labelme", lambda d: d["shapes"][0].pop("points"), "is not of this format"),
+    "a number that is none": (
+        "labelme",
+        lambda d: d["shapes"][0]["points"].append([float("nan"), 1.0]),
+        "list of finite",
+    ),
+    "another size": (
+        "labelme",
+        lambda d: d.update(imageWidth=63),
+        "must have the size of its image",
+    ),
+    "run-length masks": (
+        "coco",
+        lambda d: d["annotations"][0].update(segmentation={"counts": "x", "size": [1, 1]}),
+        "got a run-length mask: nobody clicked it",
+    ),
+    "an image that is not there": ("coco", lambda d: d["images"].pop(0), "must be of an image"),
+    "a category that is not there": (
+        "coco",
+        lambda d: d["annotations"][0].update(category_id=99),
+        "is not of this format",
+    ),
+    "one name twice": (
+        "coco",
+        lambda d: d["images"].append(dict(d["images"][0], id=77)),
+        "must have names of their own",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", BROKEN)
+def test_what_was_not_clicked_or_does_not_fit_is_one_line(tmp_path, what):
+    kind, damage, said = BROKEN[what]
+    config = write(tmp_path / kind, kind)
+    file = next(
+        (tmp_path / kind).glob("marks/train/*.json" if kind == "labelme" else "marks_train*")
+    )
+    document = json.loads(file.read_text())
+    damage(document)
+    file.write_text(json.dumps(document))
+    with pytest.raises(InputError) as caught:
+        open_splits(load_spec(config).data)
+    assert said in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("<annotations></annotations>", "there is no <image>"),
+        ("<annotations><image", "cannot be read"),
+        ('<!DOCTYPE a [<!ENTITY x "y">]><annotations/>', "without entities"),
+        (
+            cvat(["train_0"]).replace("<polygon", "<mask").replace("</polygon>", "</mask>"),
+            "polygon or a box",
+        ),
+        (cvat(["train_0"]), "must hold the image train_1.png"),
+    ],
+)
+def test_a_cvat_file_that_cannot_be_used_is_one_line(tmp_path, content, said):
+    config = write(tmp_path / "cvat", "cvat")
+    (tmp_path / "cvat/marks_train.xml").write_text(content)
+    with pytest.raises(InputError, match=said):
+        open_splits(load_spec(config).data)
+
+
+def test_boxes_are_two_clicks_and_cvat_s_order_is_kept():
+    drawing = read_cvat(
+        b'<annotations><image id="0" name="a.png" width="20" height="10">'
+        b'<box label="front" z_order="5" xtl="2" ytl="1" xbr="8" ybr="6"/>'
+        b'<polygon label="back" z_order="1" points="0,0;19,0;19,9;0,9"/><tag label="night"/>'
+        b"</image></annotations>"
+    )["a.png"]
+    assert [shape.label for shape in drawing.shapes] == ["back", "front"]
+    assert [len(shape.vertices) for shape in drawing.shapes] == [4, 2]
+    document = labelme("a")
+    document["shapes"] = [{"label": "cell", "points": [[2, 1], [8, 6]], "shape_type": "rectangle"}]
+    assert read_labelme(json.dumps(document).encode()).shapes[0].is_box
+    several = coco(["a"])
+    several["annotations"][0]["segmentation"] *= 2
+    assert len(read_coco(json.dumps(several).encode())["a.png"].shapes) == 4
+
+
+def test_files_that_are_missing_are_named(tmp_path):
+    config = write(tmp_path / "labelme", "labelme")
+    gone = next((tmp_path / "labelme/marks/train").glob("*.json"))
+    gone.unlink()
+    with pytest.raises(InputError, match="must have the annotation"):
+        open_splits(load_spec(config).data)
+    layout = PolygonLayout("coco", "images/{split}", "nowhere.json", ("a", "b"))
+    with pytest.raises(InputError, match="must hold the file of annotations"):
+        PolygonSplit(tmp_path / "labelme", "train", tmp_path / "cache", layout)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["labelme", "coco", "cvat"])
+def test_a_board_runs_on_recorded_polygons(tmp_path, kind, monkeypatch):
+    from typer.testing import CliRunner
+
+    from harness.cli.main import app
+
+    config = write(tmp_path / kind, kind)
+    monkeypatch.chdir(tmp_path)
+    done = CliRunner().invoke(
+        app,
+        [
+            *("bench", "--config", str(config), "--workers", "1", "--out", "out"),
+            *("--strategies", "random-region,cereals-g2-entropy"),
+        ],
+    )
+    assert done.exit_code == 0, done.output
+    assert "SIMULATED" not in done.output
+
+
+# ------------------------------------------------------------------------------------------------- registry
+
+
+def test_an_unknown_type_lists_those_that_there_are(tmp_path):
+    (tmp_path / "mine.py").write_text(
+        '_base_ = ["harness::streets.py"]\ndata = dict(_delete_=True, type="nothing", depth=3)\n'
+    )
+    with pytest.raises(
+        InputError, match=r"data\.type must be one of .*polygons, streets, got 'nothing'"
+    ):
+        load_spec(tmp_path / "mine.py")
+
+
+def test_a_plug_in_that_gives_no_splits_is_one_line(tmp_path):
+    register_dataset("toy-broken")(lambda _cache, **options: options)
+    (tmp_path / "mine.py").write_text(
+        '_base_ = ["harness::streets.py"]\ndata = dict(_delete_=True, type="toy-broken", depth=3)\n'
+    )
+    spec = load_spec(tmp_path / "mine.py")
+    with pytest.raises(InputError, match="must give two splits"):
+        find_splits(spec.data)
+    other = spec.model_copy(update={"data": spec.data.model_copy(update={"depth": 4})})
+    assert other.digest() != spec.digest()
+
+
+def test_the_documented_mmseg_data_set_is_read_as_mmseg_reads_it(tmp_path, monkeypatch):
+    """An ADE20K-like folder through the example's file: reduce_zero_label, classes, sizes."""
+    from harness import segmentor  # noqa: F401  (imports mmseg quietly)
+
+    examples = Path(__file__).parent.parent.parent / "docs" / "examples"
+    monkeypatch.syspath_prepend(str(examples))
+    for split in ("training", "validation"):
+        for folder in ("images", "annotations"):
+            (tmp_path / "ade" / folder / split).mkdir(parents=True)
+        for n in range(2):
+            rng = np.random.default_rng([n, split == "training"])
+            photo = rng.integers(256, size=(40, 50, 3), dtype=np.uint8)
+            Image.fromarray(photo).save(tmp_path / f"ade/images/{split}/{split}{n}.jpg")
+            mask = np.arange(40 * 50, dtype=np.int64).reshape(40, 50) % 151
+            Image.fromarray(mask.astype(np.uint8)).save(
+                tmp_path / f"ade/annotations/{split}/{split}{n}.png"
+            )
+    block = (
+        'dict(type="ADE20KDataset", data_root="ade", '
+        'data_prefix=dict(img_path="images/{0}", seg_map_path="annotations/{0}"))'
+    )
+    (tmp_path / "mine.py").write_text(
+        '_base_ = ["harness::streets.py"]\n'
+        'custom_imports = dict(imports=["mmseg_dataset"])\n'
+        f'data = dict(_delete_=True, type="mmseg", train={block.format("training")}, '
+        f"val={block.format('validation')})\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    train, val = open_splits(load_spec(tmp_path / "mine.py").data)
+    assert len(train.class_names) == 150
+    assert (train.simulated_clicks, len(train.files), len(val.files)) == (True, 2, 2)
+    labels = train.train_ids("training0")
+    assert labels[0, 0] == 255  # 0 is void there
+    assert labels[0, 1] == 0
+    assert labels.max() == 255
+    shutil.rmtree(tmp_path / "ade")
