@@ -205,15 +205,7 @@ def load_spec(
         "pretrained_sha256",
         "weights_sha256",
     }
-    if ignored := sorted(set(raw) & _MMSEG_S_OWN):
-        print(
-            f"harness: {file.name}: not used, the loop is the harness's own: {', '.join(ignored)}",
-            file=sys.stderr,
-        )
-    for key in sorted(set(raw) - names - _HELPERS - _MMSEG_S_OWN):
-        raise InputError(
-            f"{file}: unknown key {shorten(key)}; allowed: {', '.join(sorted(names | _HELPERS))}"
-        )
+    _check_keys(set(raw), names, file)
     document: dict[str, Any] = {key: raw[key] for key in raw if key in names}
     document["name"] = file.stem
     if not file.stem.isprintable():
@@ -236,14 +228,32 @@ def load_spec(
         document["device"] = device
     document["pretrained_sha256"] = _pretrained(document, file)
     document["weights_sha256"] = _weights(document.get("model"), file)
+    return _validated(document, file)
+
+
+def _check_keys(given: set[str], names: set[str], file: Path) -> None:
+    """Name the keys that are passed over, and refuse those that nobody knows."""
+    if ignored := sorted(given & _MMSEG_S_OWN):
+        print(
+            f"harness: {file.name}: not used, the loop is the harness's own: {', '.join(ignored)}",
+            file=sys.stderr,
+        )
+    for key in sorted(given - names - _HELPERS - _MMSEG_S_OWN):
+        raise InputError(
+            f"{file}: unknown key {shorten(key)}; allowed: {', '.join(sorted(names | _HELPERS))}"
+        )
+
+
+def _validated(document: dict[str, Any], file: Path) -> ExperimentSpec:
+    from harness.data.source import check_type
+
     try:
         spec = ExperimentSpec.model_validate(document)
+        check_type(spec.data)
     except ValidationError as error:
         raise InputError(f"{file}: {_first_problem(error)}") from error
-    if isinstance(spec.data, OtherData):
-        from harness.data.source import check_type
-
-        check_type(spec.data)
+    except InputError as error:
+        raise InputError(f"{file}: {error}") from error
     return spec
 
 

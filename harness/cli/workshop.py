@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import itertools
 import os
 import shutil
@@ -285,13 +286,22 @@ def import_modules(spec: ExperimentSpec) -> None:
     """
     if not spec.custom_imports:
         return
-    from mmengine.utils import import_modules_from_strings
-
-    try:
-        import_modules_from_strings(**spec.custom_imports)
-    except Exception as error:
-        said = one_line(f"{type(error).__name__}: {error}")
-        raise InputError(f"custom_imports must name modules, but {said}") from error
+    options = dict(spec.custom_imports)
+    names = options.pop("imports", [])
+    forgiving = options.pop("allow_failed_imports", False)
+    plain = isinstance(names, list | tuple) and all(isinstance(name, str) for name in names)
+    if not plain or options or not isinstance(forgiving, bool):
+        raise InputError(
+            "custom_imports must be dict(imports=[names of modules], allow_failed_imports=False), "
+            f"got {shorten(spec.custom_imports)}"
+        )
+    for name in names:
+        try:
+            importlib.import_module(name)
+        except Exception as error:
+            said = one_line(f"{type(error).__name__}: {error}")
+            if not forgiving:
+                raise InputError(f"custom_imports must name modules, but {said}") from error
 
 
 def set_up_torch(device: str, threads: int = 1, *, deterministic: bool = True) -> None:
