@@ -8,6 +8,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import pandas as pd
+
 from harness.archive import unpacked
 from harness.errors import InputError
 from harness.loop import FULL_DATA
@@ -127,6 +129,29 @@ class Board:
         runs = [*self.references, *(run for group in self.groups.values() for run in group)]
         rows = sorted(f"{run.info.strategy} {run.info.seed} {run.digest}" for run in runs)
         return hashlib.sha256("\n".join(rows).encode()).hexdigest()
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return one row for each strategy, seed and round.
+
+        Columns: strategy, seed, round, pixel_share, cost_a, cost_b, hours, miou; shares in [0, 1].
+        """
+        rows = [
+            (row.strategy, curve.seed, number, pixels, cost_a, cost_b, seconds / 3600, miou)
+            for row in self.rows
+            for curve in row.curves
+            for number, (pixels, cost_a, cost_b, seconds, miou) in enumerate(
+                zip(
+                    curve.pixel_share,
+                    curve.cost_a,
+                    curve.cost_b,
+                    curve.seconds,
+                    curve.miou,
+                    strict=True,
+                )
+            )
+        ]
+        names = ["strategy", "seed", "round", "pixel_share", "cost_a", "cost_b", "hours", "miou"]
+        return pd.DataFrame(rows, columns=names)
 
     @property
     def any_run(self) -> Run:

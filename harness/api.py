@@ -1,0 +1,95 @@
+"""Boards from Python: run an experiment, read a board, get a table.
+
+from harness import Experiment, load_board
+
+if __name__ == "__main__":  # worker processes import this file again
+Experiment.from_config("streets", changes=["harness.rounds=2"]).run("random-region,entropy-region", out="out")
+print(load_board("out").to_frame())
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.config import ExperimentSpec, load_spec
+from harness.errors import RunError
+from harness.publish.board import Board, build_board
+
+
+@dataclass(frozen=True, slots=True)
+class Experiment:
+    """One configuration: data, network, training, protocol."""
+
+    spec: ExperimentSpec
+
+    @classmethod
+    def from_config(
+        cls,
+        config: str | Path | None = None,
+        *,
+        data_root: str | Path | None = None,
+        seeds: Sequence[int] | None = None,
+        device: str | None = None,
+        changes: Sequence[str] = (),
+    ) -> Experiment:
+        """Read a config file, or one that ships by its name; the default board's without one.
+
+        Args:
+            changes: ``key.of.a.block=value`` each, as --set takes them.
+
+        Raises:
+            InputError: as ``harness bench`` says it, in one line.
+        """
+        return cls(
+            load_spec(
+                None if config is None else Path(config),
+                data_root=None if data_root is None else Path(data_root),
+                seeds=None if seeds is None else tuple(seeds),
+                device=device,
+                changes=changes,
+            )
+        )
+
+    def run(
+        self,
+        strategies: str | Iterable[str] = "all",
+        *,
+        out: str | Path = "out",
+        workers: int = 1,
+        retry_failed: bool = False,
+    ) -> Board:
+        """Run what is not finished in a folder, write its leaderboard, and return it.
+
+        It goes on where an earlier call stopped. With several workers the calling file needs the
+        guard ``if __name__ == "__main__"``, as multiprocessing does.
+
+        Args:
+            strategies: identities such as ``cereals-g3-entropy[alpha=0.3]`` or
+                ``mine.py:function``, or all.
+
+        Raises:
+            InputError: bad input, before any work. RunError: a run failed; the others are finished
+                and the folder says how it failed.
+        """
+        from harness.cli.bench import Bench
+        from harness.cli.machine import check_machine
+        from strategies import parse_list
+
+        asked = strategies if isinstance(strategies, str) else ",".join(strategies)
+        names = [strategy.name for strategy in parse_list(asked)]
+        machine = check_machine(workers, 20.0, self.spec.device)
+        board = Bench(self.spec, names, Path(out), machine, retry_failed=retry_failed)
+        if board.start():
+            raise RunError(f"{out}: a run failed; its folder holds failure.txt")
+        return load_board(out)
+
+
+def load_board(*folders: str | Path) -> Board:
+    """Read a board from run folders, or from a published folder with ``runs.tar.xz``.
+
+    Raises:
+        InputError: no finished run, or runs of different boards.
+    """
+    return build_board(*map(Path, folders))
