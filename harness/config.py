@@ -53,7 +53,7 @@ _HELPERS = {"width", "channels"}
 """Names that a config may use for its own arithmetic."""
 _MMSEG_S_OWN = {
     *("act_cfg", "auto_scale_lr", "backbone_norm_cfg", "checkpoint", "checkpoint_file", "conv_cfg"),
-    *("crop_size", "custom_hooks", "data_preprocessor", "data_root", "dataset_type"),
+    *("crop_size", "data_preprocessor", "data_root", "dataset_type"),
     *("default_hooks", "default_scope", "env_cfg", "img_ratios", "launcher", "load_from"),
     *("log_level", "log_processor", "norm_cfg", "num_classes", "optimizer", "randomness", "resume"),
     *("test_cfg", "test_dataloader", "test_evaluator", "test_pipeline", "train_cfg"),
@@ -96,6 +96,7 @@ class ExperimentSpec(Block):
     tune: Tune | None = None
     tuned: Tuned | None = None
     custom_imports: dict[str, Any] | None = None
+    custom_hooks: Annotated[list[dict[str, Any]], Field(default_factory=list)]
     pretrained_sha256: str = ""
     weights_sha256: Annotated[dict[str, str], Field(default_factory=dict)]
     device: str = "cpu"
@@ -150,8 +151,9 @@ class ExperimentSpec(Block):
                     document[block].pop(key, None)
         if not self.weights_sha256:
             del document["weights_sha256"]
-        if not self.custom_imports:
-            del document["custom_imports"]
+        for key in ("custom_imports", "custom_hooks"):
+            if not document[key]:
+                del document[key]
         document |= changed_constants()
         return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()
 
@@ -167,7 +169,12 @@ def check_types(spec: ExperimentSpec, place: Path) -> None:
     Raises:
         InputError: one line that names the type.
     """
-    waiting: list[Any] = [spec.model, spec.optim_wrapper, spec.param_scheduler]
+    waiting: list[Any] = [
+        spec.model,
+        spec.optim_wrapper,
+        spec.param_scheduler,
+        spec.custom_hooks,
+    ]
     while waiting:
         item = waiting.pop()
         if isinstance(item, list | tuple):

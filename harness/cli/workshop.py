@@ -267,6 +267,7 @@ def build_trainer(
         class_weights=training.class_weights,
         precision=training.precision,
         loss_stride=training.loss_stride,
+        custom_hooks=spec.custom_hooks,
     )
     trainer = SegmentorTrainer(
         recipe, train_split=train, val_split=val, window_px=spec.harness.window, device=spec.device

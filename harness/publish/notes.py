@@ -6,7 +6,7 @@ import json
 import math
 from collections import defaultdict
 
-from harness.publish.board import NEARLY_ALL, Board
+from harness.publish.board import NEARLY_ALL, Board, Spread
 from harness.publish.significance import FEWEST_SEEDS, LEVEL, Axis, Significance
 from harness.results import read_timings
 from harness.statistics import mean_std
@@ -45,8 +45,20 @@ def _warnings(board: Board) -> list[str]:
     return [*_poor_reference(board), *_absent_classes(board), *_small_crops(board)]
 
 
+def _is_above(last: Spread, seeds: int, board: Board) -> bool:
+    """Return whether a strategy ends above the reference by more than both are known.
+
+    Choice: by two standard errors of the difference; by anything where a spread is unknown.
+    """
+    mean, std = mean_std(board.full_data)
+    if last.std is None or std is None:
+        return last.mean > mean
+    error = math.sqrt(last.std**2 / seeds + std**2 / len(board.full_data))
+    return last.mean - mean > 2.0 * error
+
+
 def _poor_reference(board: Board) -> list[str]:
-    """Choice: means are compared; a reference that is not the best of all is no reference."""
+    """Name what makes the reference none: labels that do not help, or a strategy that ends above it."""
     if not board.full_data:
         return []
     full = mean_std(board.full_data)[0]
@@ -58,7 +70,7 @@ def _poor_reference(board: Board) -> list[str]:
             f"({100 * start:.1f}): more labels do not help this training, so no figure here means "
             "anything"
         )
-    better = [row.strategy for row in board.rows if row.miou[-1].mean > full]
+    better = [row.strategy for row in board.rows if _is_above(row.miou[-1], len(row.curves), board)]
     if better and full > start:
         lines.append(
             f"the full-data reference ({100 * full:.1f}) is worse than {', '.join(better)} after the "

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from mmengine.hooks import Hook
+from mmengine.hooks import EMAHook, Hook
 from mmengine.runner import Runner
 
 from harness.files import replacing
@@ -77,7 +77,7 @@ def _open(content: bytes) -> dict[str, Any]:
 class CheckpointHook(Hook):  # type: ignore[misc]
     """Puts back a state before the first step, and keeps one every few seconds after a step is done in full.
 
-    A state is the number of steps done, weights and running statistics, the optimizer's and the schedules' state, and the random
+    A state is the number of steps done, weights and running statistics (averaged ones too), the optimizer's and the schedules' state, and the random
     states that a step draws from: torch's, on the CPU and on the GPU. (Crops come from numbered streams of their own.)
     """
 
@@ -98,6 +98,10 @@ class CheckpointHook(Hook):  # type: ignore[misc]
             runner.param_schedulers, self._state["schedules"], strict=True
         ):
             scheduler.__dict__.update(values)
+        for averaged, values in zip(
+            _averages(runner), self._state.get("averages", []), strict=True
+        ):
+            averaged.load_state_dict(values)
         torch.set_rng_state(self._state["random"])
         if self._state["random_cuda"] is not None:
             torch.cuda.set_rng_state(self._state["random_cuda"], _device_of(runner))
@@ -129,6 +133,7 @@ class CheckpointHook(Hook):  # type: ignore[misc]
                     }
                     for scheduler in runner.param_schedulers
                 ],
+                "averages": [averaged.state_dict() for averaged in _averages(runner)],
                 "random": torch.get_rng_state(),
                 "random_cuda": torch.cuda.get_rng_state(_device_of(runner))
                 if _device_of(runner).type == "cuda"
@@ -136,6 +141,11 @@ class CheckpointHook(Hook):  # type: ignore[misc]
             }
         )
         self._kept = time.monotonic()
+
+
+def _averages(runner: Runner) -> list[Any]:
+    """Return the averaged weights that a training keeps beside its own."""
+    return [hook.ema_model for hook in runner.hooks if isinstance(hook, EMAHook)]
 
 
 def _device_of(runner: Runner) -> torch.device:

@@ -8,13 +8,13 @@ import logging
 import multiprocessing
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
-from mmengine.hooks import Hook
+from mmengine.hooks import EMAHook, Hook
 from mmengine.logging import MessageHub, MMLogger
 from mmengine.optim import OptimWrapper
 from mmengine.registry import OPTIM_WRAPPERS, DefaultScope
@@ -131,6 +131,7 @@ def train(
     seed: int,
     checkpoints: Checkpoints | None = None,
     state: dict[str, Any] | None = None,
+    hooks: Sequence[dict[str, Any]] = (),
 ) -> None:
     """Train a model in place for a number of steps.
 
@@ -138,6 +139,7 @@ def train(
 
     Args:
         checkpoints: where states are kept meanwhile; none without it.
+        hooks: EMAHook; the model then ends with the averaged weights.
         state: of a checkpoint, to go on from; ``loader`` then gives the batches that are left.
 
     Raises:
@@ -161,6 +163,7 @@ def train(
             default_hooks=dict.fromkeys(_UNUSED_HOOKS),
             custom_hooks=[
                 _FiniteLoss(done),
+                *hooks,
                 *([CheckpointHook(checkpoints, state)] if checkpoints else []),
             ],
             env_cfg={
@@ -173,6 +176,9 @@ def train(
         )
         try:
             runner.train()
+            for hook in runner.hooks:
+                if isinstance(hook, EMAHook):
+                    hook.before_test_epoch(runner)  # puts the averaged weights into the model
         finally:
             for manager in (MessageHub, DefaultScope):
                 for key in [key for key in manager._instance_dict if key.startswith(name)]:  # noqa: SLF001

@@ -17,7 +17,7 @@ import numpy.typing as npt
 import torch
 from mmengine.dataset import pseudo_collate
 from mmengine.optim import build_optim_wrapper
-from mmengine.registry import PARAM_SCHEDULERS, init_default_scope
+from mmengine.registry import HOOKS, MODELS, PARAM_SCHEDULERS, init_default_scope
 from torch import Tensor
 from torch.utils.data import Subset
 
@@ -89,6 +89,7 @@ class Recipe:
     weights_sha256: dict[str, str] = field(default_factory=dict, metadata=LATER)
     precision: Literal["float32", "bfloat16"] = field(default="float32", metadata=LATER)
     loss_stride: int = field(default=1, metadata=LATER)
+    custom_hooks: list[dict[str, Any]] = field(default_factory=list, metadata=LATER)
 
     def steps_for(self, labelled_px: int, image_px: float) -> int:
         """Return the length of a training: it grows with the labels, equally for all strategies with equal pixels."""
@@ -110,7 +111,7 @@ def _identity(recipe: Any) -> dict[str, Any]:
     return {
         name: _identity(value) if is_dataclass(value) else value
         for name, (value, item) in values.items()
-        if not (item.metadata == LATER and value in (item.default, {}))
+        if not (item.metadata == LATER and value in (item.default, {}, []))
     }
 
 
@@ -142,6 +143,7 @@ class SegmentorTrainer:
             raise InputError(
                 f"training.precision is {recipe.precision!r}, but optim_wrapper.type is {recipe.optim_wrapper['type']!r}; allowed with it: OptimWrapper"
             )
+        check_hooks(recipe.custom_hooks)
         check_optimizer(self.assembly.build(), self._optim_wrapper(), recipe.param_scheduler)
 
     def _check_frozen(self) -> None:
@@ -256,6 +258,7 @@ class SegmentorTrainer:
             seed=torch_seed(seed, round_number, Purpose.CROPS, again),
             checkpoints=kept,
             state=state,
+            hooks=copy.deepcopy(self._recipe.custom_hooks),
         )
         if not all(bool(torch.isfinite(value).all()) for value in model.state_dict().values()):
             raise RunError("a weight of the segmentation network is NaN or infinite after training")
@@ -423,6 +426,26 @@ _WHOLE = slice(0, None), slice(0, None)
 _ALIGNED_PX = 32
 _FIELD_PX = 224
 """More than half of the receptive field of 404 px: what lies further away cannot change a labelled cell's features."""
+
+
+def check_hooks(hooks: Sequence[dict[str, Any]]) -> None:
+    """Refuse a hook that a training here has no place for.
+
+    Raises:
+        InputError: another one than EMAHook, or one that cannot be built.
+    """
+    for number, hook in enumerate(hooks):
+        if hook.get("type") != "EMAHook":
+            raise InputError(
+                f"custom_hooks[{number}] must be an EMAHook: checkpoints, logs and validation are the "
+                f"loop's own, got {shorten(hook.get('type'))}"
+            )
+        try:
+            built = HOOKS.build(copy.deepcopy(hook))
+            MODELS.build(built.ema_cfg, default_args={"model": torch.nn.Linear(1, 1)})
+        except Exception as error:
+            said = one_line(f"{type(error).__name__}: {error}")
+            raise InputError(f"custom_hooks[{number}] cannot be built: {said}") from error
 
 
 def check_optimizer(

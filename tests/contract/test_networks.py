@@ -15,6 +15,7 @@ from harness.errors import InputError, RunError
 from harness.logits import Logits
 from harness.loop import draw_seed_set
 from harness.pool import LabelledPool
+from harness.seeds import Purpose, torch_seed
 from harness.segmentor.assembly import Assembly
 from harness.segmentor.committee import FCN8sPasses, Passes
 from harness.segmentor.cost_head import CostRecipe
@@ -571,3 +572,62 @@ def test_custom_imports_are_imported_and_part_of_the_identity(tmp_path, monkeypa
     broken = spec.model_copy(update={"custom_imports": {"imports": ["no_such_module"]}})
     with pytest.raises(InputError, match="custom_imports must name modules"):
         build_trainer(broken, train_split, few(train_split))
+
+
+def test_averaged_weights_and_rates_by_name_as_mmengine_users_write_them(
+    train_split, val_split, pool, tmp_path, monkeypatch
+):
+    """EMAHook and paramwise_cfg: they change the result, count for the identity, and resume."""
+    from harness.segmentor.checkpoint import Checkpoints
+
+    plain = trainer_of(model_of("mobilenet"), train_split, few(val_split))
+    hooks = [{"type": "EMAHook", "momentum": 0.3}]
+    averaged = trainer_of(model_of("mobilenet"), train_split, few(val_split), custom_hooks=hooks)
+    by_name = {
+        "type": "OptimWrapper",
+        "optimizer": {"type": "AdamW", "lr": 1e-3},
+        "paramwise_cfg": {"custom_keys": {"backbone": {"lr_mult": 0.0}}},
+    }
+    still = trainer_of(
+        model_of("mobilenet"),
+        train_split,
+        few(val_split),
+        optim_wrapper=by_name,
+        param_scheduler=[{"type": "PolyLR", "power": 0.9}],  # one cycle gives all one rate
+    )
+    assert len({plain.recipe, averaged.recipe, still.recipe}) == 3
+    trained = {
+        name: made.fit(pool, 0, 0, with_cost=False).model.state_dict()
+        for name, made in {"plain": plain, "averaged": averaged, "still": still}.items()
+    }
+    key = "decode_head.conv_seg.weight"
+    assert not torch.equal(trained["plain"][key], trained["averaged"][key])
+    start = plain.assembly.initial(torch_seed(0, 0, Purpose.WEIGHTS))
+    first = "backbone.conv1.conv.weight"
+    assert torch.equal(trained["still"][first], start.state_dict()[first])
+    assert not torch.equal(trained["plain"][first], start.state_dict()[first])
+
+    monkeypatch.setattr("harness.segmentor.checkpoint.EVERY_S", 0.0)
+    keep = Checkpoints.keep
+
+    class StoppedError(Exception):
+        pass
+
+    def stop(self, state):
+        keep(self, state)
+        if state["step"] == 2:
+            raise StoppedError
+
+    monkeypatch.setattr(Checkpoints, "keep", stop)
+    with pytest.raises(StoppedError):
+        averaged.fit(pool, 0, 0, with_cost=False, checkpoints=tmp_path / "t")
+    monkeypatch.setattr(Checkpoints, "keep", keep)
+    resumed = averaged.fit(pool, 0, 0, with_cost=False, checkpoints=tmp_path / "t")
+    for name, value in resumed.model.state_dict().items():
+        assert torch.equal(value, trained["averaged"][name]), name
+    for wrong, said in (
+        ({"type": "CheckpointHook"}, "must be an EMAHook"),
+        ({"type": "EMAHook", "momentums": 1}, "cannot be built"),
+    ):
+        with pytest.raises(InputError, match=said):
+            trainer_of(model_of("mobilenet"), train_split, few(val_split), custom_hooks=[wrong])
