@@ -167,6 +167,7 @@ def write_files(
     from harness.publish.columns import columns_of
     from harness.publish.document import build_document, to_json, to_tex
     from harness.publish.figures import (
+        draw_answer,
         draw_calibration,
         draw_curves,
         draw_differences,
@@ -187,7 +188,8 @@ def write_files(
         if entry.cost_calibration and not entry.bound
     ]
     drawings: dict[str, Callable[[Path], None]] = {
-        "leaderboard": lambda path: draw_curves(board, path)
+        "answer": lambda path: draw_answer(board, path),
+        "leaderboard": lambda path: draw_curves(board, path),
     }
     if verdicts:
         if NOISE_STRATEGY in verdicts.verdicts:

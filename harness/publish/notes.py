@@ -126,16 +126,18 @@ def _proxy(board: Board) -> list[str]:
     """Say what was given before the first label: weights, and whether anything but heads was trained."""
     config = board.any_run.info.config
     weights = str(config.get("pretrained_sha256", ""))
-    if not weights:
-        return []
-    name = config.get("model", {}).get("backbone", {}).get("pretrained")
     frozen = config.get("training", {}).get("frozen_trunk", False)
+    if not weights and not frozen:
+        return []
+    backbone = config.get("model", {}).get("backbone", {})
     kind = (
         "PROXY BOARD: the trunk is frozen and only heads were trained"
         if frozen
         else "The trunk did not start from scratch"
     )
-    return [f"{kind}; its weights are {name} (SHA-256 {weights[:12]})."]
+    if not weights:
+        return [f"{kind}; its weights are those that {backbone.get('type')} brings."]
+    return [f"{kind}; its weights are {backbone.get('pretrained')} (SHA-256 {weights[:12]})."]
 
 
 def _reference(board: Board) -> str:

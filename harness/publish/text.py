@@ -61,7 +61,7 @@ def marks(board: Board) -> list[str]:
     found = {
         "demonstration": str(config.get("remark", "")).startswith("DEMONSTRATION"),
         "simulated clicks": any(info.simulated_clicks for info in infos),
-        "proxy: frozen trunk": given and frozen,
+        "proxy: frozen trunk": bool(frozen),
         "given weights": given and not frozen,
         "noisy annotators": erring,
         "tuned strategy": any(row.is_tuned for row in board.rows),
