@@ -174,7 +174,7 @@ COMMANDS = [
     (["doctor", "nowhere"], "no such folder"),
     (["publish", "--runs", "nowhere"], "must be a folder with runs"),
     (["nothing"], "No such command"),
-    (["bench"], "Missing option"),
+    (["bench", "--preset", "hour"], "--preset must be minute"),
 ]
 
 

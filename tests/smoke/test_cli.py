@@ -321,7 +321,7 @@ def test_a_failing_run_is_recorded_and_the_others_go_on(harness, tiny_config):
         ),
         (["bench", "--strategies", "all", "--config", "missing.py"], "no such file"),
         (["bench", "--strategies", "all", "--config", "cityscapes"], "--data-root DIR"),
-        (["bench"], "Missing option"),
+        (["bench", "--preset", "hour"], "--preset must be minute"),
         (["bench", "--strategy", "all"], "No such option"),
         (["publish", "--runs", "nowhere"], "must be a folder with runs"),
         (["data", "make", "--out", "x", "--size", "12"], "--size is '12'"),

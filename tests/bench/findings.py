@@ -1,0 +1,73 @@
+"""What published boards say about the paper's claims: the tables of docs/findings.md.
+
+python -m tests.bench.findings results/camvid results/streets
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from harness.publish.board import Board, build_board
+from harness.publish.columns import crossing
+from harness.publish.significance import Axis, compare_strategies
+
+CLAIMS = (
+    ("windows against whole images, by entropy", "entropy-region", "entropy-image"),
+    ("windows against whole images, at random", "random-region", "random-image"),
+    ("entropy against chance, windows", "entropy-region", "random-region"),
+    ("entropy against chance, images", "entropy-image", "random-image"),
+    ("vote entropy against entropy, windows", "vote-entropy-region", "entropy-region"),
+    ("g1 against no cost", "cereals-g1-entropy", "entropy-region"),
+    ("g2 against no cost", "cereals-g2-entropy", "entropy-region"),
+    ("g3 against no cost", "cereals-g3-entropy", "entropy-region"),
+    ("g3 against g2", "cereals-g3-entropy", "cereals-g2-entropy"),
+    ("CEREALS g2 against random windows", "cereals-g2-entropy", "random-region"),
+    ("CEREALS g3 against random windows", "cereals-g3-entropy", "random-region"),
+)
+
+
+def difference(axis: Axis, first: str, second: str) -> str:
+    """Return the difference of two AUBC in points, with the interval of Holm's test."""
+    for pair in axis.pairs:
+        if {pair.first, pair.second} == {first, second}:
+            sign = 1 if pair.first == first else -1
+            low, high = sorted((sign * pair.difference.low, sign * pair.difference.high))
+            mark = " **" if pair.differs else ""
+            value = 100 * sign * pair.difference.value
+            return f"{value:+.1f} [{100 * low:+.1f}, {100 * high:+.1f}]{mark}"
+    return "-"
+
+
+def clicks(board: Board, name: str) -> str:
+    """Return a strategy's clicks to 95 %."""
+    return next((crossing(row.c95) for row in board.rows if row.strategy == name), "-")
+
+
+def main() -> None:
+    """Print a table for each board."""
+    for folder in sys.argv[1:]:
+        board = build_board(Path(folder))
+        found = compare_strategies(board)
+        if found is None:
+            raise SystemExit(f"{folder}: too few seeds")
+        print(f"\n{board.name}, {found.seeds} seeds\n")
+        print("| claim | AUBC clicks | AUBC pixels | clicks to 95 %: first | second |")
+        print("|---|---|---|---|---|")
+        for claim, first, second in CLAIMS:
+            names = {row.strategy for row in board.rows}
+            if not {first, second} <= names:
+                continue
+            over = difference(found.clicks, first, second), difference(found.pixels, first, second)
+            ends = clicks(board, first), clicks(board, second)
+            print(f"| {claim} | {' | '.join((*over, *ends))} |")
+        bound = next((row for row in board.rows if row.strategy.endswith("oracle-cost")), None)
+        if bound is not None:
+            gain = found.clicks.places[bound.strategy].gain
+            said = f"{100 * gain.value:+.1f} [{100 * gain.low:+.1f}, {100 * gain.high:+.1f}]"
+            print(f"\n{bound.strategy} against random-region, AUBC clicks: {said}; ", end="")
+            print(f"clicks to 95 %: {crossing(bound.c95)}")
+
+
+if __name__ == "__main__":
+    main()
