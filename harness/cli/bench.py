@@ -136,7 +136,8 @@ def bench(
                 f"--preset must be {', '.join(PRESETS)}, without --config, got {shorten(preset)}"
             )
         config = Path(preset)
-    strategies = strategies or PRESETS.get(preset or "", "all")
+    if strategies is None:
+        strategies = PRESETS.get(preset or "", "all")
     chosen = parse_list(strategies)
     spec = load_spec(
         config,
