@@ -30,7 +30,8 @@ from harness.results import (
 from harness.types import RoundRecord
 
 _DRAFT = re.compile(
-    r"^\.(run\.json|chain\.jsonl|rounds\.jsonl|timings\.jsonl|maps-\d+\.json|failure\.txt|index\.html|weights\.pt|training\.ckpt|validation\.json|[\w-]+\.map|"
+    r"^\.(run\.json|chain\.jsonl|rounds\.jsonl|timings\.jsonl|maps-\d+\.json|failure\.txt|"
+    r"index\.html|weights\.pt|training\.ckpt|validation\.json|[\w-]+\.map|"
     r"(leaderboard|ranks|cost-model)\.[a-z]+)-[a-z0-9_]{8}$"
 )
 _DRAFT_AGE_S = 3600.0
@@ -47,7 +48,9 @@ class Finding:
 
 
 def examine(out: Path) -> Iterator[Finding]:
-    """Examine every run folder below ``<out>/runs``, and drafts older than an hour that a killed process left below ``out``.
+    """Examine every run folder below ``<out>/runs``, and old drafts anywhere below ``out``.
+
+    Drafts older than an hour are what a killed process left.
 
     Raises:
         InputError: no such folder.
@@ -115,8 +118,7 @@ def _good_rounds(file: Path, info: RunInfo) -> tuple[list[RoundRecord], str | No
     content = file.read_bytes()
     lines = content[: content.rfind(b"\n") + 1].splitlines(keepends=True)
     whole = b"".join(lines)
-    problem = _problem_of(file, info, whole)
-    if problem is None:
+    if _problem_of(file, info, whole) is None:
         return parse_rounds(file, whole, info), (
             None if whole == content else "its last line was not written in full"
         )
@@ -125,6 +127,8 @@ def _good_rounds(file: Path, info: RunInfo) -> tuple[list[RoundRecord], str | No
         x=True,
         key=lambda count: _problem_of(file, info, b"".join(lines[:count])) is not None,
     )
+    # asked again up to that line: a later one may be worse, and would be named instead
+    problem = _problem_of(file, info, b"".join(lines[: good + 1])) or ""
     said = problem.partition(": ")[2].partition(";")[0]
     return parse_rounds(file, b"".join(lines[:good]), info), f"line {good + 1}: {said}"
 
@@ -152,7 +156,11 @@ def _timing_lines(file: Path) -> list[str]:
 
 
 def mend(finding: Finding) -> bool:
-    """Mend one finding; what is changed is copied first, beside it. Returns False where nothing can be done."""
+    """Mend one finding; what is changed is copied first, beside it.
+
+    Returns:
+        False where nothing can be done.
+    """
     path = finding.path
     if finding.cure is None:
         return False

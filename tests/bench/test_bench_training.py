@@ -56,7 +56,7 @@ def pool(splits):
 
 @pytest.fixture
 def model(splits):
-    made = build_trainer(load_spec(config_path("streets_standard")), *splits)._build(None)
+    made = build_trainer(load_spec(config_path("streets_standard")), *splits).assembly.build()
     fcn8s.draw_weights(made, 0)
     return made.to(memory_format=torch.channels_last).train()
 
@@ -167,7 +167,7 @@ def test_forms_of_a_step(benchmark, splits, pool, width, form):
     share = int(width[0]) / int(width[2:])
     document = spec.model_dump()
     resized(share)(document)
-    model = build_trainer(type(spec).model_validate(document), *splits)._build(None)
+    model = build_trainer(type(spec).model_validate(document), *splits).assembly.build()
     fcn8s.draw_weights(model, 0)
     model = model.to(
         memory_format=torch.contiguous_format if form == "contiguous" else torch.channels_last

@@ -196,3 +196,25 @@ def test_a_link_among_the_networks_is_not_followed(tmp_path):
     NetworkStore.clear_all(work)
     assert sorted(theirs.rglob("*")) == before
     assert (work / "shared" / "fedcba9876543210").is_symlink()
+
+
+def test_overwriting_keeps_settings_of_others_and_what_a_link_leads_to(tmp_path, harness):
+    write_masks(tmp_path / "data")
+    masks_config(tmp_path)
+    assert harness(*BENCH)[0] == 0
+    work = tmp_path / "out/.harness-work"
+    theirs = tmp_path / "theirs"
+    theirs.mkdir()
+    (theirs / "weights.pt").write_text("years of training")
+    make_ours(work / "shared")
+    link = work / "shared" / "fedcba9876543210"
+    link.symlink_to(theirs)
+    settings = [work / ".my-settings", work / "shared" / KEY / ".my-settings"]
+    for file in settings:
+        file.write_text("not ours")
+    masks_config(tmp_path, extra="training['steps'] = 5")  # another board: its networks go
+    assert harness(*BENCH, "--overwrite")[0] == 0
+    assert [file.read_text() for file in settings] == ["not ours", "not ours"]
+    assert (theirs / "weights.pt").read_text() == "years of training"
+    assert link.is_symlink()
+    assert [path.name for path in (work / "shared" / KEY).iterdir()] == [".my-settings"]

@@ -13,7 +13,11 @@ from harness.results import find_runs, read_info
 from harness.scoring import aubc
 
 RESULTS = Path(__file__).parent.parent.parent / "results"
-BOARDS = {"streets-standard": ("streets_standard", 14, 3), "streets": ("streets", 17, 5)}
+BOARDS = {
+    "streets-standard": ("streets_standard", 14, 3),
+    "streets": ("streets", 17, 5),
+    "camvid": ("camvid", 7, 6),
+}
 """Folder -> config, strategies, seeds."""
 
 
@@ -25,13 +29,14 @@ def test_published_files_are_computed_from_their_runs(folder, tmp_path):
 
 
 @pytest.mark.parametrize("folder", BOARDS)
-def test_published_runs_are_of_the_committed_configuration(folder):
+def test_published_runs_are_of_the_committed_configuration(folder, tmp_path):
     config, strategies, seeds = BOARDS[folder]
+    root = tmp_path if config == "camvid" else None
     paths = find_runs(unpacked(RESULTS / folder))
     assert len(paths) == (strategies + 1) * seeds
     for path in paths:
         info = read_info(path)
-        assert info.config_sha256 == load_spec(config_path(config)).digest()
+        assert info.config_sha256 == load_spec(config_path(config), data_root=root).digest()
         assert info.provenance.dirty is False
         assert info.provenance.commit
 

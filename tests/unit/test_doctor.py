@@ -94,6 +94,15 @@ def test_a_flipped_bit_is_found_and_only_what_follows_is_lost(tmp_path_factory, 
     assert list(examine(out)) == []
 
 
+def test_the_first_of_two_bad_lines_is_named_with_its_own_fault(out):
+    file = rounds_file(out)
+    chain = file.with_name("chain.jsonl")
+    chain.write_text("0" * 64 + chain.read_text()[64:])
+    file.write_bytes(b"".join([*file.read_bytes().splitlines(keepends=True)[:2], b"garbage\n"]))
+    (finding,) = examine(out)
+    assert finding.problem.startswith("line 1: must be a round of this run")
+
+
 @pytest.mark.parametrize("content", [b"", b"{", b'{"schema_version": 1}', b"\xff\xfe"])
 def test_a_broken_description_moves_the_run_aside(out, content):
     (rounds_file(out).parent / "run.json").write_bytes(content)
