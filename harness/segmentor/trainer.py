@@ -6,6 +6,7 @@ import copy
 import hashlib
 import json
 import math
+import sys
 import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass
@@ -188,6 +189,14 @@ class SegmentorTrainer:
             raise InputError("the config's model must have a finite loss before it is trained")
         self._check_passes(model, votes)
         lengths = {recipe.steps_for(number, 1.0) for number in images}
+        for number, item in enumerate(recipe.param_scheduler):
+            end = item.get("end", item.get("total_steps", 0))
+            if isinstance(end, int) and end > 2 * max(lengths):
+                print(
+                    f"harness: param_scheduler[{number}] ends at step {end}, but the longest training "
+                    f"has {max(lengths)}: without an end it spans each training",
+                    file=sys.stderr,
+                )
         for steps in sorted({min(lengths), max(lengths)}):
             check_schedules(model, recipe.optim_wrapper, recipe.param_scheduler, steps)
 

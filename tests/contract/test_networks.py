@@ -631,3 +631,12 @@ def test_averaged_weights_and_rates_by_name_as_mmengine_users_write_them(
     ):
         with pytest.raises(InputError, match=said):
             trainer_of(model_of("mobilenet"), train_split, few(val_split), custom_hooks=[wrong])
+
+
+def test_a_schedule_that_never_comes_to_its_end_is_said(train_split, val_split, capsys):
+    model = model_of("mobilenet")
+    copied = [{"type": "PolyLR", "power": 0.9, "begin": 0, "end": 40_000}]
+    trainer_of(model, train_split, few(val_split), param_scheduler=copied).check([2])
+    assert "ends at step 40000, but the longest training has 4" in capsys.readouterr().err
+    trainer_of(model, train_split, few(val_split)).check([2])
+    assert "ends at step" not in capsys.readouterr().err
