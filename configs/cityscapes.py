@@ -1,6 +1,6 @@
 # Real Cityscapes: leftImg8bit_trainvaltest and gtFine_trainvaltest below --data-root (or CITYSCAPES_DATASET). A GPU's job.
 # Not yet run by us: we have no copy of the data set at hand. Width 0.25 from scratch is what later work recalls of the paper.
-_base_ = ["_base_/fcn8s.py"]
+_base_ = ["_base_/fcn8s.py", "_base_/recipe.py"]
 
 width = 1 / 4
 model = dict(
