@@ -42,7 +42,7 @@ from harness.blocks import (
 )
 from harness.errors import InputError, one_line, shorten
 from harness.identity import changed_constants
-from harness.shipped import config_path, shipped_configs, weights_path
+from harness.shipped import config_path, shipped_configs, weights_named, weights_path
 
 DATA_ROOT_VARIABLE = "CITYSCAPES_DATASET"
 
@@ -343,24 +343,17 @@ def _weights(model: Any, file: Path) -> dict[str, str]:
         InputError: an address to load from, or no such file.
     """
     found: dict[str, str] = {}
-    waiting: list[tuple[str, Any]] = [("model", model)]
-    while waiting:
-        key, value = waiting.pop()
-        is_file = key.rpartition(".")[2] in {"checkpoint", "checkpoint_path", "pretrained"}
-        if is_file and value not in (None, "", False) and key != "model.backbone.pretrained":
-            if not isinstance(value, str) or "://" in value:
-                raise InputError(f"{file}: {key} must be a file on this disk, got {shorten(value)}")
-            try:
-                found[key] = hashlib.sha256(weights_path(value).read_bytes()).hexdigest()
-            except OSError as error:
-                raise InputError(
-                    f"{file}: {key} must be a file of weights, got {shorten(value)} "
-                    f"({error.strerror})"
-                ) from error
-        elif isinstance(value, dict):
-            waiting += [(f"{key}.{name}", item) for name, item in value.items()]
-        elif isinstance(value, list | tuple):
-            waiting += [(f"{key}[{number}]", item) for number, item in enumerate(value)]
+    for key, value in weights_named("model", model):
+        if key == "model.backbone.pretrained":
+            continue  # has a place of its own in a board's identity
+        if not isinstance(value, str) or "://" in value:
+            raise InputError(f"{file}: {key} must be a file on this disk, got {shorten(value)}")
+        try:
+            found[key] = hashlib.sha256(weights_path(value).read_bytes()).hexdigest()
+        except OSError as error:
+            raise InputError(
+                f"{file}: {key} must be a file of weights, got {shorten(value)} ({error.strerror})"
+            ) from error
     return dict(sorted(found.items()))
 
 

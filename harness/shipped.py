@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 _PACKAGE = Path(__file__).resolve().parent
 
@@ -25,3 +27,20 @@ def weights_path(name: str) -> Path:
     """Return where weights lie: as named, or among those that ship with the configurations."""
     shipped = config_path("streets").parent / name
     return shipped if not Path(name).is_file() and shipped.is_file() else Path(name)
+
+
+_WEIGHTS = {"checkpoint", "checkpoint_path", "pretrained"}
+"""Options of a model that name a file of weights."""
+
+
+def weights_named(key: str, config: Any) -> Iterator[tuple[str, Any]]:
+    """Yield the dotted key and the value of every option of a model that should name weights."""
+    if isinstance(config, dict):
+        for name, value in config.items():
+            if name in _WEIGHTS and value not in (None, "", False):
+                yield f"{key}.{name}", value
+            else:
+                yield from weights_named(f"{key}.{name}", value)
+    elif isinstance(config, list | tuple):
+        for number, value in enumerate(config):
+            yield from weights_named(f"{key}[{number}]", value)

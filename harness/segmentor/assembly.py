@@ -23,11 +23,10 @@ from torch import Tensor
 
 from harness.errors import InputError, one_line, shorten
 from harness.segmentor import efficientnet, fcn8s, light_head  # noqa: F401  two are registered
-from harness.shipped import weights_path
+from harness.shipped import weights_named, weights_path
 
 _HEADS = ("decode_head", "auxiliary_head")
 _PROBED_PX = 128
-_FILES = ("pretrained", "checkpoint", "checkpoint_path")
 _CLASS_LAYERS = ("conv_seg", "auxiliary_head")
 """What may be missing in a file of weights: layers whose size is the number of classes."""
 
@@ -180,7 +179,7 @@ class Assembly:
         Raises:
             InputError: a file has changed since.
         """
-        for key, name in _named_files("model", self._config):
+        for key, name in weights_named("model", self._config):
             was = self._sha256.get(key)
             now = hashlib.sha256(weights_path(name).read_bytes()).hexdigest()
             if was is not None and now != was:
@@ -196,7 +195,7 @@ class Assembly:
             InputError: one line that names the file and the first weight that does not fit.
         """
         model = None
-        for key, name in _named_files("model", self._config):
+        for key, name in weights_named("model", self._config):
             place, _, last = key.rpartition(".")
             if last != "checkpoint" or not place.endswith("init_cfg"):
                 continue
@@ -250,19 +249,6 @@ def _strided(stack: Any, stride: int, samples: list[Any]) -> Tensor:
     """Take every ``stride``-th label of each axis; mmseg's heads resize their logits to labels."""
     labels: Tensor = stack(samples)[..., stride // 2 :: stride, stride // 2 :: stride]
     return labels
-
-
-def _named_files(key: str, value: Any) -> Iterator[tuple[str, str]]:
-    """Yield every file of weights that a config names, by its dotted key."""
-    if isinstance(value, dict):
-        for name, item in value.items():
-            if name in _FILES and isinstance(item, str) and item:
-                yield f"{key}.{name}", item
-            else:
-                yield from _named_files(f"{key}.{name}", item)
-    elif isinstance(value, list | tuple):
-        for number, item in enumerate(value):
-            yield from _named_files(f"{key}[{number}]", item)
 
 
 def _check_weights(key: str, path: Path, part: Any, prefix: str | None) -> None:

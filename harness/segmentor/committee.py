@@ -6,7 +6,7 @@ dropout: Gal & Ghahramani 2016).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
@@ -57,13 +57,14 @@ class Passes:
         """Whether there is any committee to ask."""
         return bool(self._dropouts)
 
-    def prefix(self, batch: Tensor, features: tuple[Tensor, ...]) -> _State:
+    def prefix(self, make: Callable[[], Tensor], features: tuple[Tensor, ...]) -> _State:
         """Run what comes before the first dropout, and what comes after it without any.
 
         Args:
-            batch: (1, 3, H, W), as the data preprocessor gives it.
-            features: of the backbone, for ``batch``.
+            make: gives (1, 3, H, W), as the data preprocessor does.
+            features: of the backbone, for that.
         """
+        batch = make()
         head = self._model.decode_head
         if self._slides:
             return _State(batch, features, self._window_by_window(batch), None)
@@ -157,8 +158,8 @@ class FCN8sPasses:
         """Whether there is any committee to ask."""
         return self._head.drop6.p > 0 or self._head.drop7.p > 0
 
-    def prefix(self, features: tuple[Tensor, ...]) -> HeadState:
-        """Run what comes before the first dropout."""
+    def prefix(self, _make: Callable[[], Tensor], features: tuple[Tensor, ...]) -> HeadState:
+        """Run what comes before the first dropout; the image itself is not asked for."""
         return self._head.prefix(features)
 
     def suffix(self, state: HeadState) -> Tensor:

@@ -98,21 +98,11 @@ class LabelledFeatures(Dataset[dict[str, Any]]):
         target = self._labels[image_id]
         target = target[:, ::-1] if mirrored else target
         return {
-            "features": self._features(image_id, mirrored=mirrored),
+            "features": _features_of(
+                self._model, self._split, self._cache, image_id, mirrored=mirrored, size=self._size
+            ),
             "data_samples": sample_of(_padded(target, self._size, IGNORE)),
         }
-
-    @torch.no_grad()
-    def _features(self, image_id: str, *, mirrored: bool) -> Features:
-        photo = self._split.photo(image_id)
-        padded = photo.shape[:2] != self._size
-        key = f"train/{image_id}{' mirrored' if mirrored else ''}{' padded' if padded else ''}"
-
-        def make() -> Features:
-            shown = photo[:, ::-1] if mirrored else photo
-            return trunk_features(self._model, _padded(shown, self._size, _GREY))
-
-        return self._cache.get(key, make)
 
 
 class LabelledFeatureCrops(Dataset[dict[str, Any]]):
@@ -190,13 +180,32 @@ class LabelledFeatureCrops(Dataset[dict[str, Any]]):
             "data_samples": sample_of(target[:, ::-1] if mirrored else target),
         }
 
-    @torch.no_grad()
     def _levels(self, image_id: str, *, mirrored: bool) -> Features:
-        def make() -> Features:
-            photo = self._split.photo(image_id)
-            return trunk_features(self._model, photo[:, ::-1] if mirrored else photo)
+        size = self._pool.sizes[image_id]
+        return _features_of(
+            self._model, self._split, self._cache, image_id, mirrored=mirrored, size=size
+        )
 
-        return self._cache.get(f"train/{image_id}{' mirrored' if mirrored else ''}", make)
+
+@torch.no_grad()
+def _features_of(
+    model: Any,
+    split: Split,
+    cache: FeatureCache,
+    image_id: str,
+    *,
+    mirrored: bool,
+    size: tuple[int, int],
+) -> Features:
+    """Return a training image's features, made now or before; mirrored, or grey up to a size."""
+    photo = split.photo(image_id)
+    padded = photo.shape[:2] != size
+    key = f"train/{image_id}{' mirrored' if mirrored else ''}{' padded' if padded else ''}"
+
+    def make() -> Features:
+        return trunk_features(model, _padded(photo[:, ::-1] if mirrored else photo, size, _GREY))
+
+    return cache.get(key, make)
 
 
 def _padded(image: npt.NDArray[Any], size: tuple[int, int], value: int) -> npt.NDArray[Any]:

@@ -25,7 +25,7 @@ from harness.logits import Logits
 from harness.regions import window_sum
 from harness.scoring import class_areas
 from harness.seeds import Purpose, torch_seed
-from harness.segmentor.committee import Drawn, Passes, passes_of
+from harness.segmentor.committee import Drawn, passes_of
 from harness.segmentor.cost_head import BorderHead, CostHead, cells_of, feature_levels, per_pixel
 from harness.segmentor.frozen import FeatureCache, batch_of
 from harness.statistics import cost_quality
@@ -138,10 +138,7 @@ class TrainedNetwork:
             features = tuple(self._model.extract_feat(batch()))
         else:
             features = self._features.get(key, lambda: tuple(self._model.extract_feat(batch())))
-        if isinstance(self._passes, Passes):
-            state: Any = self._passes.prefix(batch(), features)
-        else:
-            state = self._passes.prefix(features)
+        state: Any = self._passes.prefix(batch, features)
         logits = self._passes.suffix(state)
         if not bool(torch.isfinite(logits).all()):
             raise RunError("the segmentation network's logits are NaN or infinite")

@@ -172,7 +172,8 @@ class SegmentorTrainer:
         self.assembly.check_weights()
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
-            model = self.assembly.build(None, side)
+            even = [1.0] * len(self._train.class_names)
+            model = self.assembly.build(even if recipe.class_weights else None, side)
             batch = {
                 "inputs": [torch.randint(256, (3, *side), dtype=torch.uint8) for _ in range(2)],
                 "data_samples": [sample_of(np.zeros(side, np.uint8)) for _ in range(2)],
@@ -202,8 +203,6 @@ class SegmentorTrainer:
 
     def _check_passes(self, model: Any, votes: Sequence[str]) -> None:
         """Look at one image of random pixels, and refuse a committee that nothing is dropped in."""
-        if self._recipe.class_weights:
-            self.assembly.build([1.0] * len(self._train.class_names))
         network = self._network(model, None, 0, 0)
         size = min(self._train.index.sizes.values())
         side = min(size[0], 2 * _CHECKED_PX), min(size[1], 2 * _CHECKED_PX)

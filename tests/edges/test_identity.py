@@ -191,7 +191,6 @@ HARMLESS = {
     "harness.segmentor.runner._CHECK_EVERY": "when a loss is looked at",
     "harness.segmentor.assembly._HEADS": "names of blocks",
     "harness.segmentor.assembly._PROBED_PX": "channels do not depend on the size",
-    "harness.segmentor.assembly._FILES": "names of options",
     "harness.segmentor.assembly._CLASS_LAYERS": "what a file of weights may lack",
     "harness.segmentor.committee._DROPOUT": "what torch calls dropout",
     "harness.segmentor.committee._SEEDS": "all seeds that there are",
