@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -20,7 +20,13 @@ from harness.errors import RunError
 from harness.maps import MapRequest, MapSource, QueryRules, check_tensor, requests_of
 from harness.pool import LabelledPool
 from harness.protocols import MapCache, Oracle, Predictor, Strategy
-from harness.regions import RunningBest, non_maximum_suppression, rescale, select_within_budget
+from harness.regions import (
+    RunningBest,
+    non_maximum_suppression,
+    rescale,
+    select_within_budget,
+    take_within_budget,
+)
 from harness.types import Candidate, Region
 
 RngFor = Callable[[str], np.random.Generator]
@@ -231,26 +237,23 @@ class Proposals:
                 None if cost is None else float(cost[at]),
             )
 
-    def _map(self, request: MapRequest, image_id: str) -> Tensor:
-        """Return one map: from the cache, or made again where it had no room."""
-        found = self.cache.get(f"{request.key}/{image_id}")
-        if found is None:
-            self.predicted_again += request.needs_network
-            found = self.source.region_map(request, image_id)
-        return found
+    def _made(self, requests: Iterable[MapRequest], image_id: str) -> dict[MapRequest, Tensor]:
+        """Return maps of an image: from the cache, or made again where they had no room."""
+        found = {request: self.cache.get(f"{request.key}/{image_id}") for request in requests}
+        again = [request for request, region_map in found.items() if region_map is None]
+        self.predicted_again += any(request.needs_network for request in again)
+        made = {request: self.source.region_map(request, image_id) for request in again}
+        return {request: made.get(request, kept) for request, kept in found.items()}  # type: ignore[misc]
 
     def maps(self, image_id: str) -> tuple[Tensor | None, Tensor | None]:
         """Return information and cost of all placements: from the cache, or made again where it had no room."""
         requests = requests_of(self.strategy, self.source.rules)
-        requests = replace(requests, further=())
-        made = {request: self.cache.get(f"{request.key}/{image_id}") for request in requests}
-        again = [request for request, region_map in made.items() if region_map is None]
-        self.predicted_again += any(request.needs_network for request in again)
-        made.update((request, self.source.region_map(request, image_id)) for request in again)
         information, cost = requests.information, requests.cost
-        return None if information is None else made[information], None if cost is None else made[
-            cost
-        ]
+        made = self._made([item for item in (information, cost) if item is not None], image_id)
+        return (
+            None if information is None else made[information],
+            None if cost is None else made[cost],
+        )
 
     def scores(
         self, image_id: str, information: Tensor | None, cost: Tensor | None
@@ -276,11 +279,12 @@ class Proposals:
             scaled_cost = rescale(cost, *self.bounds[requests.cost])
         rng = self.rng_for(image_id)
         if self.strategy.score is not None:
+            further = self._made([request for _, request in requests.further], image_id)
             named = {
                 "information": None if requests.information is None else scaled,
                 "cost": scaled_cost,
                 **{
-                    name: rescale(self._map(request, image_id), *self.bounds[request])
+                    name: rescale(further[request], *self.bounds[request])
                     for name, request in requests.further
                 },
             }
@@ -355,16 +359,8 @@ def select_by(
     """
     best = sorted(candidates, key=lambda item: item.rank_key)
     chosen = strategy.select(list(best), budget_px, context) if strategy.select else []
-    places = {id(candidate): number for number, candidate in enumerate(best)}
-    known = isinstance(chosen, list) and all(id(item) in places for item in chosen)
-    if not known or len({id(item) for item in chosen}) < len(chosen):
+    taken = {id(item) for item in chosen} if isinstance(chosen, list) else None
+    if taken is None or len(taken) < len(chosen) or not taken <= {id(item) for item in best}:
         raise RunError(f"select of {strategy.name} must return some of its candidates, each once")
-    taken = {id(item) for item in chosen}
-    query: list[Candidate] = []
-    left_px = budget_px
-    for candidate in [*chosen, *(item for item in best if id(item) not in taken)]:
-        if candidate.new_px > left_px:
-            break
-        query.append(candidate)
-        left_px -= candidate.new_px
-    return query
+    others = (item for item in best if id(item) not in taken)
+    return take_within_budget([*chosen, *others], budget_px)

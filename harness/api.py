@@ -1,11 +1,4 @@
-"""Boards from Python: run an experiment, read a board, get a table.
-
-from harness import Experiment, load_board
-
-if __name__ == "__main__":  # worker processes import this file again
-Experiment.from_config("streets", changes=["harness.rounds=2"]).run("random-region,entropy-region", out="out")
-print(load_board("out").to_frame())
-"""
+"""Boards from Python: run an experiment, read a board, get a table (docs/python.md)."""
 
 from __future__ import annotations
 

@@ -235,9 +235,14 @@ def select_within_budget(candidates: Iterable[Candidate], budget_px: int) -> lis
     Returns:
         The query by falling score.
     """
+    return take_within_budget(sorted(candidates, key=lambda item: item.rank_key), budget_px)
+
+
+def take_within_budget(candidates: Iterable[Candidate], budget_px: int) -> list[Candidate]:
+    """Return the first candidates, in the order given, whose new pixels fit the budget."""
     query: list[Candidate] = []
     left_px = budget_px
-    for candidate in sorted(candidates, key=lambda item: item.rank_key):
+    for candidate in candidates:
         if candidate.new_px > left_px:
             break
         query.append(candidate)

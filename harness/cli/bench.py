@@ -274,11 +274,10 @@ class Bench:
 
     def _check_model(self, train: Split, val: Split) -> None:
         """Build the model once in this process, so that a bad config is refused before anything is deleted."""
-        from harness.cli.pace import kind_of
         from harness.cli.workshop import build_trainer
         from strategies import make
 
-        votes = [name for name in self.identities if kind_of(make(name)) == "committee"]
+        votes = [name for name in self.identities if make(name).asks_committee]
         build_trainer(self.spec, train, val, check=True, votes=votes)
 
     def _finished(self, name: str, seed: int) -> int:

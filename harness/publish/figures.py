@@ -83,10 +83,8 @@ def draw_answer(board: Board, path: Path) -> None:
         is_noise = row.strategy == NOISE_STRATEGY
         axes.plot(x, y, color=color, linewidth=2.2, linestyle="--" if is_noise else "-", zorder=3)
         ends.append((x[-1], y[-1], figure_text(row.label), color))
-    axes.set_xlabel("clicks, % of the training set (cost B)")
+    _finish(axes, board, "clicks, % of the training set (cost B)")
     axes.set_ylabel("mIoU on val, %")
-    axes.grid(alpha=0.25)
-    axes.spines[["top", "right"]].set_visible(False)
     low, high = axes.get_ylim()
     right = max(end[0] for end in ends)
     axes.set_xlim(right=right * 1.38)
@@ -102,16 +100,6 @@ def draw_answer(board: Board, path: Path) -> None:
             fontsize=9,
             va="center",
             arrowprops={"arrowstyle": "-", "color": color, "linewidth": 0.6, "alpha": 0.6},
-        )
-    if board.threshold is not None:
-        axes.axhline(100 * board.threshold, color="0.35", linewidth=0.9, linestyle=(0, (6, 3)))
-        axes.annotate(
-            "95 % of full-data mIoU",
-            (0.01, 100 * board.threshold),
-            xycoords=("axes fraction", "data"),
-            fontsize=8,
-            va="bottom",
-            color="0.35",
         )
     axes.set_title(_titled(board, "who needs the fewest clicks"), fontsize=11)
     _save(figure, path)

@@ -218,14 +218,12 @@ def test_predicted_clicks_cover_the_image(trained, train_split):
     assert bool((cost > 0).all())
 
 
-def test_a_training_that_was_stopped_goes_on_to_the_same_bits(trained, pool, tmp_path, monkeypatch):
-    trainer, network = trained
-    monkeypatch.setattr("harness.segmentor.checkpoint.EVERY_S", 0.0)
+def stop_after_two_steps(monkeypatch, fit):
+    """Let a training keep a checkpoint after each step, and end it after the second."""
+    from harness.segmentor.checkpoint import Checkpoints
 
     class StoppedError(Exception):
         pass
-
-    from harness.segmentor.checkpoint import Checkpoints
 
     keep = Checkpoints.keep
 
@@ -234,10 +232,19 @@ def test_a_training_that_was_stopped_goes_on_to_the_same_bits(trained, pool, tmp
         if state["step"] == 2:
             raise StoppedError
 
-    monkeypatch.setattr(Checkpoints, "keep", stop)
-    with pytest.raises(StoppedError):
-        trainer.fit(pool, 3, 1, with_cost=False, checkpoints=tmp_path / "t")
-    monkeypatch.setattr(Checkpoints, "keep", keep)
+    with monkeypatch.context() as patched:
+        patched.setattr(Checkpoints, "keep", stop)
+        patched.setattr("harness.segmentor.checkpoint.EVERY_S", 0.0)
+        with pytest.raises(StoppedError):
+            fit()
+
+
+def test_a_training_that_was_stopped_goes_on_to_the_same_bits(trained, pool, tmp_path, monkeypatch):
+    trainer, network = trained
+    stop_after_two_steps(
+        monkeypatch,
+        lambda: trainer.fit(pool, 3, 1, with_cost=False, checkpoints=tmp_path / "t"),
+    )
     resumed = trainer.fit(pool, 3, 1, with_cost=False, checkpoints=tmp_path / "t")
     weights = network.model.state_dict()
     for name, value in resumed.model.state_dict().items():
@@ -578,8 +585,6 @@ def test_averaged_weights_and_rates_by_name_as_mmengine_users_write_them(
     train_split, val_split, pool, tmp_path, monkeypatch
 ):
     """EMAHook and paramwise_cfg: they change the result, count for the identity, and resume."""
-    from harness.segmentor.checkpoint import Checkpoints
-
     plain = trainer_of(model_of("mobilenet"), train_split, few(val_split))
     hooks = [{"type": "EMAHook", "momentum": 0.3}]
     averaged = trainer_of(model_of("mobilenet"), train_split, few(val_split), custom_hooks=hooks)
@@ -607,21 +612,10 @@ def test_averaged_weights_and_rates_by_name_as_mmengine_users_write_them(
     assert torch.equal(trained["still"][first], start.state_dict()[first])
     assert not torch.equal(trained["plain"][first], start.state_dict()[first])
 
-    monkeypatch.setattr("harness.segmentor.checkpoint.EVERY_S", 0.0)
-    keep = Checkpoints.keep
-
-    class StoppedError(Exception):
-        pass
-
-    def stop(self, state):
-        keep(self, state)
-        if state["step"] == 2:
-            raise StoppedError
-
-    monkeypatch.setattr(Checkpoints, "keep", stop)
-    with pytest.raises(StoppedError):
-        averaged.fit(pool, 0, 0, with_cost=False, checkpoints=tmp_path / "t")
-    monkeypatch.setattr(Checkpoints, "keep", keep)
+    stop_after_two_steps(
+        monkeypatch,
+        lambda: averaged.fit(pool, 0, 0, with_cost=False, checkpoints=tmp_path / "t"),
+    )
     resumed = averaged.fit(pool, 0, 0, with_cost=False, checkpoints=tmp_path / "t")
     for name, value in resumed.model.state_dict().items():
         assert torch.equal(value, trained["averaged"][name]), name
