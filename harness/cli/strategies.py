@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 import typer
 
 from harness.cli.publish import console_width
+from harness.errors import InputError, shorten
 
 
 def list_strategies(
@@ -65,7 +66,10 @@ def _show(identity: str) -> None:
 
     from strategies import available, parameters_of, parse_list
 
-    (strategy,) = parse_list(identity)
+    found = parse_list(identity)
+    if len(found) != 1:
+        raise InputError(f"one strategy must be named, got {shorten(identity)}")
+    strategy = found[0]
     factory = available()[strategy.name.partition("[")[0]]
     typer.echo(f"{strategy.name}: {strategy.summary}")
     typer.echo(f"  score: {strategy.equation}")

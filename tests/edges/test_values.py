@@ -175,6 +175,11 @@ COMMANDS = [
     (["publish", "--runs", "nowhere"], "must be a folder with runs"),
     (["nothing"], "No such command"),
     (["bench", "--preset", "hour"], "--preset must be minute"),
+    (["strategies", "random-region,entropy-region"], "one strategy must be named"),
+    (["strategies", "all"], "one strategy must be named"),
+    (["strategies", "nofile.py:make"], "no such file"),
+    (["config", "show", "nowhere"], "no such file"),
+    (["config", "show", "--set", "x"], "--set must be"),
 ]
 
 
