@@ -5,4 +5,4 @@ remark = "DEMONSTRATION: one seed and short trainings show how things work, and 
 
 data = dict(train=60, val=20)
 training = dict(steps=60, steps_per_image=5)
-harness = dict(seed_images=3, images_per_round=3, rounds=3, seeds=[0])
+harness = dict(budgets=[], seed_images=3, images_per_round=3, rounds=3, seeds=[0])
