@@ -16,6 +16,7 @@ from pydantic import (
 
 from harness.data.files import pattern_fault
 from harness.errors import shorten
+from harness.types import Clicks
 
 Count = Annotated[int, Field(ge=1, le=1_000_000)]
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
@@ -50,6 +51,19 @@ class Block(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
+    def identity(self) -> dict[str, Any]:
+        """Return what counts for an identity, in JSON's types.
+
+        That is every option, but those that came after the first published board (``LATER``) only
+        where they differ from their default: a board stays the same when the product learns more.
+        """
+        document = self.model_dump(mode="json")
+        for key, option in type(self).model_fields.items():
+            default = list(option.default) if isinstance(option.default, tuple) else option.default
+            if option.json_schema_extra == LATER and document[key] == default:
+                del document[key]
+        return document
+
 
 class StreetsData(Block):
     """The embedded pack, made on first use."""
@@ -78,23 +92,35 @@ class CityscapesData(Block):
     visible_only: Annotated[bool, Field(json_schema_extra=LATER)] = False
 
 
-class MasksData(Block):
-    """A folder of images and label images without polygons: clicks are simulated.
+class MaskLayout(Block):
+    """Where images and label images lie, and what the values of a label image mean.
 
-    See ``harness.data.masks.MaskLayout``. ``root`` is taken from the config's folder.
+    images: a folder below the root, with ``{split}``; sub-folders are read too. labels: likewise,
+    or a pattern for the file, such as ``labels/{split}/{stem}_mask.png``. classes: value -> class
+    name, or colour -> class name. void: the values that are void; None means all that are in no
+    class. lists: text files with the ids of a split, with ``{split}``; all images without it.
+    max_void_share: of a split's pixels. tolerance_px: of the polygons that are simulated.
     """
 
-    type: Literal["masks"]
-    root: str | None = None
     images: str
     labels: str
-    classes: Annotated[dict[MaskValue, str], Field(min_length=2, max_length=254)]
+    classes: Annotated[dict[MaskValue, str], Field(min_length=1, max_length=254)]
     void: Annotated[tuple[MaskValue, ...] | None, Field(strict=False, json_schema_extra=LATER)] = (
         None
     )
     lists: Annotated[str | None, Field(json_schema_extra=LATER)] = None
     max_void_share: Annotated[float, Field(ge=0, le=1, json_schema_extra=LATER)] = 0.5
     tolerance_px: Annotated[float, Field(gt=0, le=100)] = 1.0
+
+
+class MasksData(MaskLayout):
+    """A folder of images and label images without polygons: clicks are simulated.
+
+    ``root`` is taken from the config's folder.
+    """
+
+    type: Literal["masks"]
+    root: str | None = None
     train_split: str = "train"
     val_split: str = "val"
 
@@ -122,20 +148,28 @@ class MasksData(Block):
         return self
 
 
-class PolygonsData(Block):
-    """Images with polygons that annotators set: LabelMe, COCO or CVAT.
+class PolygonLayout(Block):
+    """Where images and the polygons that annotators set lie.
 
-    See ``harness.data.polygons.PolygonLayout``. ``root`` is taken from the config's folder.
+    images: a folder below the root, with ``{split}``. annotations: of LabelMe a folder with a JSON
+    file for each image; of COCO or CVAT one file, with ``{split}``. classes: names of shapes, in
+    the order of their numbers; other shapes are void, and their clicks count. background: the class
+    of pixels under no shape; they are void without it. max_void_share: of a split's pixels.
     """
 
-    type: Literal["polygons"]
     format: Literal["labelme", "coco", "cvat"]
-    root: str | None = None
     images: str
     annotations: str
     classes: Annotated[tuple[str, ...], Field(strict=False, min_length=1, max_length=254)]
     background: str | None = None
     max_void_share: Annotated[float, Field(ge=0, le=1)] = 0.5
+
+
+class PolygonsData(PolygonLayout):
+    """A folder of images with recorded polygons. ``root`` is taken from the config's folder."""
+
+    type: Literal["polygons"]
+    root: str | None = None
     train_split: str = "train"
     val_split: str = "val"
 
@@ -168,8 +202,14 @@ class OtherData(BaseModel):
         return dict(self.model_extra or {})
 
 
-class Annotator(Block):
-    """Annotators who err; see ``harness.data.annotators.Slips``. Off by default."""
+class Slips(Block):
+    """The ``annotator`` block: what annotators do wrong, and how often; never by default.
+
+    seed: of the slips. missed, wrong: shares of small objects that are overlooked (they get the
+    label around them) or get another class. small_px: an object of at most so many pixels is small.
+    jitter_px: standard deviation by which borders wander. click_noise: relative standard deviation
+    of the number of polygon clicks per region.
+    """
 
     seed: Seed = 0
     missed: Annotated[float, Field(ge=0, le=1)] = 0.0
@@ -178,19 +218,44 @@ class Annotator(Block):
     jitter_px: Annotated[float, Field(ge=0, le=100)] = 0.0
     click_noise: Annotated[float, Field(ge=0, le=10)] = 0.0
 
+    @property
+    def any(self) -> bool:
+        """Whether anything ever goes wrong."""
+        return max(self.missed, self.wrong, self.jitter_px, self.click_noise) > 0.0
+
 
 class SecondsPerClick(Block):
-    """The annotation-time model; see ``harness.types.ClickSeconds``."""
+    """How long each kind of click takes, in seconds: a model for a further column.
+
+    Choice: every click takes the same time, so that Cityscapes' published 1.5 hours an image come
+    out: 5400 s for its mean of 4,756,857 / 2975 vertices and 338,302 / 2975 components.
+    """
 
     polygon: Annotated[float, Field(ge=0, le=1e6)] = 3.15
     intersection: Annotated[float, Field(ge=0, le=1e6)] = 3.15
     box: Annotated[float, Field(ge=0, le=1e6)] = 3.15
     classes: Annotated[float, Field(ge=0, le=1e6)] = 3.15
 
+    def total(self, clicks: Clicks) -> float:
+        """Return the annotation time of a bill, in seconds."""
+        return (
+            self.polygon * clicks.polygon
+            + self.intersection * clicks.intersection
+            + self.box * clicks.box
+            + self.classes * clicks.classes
+        )
+
 
 class Training(Block):
     """Length of a training and its crops; the same for every strategy and for the full-data reference.
 
+    steps: at the first labelled pixel; steps_per_image: more for each image's worth of labelled
+    pixels; at most max_steps. crop: (height, width) in pixels, cut down to the image. flip: mirror
+    half of the crops. jitter: brightness and colour. brightness, tint: by which factors all
+    channels together and each alone are changed at most, less 1; shift: by how many grey values of
+    255 at most. class_weights: 1 / sqrt(share) of each class among the labelled pixels.
+    sampler: "cover" counts each labelled pixel once an epoch (``harness.segmentor.coverage``);
+    "pixel" lays each crop around a uniformly drawn labelled pixel.
     frozen_trunk: only the head is trained, on a trunk with given weights: a proxy of the full board.
     precision: of convolutions and products in training, on CPU and GPU; weights, loss and all predictions are float32.
     loss_stride: the loss is taken on every so many-th pixel of each axis, of any network.
@@ -214,15 +279,22 @@ class Training(Block):
     precision: Annotated[Literal["float32", "bfloat16"], Field(json_schema_extra=LATER)] = "float32"
     loss_stride: Annotated[int, Field(ge=1, le=32, json_schema_extra=LATER)] = 1
 
+    def steps_for(self, labelled_px: int, image_px: float) -> int:
+        """Return the length of a training: it grows with the labels, whatever the strategy."""
+        return min(
+            self.max_steps, round(self.steps + self.steps_per_image * labelled_px / image_px)
+        )
+
 
 class CostModel(Block):
-    """The cost head; see ``harness.segmentor.cost_head.CostRecipe``."""
+    """The cost head (docs/cost-model.md).
 
-    head: Annotated[
-        Literal["trunk", "probabilities", "borders"], Field(json_schema_extra=LATER)
-    ] = "trunk"
-    target: Annotated[Literal["density", "vertices"], Field(json_schema_extra=LATER)] = "density"
-    hidden: Annotated[int, Field(ge=0, le=1_000_000)] = 64
+    hidden: units of each of two hidden layers. batch_cells: cells of 8 x 8 px in a step. sigma_px:
+    of the Gaussian that spreads a recorded vertex. max_cells: at most so many are kept in memory,
+    drawn uniformly.
+    """
+
+    hidden: Count = 64
     steps: Count = 300
     batch_cells: Count = 1024
     lr: Annotated[float, Field(gt=0, le=100)] = 3e-3
@@ -230,13 +302,22 @@ class CostModel(Block):
     sigma_px: Annotated[float, Field(gt=0, le=1000)] = 2.0
     max_cells: Count = 400_000
 
+    @model_validator(mode="before")
+    @classmethod
+    def _of_older_versions(cls, values: Any) -> Any:
+        """Pass over what older versions wrote for the one head and target that are left."""
+        if not isinstance(values, dict):
+            return values
+        only = {"head": "trunk", "target": "density"}
+        return {key: value for key, value in values.items() if only.get(key) != value}
+
 
 class Protocol(Block):
     """The ``harness`` block: how much is asked for when, the same for every strategy.
 
     budgets: after the seed set, the share of the pool's pixels that may be labelled up to each
-    round, rising; it stands in the place of ``images_per_round`` and ``rounds``, equal steps of
-    whole images. Choice: a share is rounded to whole images of the pool's mean size, so that
+    round, rising; it stands in the place of ``images_per_round``, equal steps of whole images, and
+    ``rounds`` then is how many of them are used, all without it. Choice: a share is rounded to whole images of the pool's mean size, so that
     strategies that ask for whole images can spend it too.
     """
 
@@ -256,13 +337,26 @@ class Protocol(Block):
         budgets = values.get("budgets") if isinstance(values, dict) else None
         if not isinstance(budgets, list | tuple) or not budgets:
             return values
-        return {**values, "images_per_round": None, "rounds": len(budgets)}
+        if values.get("images_per_round") is not None:
+            raise ValueError(
+                "harness.images_per_round must be None beside harness.budgets (or set budgets=[]), "
+                f"got {shorten(values['images_per_round'])}"
+            )
+        rounds = values.get("rounds")
+        if rounds is None:
+            rounds = len(budgets)
+        if type(rounds) is not int or not 0 <= rounds <= len(budgets):
+            raise ValueError(
+                f"harness.rounds must be at most {len(budgets)}, the number of harness.budgets "
+                f"(or set budgets=[]), got {shorten(rounds)}"
+            )
+        return {**values, "rounds": rounds, "budgets": budgets[:rounds]}
 
     @model_validator(mode="after")
     def _some_budget(self) -> Protocol:
         if any(high <= low for low, high in itertools.pairwise(self.budgets)):
             raise ValueError("harness.budgets must rise from round to round")
-        if not self.budgets and self.images_per_round is None:
+        if self.rounds and not self.budgets and self.images_per_round is None:
             raise ValueError("harness needs images_per_round and rounds, or budgets")
         return self
 

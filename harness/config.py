@@ -25,8 +25,6 @@ from pydantic import (
 )
 
 from harness.blocks import (
-    LATER,
-    Annotator,
     Block,
     CityscapesData,
     CostModel,
@@ -35,6 +33,7 @@ from harness.blocks import (
     PolygonsData,
     Protocol,
     SecondsPerClick,
+    Slips,
     StreetsData,
     Training,
     Tune,
@@ -91,7 +90,7 @@ class ExperimentSpec(Block):
     cost_model: CostModel
     harness: Protocol
     remark: str = ""
-    annotator: Annotator = Annotator()
+    annotator: Slips = Slips()
     seconds_per_click: SecondsPerClick = SecondsPerClick()
     tune: Tune | None = None
     tuned: Tuned | None = None
@@ -134,33 +133,21 @@ class ExperimentSpec(Block):
         Options that came after the first published board count only where they differ from their default, so that a board
         stays the same board when the product learns something new.
         """
-        document = self.model_dump(
-            mode="json",
-            exclude={"harness": {"seeds"}, "data": _ONLY_REFUSES}
-            | dict.fromkeys(_NOT_IN_THE_DIGEST, True),
-        )
-        if self.annotator == Annotator():
+        document = self.model_dump(mode="json", exclude=set(_NOT_IN_THE_DIGEST))
+        for name in ("data", "training", "cost_model", "harness"):
+            block = getattr(self, name)
+            if isinstance(block, Block):
+                document[name] = block.identity()
+        for key in _ONLY_REFUSES:
+            document["data"].pop(key, None)
+        del document["harness"]["seeds"]
+        if self.annotator == Slips():
             del document["annotator"]
-        if not self.pretrained_sha256:
-            del document["pretrained_sha256"]
-        for block in ("data", "training", "cost_model", "harness"):
-            for key, option in type(getattr(self, block)).model_fields.items():
-                if option.json_schema_extra == LATER and _is_default(
-                    document[block].get(key), option.default
-                ):
-                    document[block].pop(key, None)
-        if not self.weights_sha256:
-            del document["weights_sha256"]
-        for key in ("custom_imports", "custom_hooks"):
+        for key in ("pretrained_sha256", "weights_sha256", "custom_imports", "custom_hooks"):
             if not document[key]:
                 del document[key]
         document |= changed_constants()
         return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()
-
-
-def _is_default(value: Any, default: Any) -> bool:
-    """Compare what JSON gives with a default: there a tuple is a list."""
-    return bool(value == (list(default) if isinstance(default, tuple) else default))
 
 
 def check_types(spec: ExperimentSpec, place: Path) -> None:
@@ -469,7 +456,7 @@ def _known_keys(place: list[str]) -> list[str]:
         "cost_model": CostModel,
         "harness": Protocol,
         "data": StreetsData,
-        "annotator": Annotator,
+        "annotator": Slips,
         "seconds_per_click": SecondsPerClick,
         "tune": Tune,
         "tuned": Tuned,

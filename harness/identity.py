@@ -18,8 +18,6 @@ PUBLISHED: dict[str, Any] = {
     "harness.regions._EXACT_BITS": 52,
     "harness.seeds.Purpose": "583bad9cb1cd",
     "harness.segmentor.cost_head._CELL_PX": 8,
-    "harness.segmentor.cost_head._LINEAR_LR": 10,
-    "harness.segmentor.cost_head._NEAR_PX": 4,
     "harness.segmentor.coverage._TRIES": 4,
     "harness.segmentor.crops._PLAN": 1,
     "harness.segmentor.efficientnet.LEVELS": "68a5deaa7006",

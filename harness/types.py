@@ -68,29 +68,6 @@ class ClickTotals:
 
 
 @dataclass(frozen=True, slots=True)
-class ClickSeconds:
-    """How long each kind of click takes, in seconds: a model for a further column, never the headline.
-
-    Choice: every click takes the same time, so that Cityscapes' published 1.5 hours an image come out: 5400 s for its mean of
-    4,756,857 / 2975 vertices and 338,302 / 2975 components.
-    """
-
-    polygon: float = 3.15
-    intersection: float = 3.15
-    box: float = 3.15
-    classes: float = 3.15
-
-    def seconds(self, clicks: Clicks) -> float:
-        """Return the annotation time of a bill."""
-        return (
-            self.polygon * clicks.polygon
-            + self.intersection * clicks.intersection
-            + self.box * clicks.box
-            + self.classes * clicks.classes
-        )
-
-
-@dataclass(frozen=True, slots=True)
 class Candidate:
     """A scored region after non-maximum suppression; higher scores are asked for earlier."""
 

@@ -43,8 +43,7 @@ training = {'steps': 150,
  'frozen_trunk': True,
  'precision': 'float32'}
 
-cost_model = {'head': 'trunk',
- 'target': 'density',
+cost_model = {
  'hidden': 16,
  'steps': 300,
  'batch_cells': 1024,

@@ -265,9 +265,10 @@ def receipt(
     ] = None,
 ) -> None:
     """Print what annotating one region would cost, by kind of click."""
+    from harness.blocks import SecondsPerClick
     from harness.clicks import count_region
     from harness.data.statistics import draw_receipt
-    from harness.types import ClickSeconds, Region
+    from harness.types import Region
 
     _check_target("--plot", plot)
     parts = region.split(",")
@@ -291,7 +292,7 @@ def receipt(
         f"c_p = {clicks.polygon}, c_i = {clicks.intersection}, c_b = {clicks.box}, c_c = {clicks.classes}; new pixels {asked.area_px}"
     )
     typer.echo(
-        f"cost_A = {totals.cost_a(clicks):.6f}, cost_B = {totals.cost_b(clicks):.6f}, about {ClickSeconds().seconds(clicks):.0f} s"
+        f"cost_A = {totals.cost_a(clicks):.6f}, cost_B = {totals.cost_b(clicks):.6f}, about {SecondsPerClick().total(clicks):.0f} s"
     )
     if plot is not None:
         draw_receipt(opened, asked, clicks, plot)

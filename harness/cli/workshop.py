@@ -16,7 +16,7 @@ from harness.acquisition import Tally
 from harness.bench import Clock, Job
 from harness.claims import claim
 from harness.config import ExperimentSpec
-from harness.data.annotators import ErringOracle, Slips
+from harness.data.annotators import ErringOracle
 from harness.data.cityscapes import ClickOracle, Split
 from harness.data.source import open_splits
 from harness.errors import FailedBeforeError, InputError, one_line, shorten
@@ -94,8 +94,7 @@ def rules_of(spec: ExperimentSpec) -> QueryRules:
 
 def oracle_of(spec: ExperimentSpec, train: Split) -> ClickOracle:
     """Return the annotators of a board: they err where the config says so."""
-    slips = Slips(**spec.annotator.model_dump())
-    return ErringOracle(train, slips) if slips.any else ClickOracle(train)
+    return ErringOracle(train, spec.annotator) if spec.annotator.any else ClickOracle(train)
 
 
 @dataclass(slots=True)
@@ -236,42 +235,10 @@ def build_trainer(
     Raises:
         InputError: one line that names the block.
     """
-    from harness.segmentor.cost_head import CostRecipe
-    from harness.segmentor.crops import CropRecipe
-    from harness.segmentor.trainer import Recipe, SegmentorTrainer
+    from harness.segmentor.trainer import SegmentorTrainer
 
     import_modules(spec)
-    training = spec.training
-    recipe = Recipe(
-        model=spec.model,
-        optim_wrapper=spec.optim_wrapper,
-        param_scheduler=spec.param_scheduler,
-        crop=CropRecipe(
-            *training.crop,
-            flip=training.flip,
-            jitter=training.jitter,
-            sampler=training.sampler,
-            brightness=training.brightness,
-            tint=training.tint,
-            shift=training.shift,
-        ),
-        cost=CostRecipe(**spec.cost_model.model_dump()),
-        steps=training.steps,
-        steps_per_image=training.steps_per_image,
-        max_steps=training.max_steps,
-        repeat=training.repeat,
-        frozen_trunk=training.frozen_trunk,
-        pretrained_sha256=spec.pretrained_sha256,
-        weights_sha256=spec.weights_sha256,
-        batch_size=training.batch_size,
-        class_weights=training.class_weights,
-        precision=training.precision,
-        loss_stride=training.loss_stride,
-        custom_hooks=spec.custom_hooks,
-    )
-    trainer = SegmentorTrainer(
-        recipe, train_split=train, val_split=val, window_px=spec.harness.window, device=spec.device
-    )
+    trainer = SegmentorTrainer(spec, train_split=train, val_split=val)
     if check:
         pool, schedule = len(train.files), schedule_of(spec)
         bought = (schedule.images(number, pool) for number in range(schedule.rounds + 1))
@@ -334,11 +301,10 @@ def build_workshop(
     set_up_torch(spec.device, provenance.threads, deterministic=provenance.deterministic)
     import_modules(spec)
     train, val = open_splits(spec.data)
-    slips = Slips(**spec.annotator.model_dump())
     clock, tally = Clock(), Tally()
     info = info_template(spec, train, val, provenance)
     rules = rules_of(spec)
-    store_key = f"{info.data_fingerprint} {rules} {slips} {spec.device}"
+    store_key = f"{info.data_fingerprint} {rules} {spec.annotator!r} {spec.device}"
     return BenchWorkshop(
         out=out,
         oracle=oracle_of(spec, train),

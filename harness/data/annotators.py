@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
+from harness.blocks import Slips
 from harness.data.cityscapes import ClickOracle, Split
 from harness.data.labels import IGNORE
 from harness.pool import LabelledPool
@@ -17,28 +18,6 @@ from harness.seeds import Purpose, generator
 from harness.types import Annotation, Clicks, Region
 
 _REMEMBERED_IMAGES = 64
-
-
-@dataclass(frozen=True, slots=True)
-class Slips:
-    """What goes wrong, and how often. All shares in [0, 1]; 0 everywhere is an annotator who never errs.
-
-    seed: of the slips. missed, wrong: shares of small objects that are overlooked (they get the label around them) or
-    get another class. small_px: an object of at most so many pixels is small. jitter_px: standard deviation by which borders wander.
-    click_noise: relative standard deviation of the number of polygon clicks per region.
-    """
-
-    seed: int = 0
-    missed: float = 0.0
-    wrong: float = 0.0
-    small_px: int = 64
-    jitter_px: float = 0.0
-    click_noise: float = 0.0
-
-    @property
-    def any(self) -> bool:
-        """Whether anything ever goes wrong."""
-        return max(self.missed, self.wrong, self.jitter_px, self.click_noise) > 0.0
 
 
 class ErringOracle(ClickOracle):

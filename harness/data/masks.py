@@ -13,38 +13,13 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from harness.blocks import MaskLayout
 from harness.data import files
 from harness.data.annotations import Recording
 from harness.data.cityscapes import ImageFiles, Split
 from harness.data.images import LABEL_SUFFIXES, PHOTO_SUFFIXES, read_labels
 from harness.data.labels import IGNORE
 from harness.errors import InputError, shorten
-
-DEFAULT_TOLERANCE_PX = 1.0
-DEFAULT_MAX_VOID_SHARE = 0.5
-
-Value = int | tuple[int, int, int]
-"""What a label image holds for a class: a number, or a colour (red, green, blue)."""
-
-
-@dataclass(frozen=True, slots=True)
-class MaskLayout:
-    """Where images and masks lie, and what a mask's values mean.
-
-    images: a folder below the root, with ``{split}``; sub-folders are read too. labels: likewise,
-    or a pattern for the file, such as ``labels/{split}/{stem}_mask.png``. classes: mask value ->
-    class name, or colour -> class name. void: the values that are void; None means all that are in
-    no class. lists: text files with the ids of a split, with ``{split}``; all images without it.
-    tolerance_px: of the simulated polygons. max_void_share: of a split's pixels, in [0, 1].
-    """
-
-    images: str
-    labels: str
-    classes: Mapping[Value, str]
-    tolerance_px: float = DEFAULT_TOLERANCE_PX
-    void: tuple[Value, ...] | None = None
-    lists: str | None = None
-    max_void_share: float = DEFAULT_MAX_VOID_SHARE
 
 
 class MaskSplit(Split):
@@ -204,7 +179,7 @@ class MaskSplit(Split):
         return f"{self.root.resolve()}/{self.name}/masks/{self.layout}"
 
 
-def _packed(value: Value) -> int:
+def _packed(value: int | tuple[int, int, int]) -> int:
     """Return a value as it is stored; a colour as ``read_labels`` packs it."""
     if isinstance(value, tuple):
         red, green, blue = value

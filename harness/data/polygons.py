@@ -9,12 +9,13 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw
 
+from harness.blocks import PolygonLayout
 from harness.clicks import clamp_vertices
 from harness.data import files
 from harness.data.annotations import Recording
@@ -22,7 +23,6 @@ from harness.data.cityscapes import ImageFiles, Split
 from harness.data.labels import IGNORE
 from harness.errors import InputError, one_line, shorten
 
-Format = Literal["labelme", "coco", "cvat"]
 _LARGEST_FILE = 1 << 30
 
 
@@ -42,24 +42,6 @@ class Drawing:
     height: int
     width: int
     shapes: tuple[Shape, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class PolygonLayout:
-    """Where images and polygons lie.
-
-    images: a folder below the root, with ``{split}``. annotations: of LabelMe a folder with a JSON
-    file for each image; of COCO or CVAT one file, with ``{split}``. classes: names of shapes, in
-    the order of their numbers; other shapes are void, and their clicks count. background: the class
-    of pixels under no shape; they are void without it.
-    """
-
-    format: Format
-    images: str
-    annotations: str
-    classes: tuple[str, ...]
-    background: str | None = None
-    max_void_share: float = 0.5
 
 
 class PolygonSplit(Split):

@@ -14,8 +14,8 @@ from harness.blocks import CityscapesData, MasksData, OtherData, PolygonsData, S
 from harness.data.cityscapes import Split
 from harness.data.index import Problem, describe_values
 from harness.data.manifest import is_whole, read_manifest, wrong_names
-from harness.data.masks import MaskLayout, MaskSplit
-from harness.data.polygons import PolygonLayout, PolygonSplit
+from harness.data.masks import MaskSplit
+from harness.data.polygons import PolygonSplit
 from harness.data.streets.pack import PackSpec, make_pack
 from harness.errors import InputError, one_line, shorten
 from harness.files import cache_folder
@@ -142,42 +142,24 @@ def find_splits(data: Data) -> tuple[Split, Split]:
         InputError: a folder is missing or holds no image.
     """
     root, cache = data_root(data), cache_folder()
-    if isinstance(data, MasksData):
-        layout = MaskLayout(
-            images=data.images,
-            labels=data.labels,
-            classes=data.classes,
-            tolerance_px=data.tolerance_px,
-            void=data.void,
-            lists=data.lists,
-            max_void_share=data.max_void_share,
-        )
-        return (
-            MaskSplit(root, data.train_split, cache, layout),
-            MaskSplit(root, data.val_split, cache, layout),
-        )
-    if isinstance(data, PolygonsData):
-        drawn = PolygonLayout(
-            data.format,
-            data.images,
-            data.annotations,
-            data.classes,
-            data.background,
-            data.max_void_share,
-        )
-        return (
-            PolygonSplit(root, data.train_split, cache, drawn),
-            PolygonSplit(root, data.val_split, cache, drawn),
-        )
     if isinstance(data, OtherData):
         return _open_other(data, cache)
-    names = (
-        (data.train_split, data.val_split) if isinstance(data, CityscapesData) else ("train", "val")
-    )
-    train, val = (Split(root, name, cache, visible_only=data.visible_only) for name in names)
-    if isinstance(data, CityscapesData):
-        train.max_void_share = val.max_void_share = data.max_void_share
-    return train, val
+    if isinstance(data, StreetsData):
+        names = "train", "val"
+    else:
+        names = data.train_split, data.val_split
+
+    def opened(name: str) -> Split:
+        if isinstance(data, MasksData):
+            return MaskSplit(root, name, cache, data)
+        if isinstance(data, PolygonsData):
+            return PolygonSplit(root, name, cache, data)
+        split = Split(root, name, cache, visible_only=data.visible_only)
+        if isinstance(data, CityscapesData):
+            split.max_void_share = data.max_void_share
+        return split
+
+    return opened(names[0]), opened(names[1])
 
 
 def open_splits(data: Data) -> tuple[Split, Split]:

@@ -11,12 +11,12 @@ from pathlib import Path
 import pandas as pd
 
 from harness.archive import unpacked
+from harness.blocks import SecondsPerClick
 from harness.errors import InputError
 from harness.loop import FULL_DATA
 from harness.results import Run, accounting, find_runs, read_run
 from harness.scoring import aubc, mean_iou, share_at
 from harness.statistics import mean_std, median_share
-from harness.types import ClickSeconds
 
 LEVELS = (0.8, 0.9, 0.95)
 """Choice: clicks are counted to these shares of the full-data mIoU; the last is the paper's."""
@@ -349,14 +349,14 @@ def _budget_shares(run: Run) -> list[float]:
 def curve_of(run: Run) -> RunCurve:
     """Return a run's curve; a run that is not finished gives the rounds that it has."""
     info = run.info
-    model = ClickSeconds(**info.config.get("seconds_per_click", {}))
+    model = SecondsPerClick(**info.config.get("seconds_per_click", {}))
     return RunCurve(
         info.seed,
         [record.labelled_px / info.train_px for record in run.rounds],
         [info.totals.cost_a(record.clicks) for record in run.rounds],
         [info.totals.cost_b(record.clicks) for record in run.rounds],
         [record.clicks.polygon for record in run.rounds],
-        [model.seconds(record.clicks) for record in run.rounds],
+        [model.total(record.clicks) for record in run.rounds],
         [mean_iou(record.areas) for record in run.rounds],
     )
 

@@ -7,8 +7,7 @@ compares the choices by their error on images that were held out.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Literal, NamedTuple, cast
+from typing import NamedTuple, cast
 
 import cv2
 import numpy as np
@@ -17,42 +16,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from harness.blocks import LATER
+from harness.blocks import CostModel
 from harness.clicks import vertex_map
 from harness.errors import RunError
-from harness.logits import Logits, upsample
+from harness.logits import upsample
 from harness.segmentor.fcn8s import LOGIT_STRIDE_PX
 
 _CELL_PX = LOGIT_STRIDE_PX
-_NEAR_PX = 4
-_LINEAR_LR = 10
-"""A linear head starts at zero and has a long way to go in as many steps."""
-
-
-@dataclass(frozen=True, slots=True)
-class CostRecipe:
-    """How the cost head is built and trained. sigma_px: the Gaussian that spreads a vertex; max_cells bounds memory.
-
-    head: "trunk" reads trunk features at three depths and class probabilities; "probabilities" is linear in the probabilities alone;
-    "borders" learns one factor, clicks per pixel of predicted class border (after MetaBox+, arXiv 2010.01884).
-    target: "density" is clicks per cell with a Poisson likelihood; "vertices" is the share of a cell that lies near a vertex, with
-    class-balanced cross entropy, scaled afterwards to the number of clicks. hidden: units of two hidden layers; 0 is linear.
-    """
-
-    head: Literal["trunk", "probabilities", "borders"] = field(default="trunk", metadata=LATER)
-    target: Literal["density", "vertices"] = field(default="density", metadata=LATER)
-    hidden: int = 64
-    steps: int = 300
-    batch_cells: int = 1024
-    lr: float = 3e-3
-    weight_decay: float = 1e-2
-    sigma_px: float = 2.0
-    max_cells: int = 400_000
-
-    @property
-    def is_linear(self) -> bool:
-        """Whether there is no hidden layer: always so on probabilities alone."""
-        return self.hidden == 0 or self.head == "probabilities"
 
 
 class CostHead(nn.Module):
@@ -61,29 +31,20 @@ class CostHead(nn.Module):
     Choice: pointwise, since pool4 and pool5 bring the context; then only labelled cells have to be kept for training.
     """
 
-    def __init__(self, channels: int, recipe: CostRecipe) -> None:
+    def __init__(self, channels: int, hidden: int) -> None:
         super().__init__()
-        hidden = max(recipe.hidden, 1)
         self.standardise = nn.BatchNorm1d(channels, affine=False, momentum=None)
-        deep = (
+        self.layers = nn.Sequential(
             nn.Linear(channels, hidden),
             nn.ReLU(),
             nn.Linear(hidden, hidden),
             nn.ReLU(),
             nn.Linear(hidden, 1),
         )
-        self.layers = nn.Sequential(*((nn.Linear(channels, 1),) if recipe.is_linear else deep))
-        self._is_density = recipe.target == "density"
-        if not self._is_density:
-            self.register_buffer("clicks_per_share", torch.ones(()))
-
-    def score(self, cells: Tensor) -> Tensor:
-        """Map (n, F) features to (n,) real numbers."""
-        return self.layers(self.standardise(cells)).squeeze(-1)  # type: ignore[no-any-return]
 
     def forward(self, cells: Tensor) -> Tensor:
         """Map (n, F) features to (n,) expected clicks per cell."""
-        return self._clicks(self.score(cells))
+        return _clicks(self.layers(self.standardise(cells)).squeeze(-1))
 
     def of_image(self, levels: Sequence[Tensor], cells: tuple[int, int]) -> Tensor:
         """Return the (h, w) expected clicks of one image's cells: what ``forward`` gives, to rounding, in a fraction of the time.
@@ -107,37 +68,15 @@ class CostHead(nn.Module):
             for level, part in zip(levels, parts, strict=True)
         ]
         hidden = (torch.stack(made).sum(0) + bias[:, None, None])[0].permute(1, 2, 0)
-        return self._clicks(self.layers[1:](hidden).squeeze(-1))
-
-    def _clicks(self, score: Tensor) -> Tensor:
-        if self._is_density:
-            return F.softplus(score) + 1e-4
-        return torch.sigmoid(score) * self.get_buffer("clicks_per_share")
+        return _clicks(self.layers[1:](hidden).squeeze(-1))
 
 
-class BorderHead(nn.Module):
-    """Clicks in proportion to the predicted class borders: nothing is learned but the factor."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.register_buffer("clicks_per_border", torch.ones(()))
-
-    def forward(self, cells: Tensor) -> Tensor:
-        """Map (n, 1) border lengths to (n,) expected clicks per cell."""
-        return cells[:, 0] * self.get_buffer("clicks_per_border") + 1e-4
-
-    def of_image(self, levels: Sequence[Tensor], cells: tuple[int, int]) -> Tensor:
-        """Return the (h, w) expected clicks of one image's cells."""
-        return self.forward(levels[0].flatten()[:, None]).reshape(cells)
-
-
-def build_head(channels: int, recipe: CostRecipe) -> CostHead | BorderHead:
-    """Build a head that is not trained yet."""
-    return BorderHead() if recipe.head == "borders" else CostHead(channels, recipe)
+def _clicks(score: Tensor) -> Tensor:
+    return F.softplus(score) + 1e-4
 
 
 def feature_levels(
-    features: Sequence[Tensor], logits: Tensor, size: tuple[int, int], head: str = "trunk"
+    features: Sequence[Tensor], logits: Tensor, size: tuple[int, int]
 ) -> list[Tensor]:
     """List what the head sees of one image, each at its own resolution.
 
@@ -145,21 +84,12 @@ def feature_levels(
         features: of the backbone, for FCN8s pool3, pool4 and pool5: (1, c, h_i, w_i) each.
         logits: (1, C, h, w) at any stride.
         size: (H, W) of the image in pixels.
-        head: see ``CostRecipe``.
 
     Returns:
-        (1, c_i, h_i, w_i) maps: trunk features, class probabilities, and how much each probability varies over the 3 x 3 neighbour
-        cells, which is high at predicted class borders; or the probabilities alone; or the length of predicted borders in pixels.
+        (1, c_i, h_i, w_i) maps: trunk features, class probabilities, and how much each probability
+        varies over the 3 x 3 neighbour cells, which is high at predicted class borders.
     """
-    if head == "borders":
-        winners = Logits(logits[0], size).winners()
-        borders = F.pad((winners[:, 1:] != winners[:, :-1]).float(), (0, 1)) + F.pad(
-            (winners[1:] != winners[:-1]).float(), (0, 0, 0, 1)
-        )
-        return [per_cell_sum(borders)[None, None]]
     probabilities = _at_cells(logits.softmax(1), cells_of(size))
-    if head == "probabilities":
-        return [probabilities]
     return [
         *(_at_most(level, cells_of(size)) for level in features),
         probabilities,
@@ -180,11 +110,9 @@ def _highest_nearby(maps: Tensor) -> Tensor:
     return maps
 
 
-def cell_features(
-    features: Sequence[Tensor], logits: Tensor, size: tuple[int, int], head: str = "trunk"
-) -> Tensor:
+def cell_features(features: Sequence[Tensor], logits: Tensor, size: tuple[int, int]) -> Tensor:
     """Return ``feature_levels`` as (h, w, F), one row of features for each cell: what the head is trained on."""
-    levels = feature_levels(features, logits, size, head)
+    levels = feature_levels(features, logits, size)
     return torch.cat([upsample(level, cells_of(size)) for level in levels], dim=1)[0].permute(
         1, 2, 0
     )
@@ -203,19 +131,6 @@ def _at_most(level: Tensor, cells: tuple[int, int]) -> Tensor:
 
 def _at_cells(maps: Tensor, cells: tuple[int, int]) -> Tensor:
     return upsample(_at_most(maps, cells), cells)
-
-
-def per_cell_sum(pixels: Tensor) -> Tensor:
-    """Sum an (H, W) map over its 8 x 8 cells: (ceil(H / 8), ceil(W / 8))."""
-    return (
-        F.avg_pool2d(
-            F.pad(pixels, (0, -pixels.shape[1] % _CELL_PX, 0, -pixels.shape[0] % _CELL_PX))[
-                None, None
-            ],
-            _CELL_PX,
-        )[0, 0]
-        * _CELL_PX**2
-    )
 
 
 def click_density(
@@ -237,17 +152,6 @@ def click_density(
     reach = np.maximum(_blur(mask, sigma_px), 1e-12)
     points = vertex_map(vertices, *labelled.shape) * mask
     return _blur(points / reach, sigma_px) * mask
-
-
-def near_vertices(
-    vertices: npt.NDArray[np.int32], labelled: npt.NDArray[np.bool_]
-) -> npt.NDArray[np.float64]:
-    """Mark each labelled pixel within 4 pixels of a recorded vertex: the other target. (H, W) of 0 and 1."""
-    points = (vertex_map(vertices, *labelled.shape) > 0) & labelled
-    near = cv2.dilate(
-        points.astype(np.uint8), np.ones((2 * _NEAR_PX + 1, 2 * _NEAR_PX + 1), np.uint8)
-    )
-    return np.asarray(near * labelled, np.float64)
 
 
 def _blur(values: npt.NDArray[np.float64], sigma_px: float) -> npt.NDArray[np.float64]:
@@ -276,17 +180,16 @@ def per_pixel(cells: Tensor, size: tuple[int, int]) -> Tensor:
 class Cells(NamedTuple):
     """Labelled cells to learn from.
 
-    features: (n, F). clicks: (n,) spread over the labelled part. near: (n,) share of the labelled part that lies near a vertex.
-    exposure: (n,) labelled share of the cell, in (0, 1].
+    features: (n, F). clicks: (n,) spread over the labelled part. exposure: (n,) labelled share of
+    the cell, in (0, 1].
     """
 
     features: Tensor
     clicks: Tensor
-    near: Tensor
     exposure: Tensor
 
 
-def train_cost_head(cells: Cells, recipe: CostRecipe, seed: int) -> CostHead | BorderHead:
+def train_cost_head(cells: Cells, options: CostModel, seed: int) -> CostHead:
     """Learn clicks per cell from labelled cells.
 
     Choice: a cell of which only a share is labelled counts with that share as exposure.
@@ -294,63 +197,31 @@ def train_cost_head(cells: Cells, recipe: CostRecipe, seed: int) -> CostHead | B
     Raises:
         RunError: the loss is NaN or infinite.
     """
-    head = build_head(cells.features.shape[1], recipe).to(cells.features.device)
-    if isinstance(head, BorderHead):
-        borders = (cells.features[:, 0] * cells.exposure).sum()
-        head.get_buffer("clicks_per_border").copy_(cells.clicks.sum() / borders.clamp(min=1.0))
-        return head.eval()
+    head = CostHead(cells.features.shape[1], options.hidden).to(cells.features.device)
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for parameter in head.parameters():
-            scale = (
-                (2.0 / parameter.shape[1]) ** 0.5
-                if parameter.ndim == 2 and not recipe.is_linear
-                else 0.0
-            )
+            scale = (2.0 / parameter.shape[1]) ** 0.5 if parameter.ndim == 2 else 0.0
             parameter.copy_(torch.randn(parameter.shape, generator=generator) * scale)
     head.train()
     head.standardise(cells.features)
     head.standardise.eval()
-    lr = recipe.lr * (_LINEAR_LR if recipe.is_linear else 1)
-    optimizer = torch.optim.AdamW(head.parameters(), lr=lr, weight_decay=recipe.weight_decay)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, lr, total_steps=recipe.steps)
-    share = float((cells.near * cells.exposure).sum() / cells.exposure.sum())
-    for _ in range(recipe.steps):
-        n_rows = min(recipe.batch_cells, len(cells.features))
+    optimizer = torch.optim.AdamW(
+        head.parameters(), lr=options.lr, weight_decay=options.weight_decay
+    )
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, options.lr, total_steps=options.steps)
+    for _ in range(options.steps):
+        n_rows = min(options.batch_cells, len(cells.features))
         rows = torch.randint(len(cells.features), (n_rows,), generator=generator).to(
             cells.features.device
         )
         batch = Cells(*(column[rows] for column in cells))
-        loss = (
-            _poisson(head, batch) if recipe.target == "density" else _balanced(head, batch, share)
-        )
+        expected = head(batch.features) * batch.exposure
+        loss = (expected - batch.clicks * expected.log()).mean()  # Poisson
         if not torch.isfinite(loss):
             raise RunError("the cost head's loss is NaN or infinite")
         optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         optimizer.step()
         schedule.step()
-    head.eval()
-    if recipe.target == "vertices":
-        with torch.no_grad():
-            expected = (torch.sigmoid(head.score(cells.features)) * cells.exposure).sum()
-        head.get_buffer("clicks_per_share").copy_(cells.clicks.sum() / expected.clamp(min=1e-6))
-    return head
-
-
-def _poisson(head: CostHead, cells: Cells) -> Tensor:
-    expected = head(cells.features) * cells.exposure
-    loss: Tensor = (expected - cells.clicks * expected.log()).mean()
-    return loss
-
-
-def _balanced(head: CostHead, cells: Cells, share: float) -> Tensor:
-    """Cross entropy in which both sides weigh the same: ``share`` of all labelled pixels lies near a vertex."""
-    share = min(max(share, 1e-6), 1 - 1e-6)
-    score = head.score(cells.features)
-    near, far = (
-        F.logsigmoid(score) * cells.near / share,
-        F.logsigmoid(-score) * (1 - cells.near) / (1 - share),
-    )
-    loss: Tensor = -((near + far) * cells.exposure).mean() / 2
-    return loss
+    return head.eval()

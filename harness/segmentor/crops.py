@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,7 +12,7 @@ from mmengine.structures import PixelData
 from mmseg.structures import SegDataSample
 from torch.utils.data import Dataset
 
-from harness.blocks import LATER
+from harness.blocks import Training
 from harness.data.cityscapes import Split
 from harness.data.labels import IGNORE
 from harness.errors import RunError
@@ -23,25 +22,6 @@ from harness.segmentor.coverage import Coverage, Piece, Place, counts_in
 _PLAN = 1
 
 
-@dataclass(frozen=True, slots=True)
-class CropRecipe:
-    """Crop size in pixels (cut down to the image), mirroring, and jitter of brightness and colour.
-
-    sampler: "cover" counts each labelled pixel once an epoch (see ``harness.segmentor.coverage``); "pixel" lays each crop around
-    a uniformly drawn labelled pixel. brightness, tint: by which factors all channels together and
-    each alone are changed at most, less 1; shift: by how many grey values of 255 at most.
-    """
-
-    height: int
-    width: int
-    flip: bool = True
-    jitter: bool = True
-    sampler: Literal["pixel", "cover"] = field(default="pixel", metadata=LATER)
-    brightness: float = field(default=0.3, metadata=LATER)
-    tint: float = field(default=0.15, metadata=LATER)
-    shift: float = field(default=20.0, metadata=LATER)
-
-
 class LabelledCrops(Dataset[dict[str, Any]]):
     """Crops for one training; what is random about the i-th comes from the i-th random stream."""
 
@@ -49,18 +29,18 @@ class LabelledCrops(Dataset[dict[str, Any]]):
         self,
         split: Split,
         pool: LabelledPool,
-        recipe: CropRecipe,
+        options: Training,
         *,
         length: int,
         key: np.random.SeedSequence,
     ) -> None:
-        self._split, self._recipe, self._length, self._key = split, recipe, length, key
+        self._split, self._options, self._length, self._key = split, options, length, key
         self._ids = pool.touched_ids
         self._labels = {image_id: pool.labels(image_id, IGNORE) for image_id in self._ids}
         self._places = (
-            Covering(pool, recipe, length, key)
-            if recipe.sampler == "cover"
-            else _AroundPixels(pool, recipe)
+            Covering(pool, options, length, key)
+            if options.sampler == "cover"
+            else _AroundPixels(pool, options)
         )
 
     def __len__(self) -> int:
@@ -75,7 +55,7 @@ class LabelledCrops(Dataset[dict[str, Any]]):
         )
 
     def _draw(self, index: int, rng: np.random.Generator) -> dict[str, Any]:
-        recipe = self._recipe
+        options = self._options
         place, counts = self._places.at(index, rng)
         window = (
             slice(place.top, place.top + place.height),
@@ -85,10 +65,10 @@ class LabelledCrops(Dataset[dict[str, Any]]):
         target = self._labels[place.image_id][window]
         if counts is not None:
             target = np.where(counts, target, np.uint8(IGNORE))
-        if recipe.flip and rng.random() < 0.5:
+        if options.flip and rng.random() < 0.5:
             photo, target = photo[:, ::-1], target[:, ::-1]
-        if recipe.jitter:
-            photo = _jitter(photo, recipe, rng)
+        if options.jitter:
+            photo = _jitter(photo, options, rng)
         return {
             "inputs": torch.from_numpy(np.ascontiguousarray(photo.transpose(2, 0, 1))),
             "data_samples": sample_of(target),
@@ -98,8 +78,8 @@ class LabelledCrops(Dataset[dict[str, Any]]):
 class _AroundPixels:
     """Each crop holds a uniformly drawn labelled pixel at a uniform offset, pushed back into the image; all that it shows counts."""
 
-    def __init__(self, pool: LabelledPool, recipe: CropRecipe) -> None:
-        self._recipe, self._ids, self._sizes = recipe, pool.touched_ids, pool.sizes
+    def __init__(self, pool: LabelledPool, options: Training) -> None:
+        self._options, self._ids, self._sizes = options, pool.touched_ids, pool.sizes
         self._masks = {
             image_id: None
             if labelled_in_full(pool, image_id)
@@ -117,7 +97,7 @@ class _AroundPixels:
             if labelled is None
             else int(labelled[rng.integers(len(labelled))])
         )
-        height, width = min(self._recipe.height, size[0]), min(self._recipe.width, size[1])
+        height, width = (min(pair) for pair in zip(self._options.crop, size, strict=True))
         row, column = divmod(flat, size[1])
         top, left = _around(row, height, size[0], rng), _around(column, width, size[1], rng)
         return Place(image_id, top, left, height, width, ()), None
@@ -127,11 +107,11 @@ class Covering:
     """Epoch after epoch of a coverage, as many crops as the training takes."""
 
     def __init__(
-        self, pool: LabelledPool, recipe: CropRecipe, length: int, key: np.random.SeedSequence
+        self, pool: LabelledPool, options: Training, length: int, key: np.random.SeedSequence
     ) -> None:
         if not pool.labelled_px:
             raise RunError("there is nothing to train on: no pixel is labelled")
-        coverage = Coverage(pool, recipe.height, recipe.width)
+        coverage = Coverage(pool, *options.crop)
         self._places: list[tuple[Place, list[Piece]]] = []
         for number in itertools.count():
             if len(self._places) >= length:
@@ -188,12 +168,12 @@ def _around(at: int, side: int, extent: int, rng: np.random.Generator) -> int:
 
 
 def _jitter(
-    photo: npt.NDArray[np.uint8], recipe: CropRecipe, rng: np.random.Generator
+    photo: npt.NDArray[np.uint8], options: Training, rng: np.random.Generator
 ) -> npt.NDArray[np.float32]:
-    gain = (1.0 + rng.uniform(-recipe.brightness, recipe.brightness)) * (
-        1.0 + rng.uniform(-recipe.tint, recipe.tint, 3)
+    gain = (1.0 + rng.uniform(-options.brightness, options.brightness)) * (
+        1.0 + rng.uniform(-options.tint, options.tint, 3)
     )
-    shift = rng.uniform(-recipe.shift, recipe.shift)
+    shift = rng.uniform(-options.shift, options.shift)
     return np.asarray(
         np.clip(photo * gain.astype(np.float32) + np.float32(shift), 0.0, 255.0), np.float32
     )

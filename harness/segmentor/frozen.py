@@ -12,13 +12,14 @@ from mmengine.model import BaseDataPreprocessor, BaseModel
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from harness.blocks import Training
 from harness.data.cityscapes import Split
 from harness.data.labels import IGNORE
 from harness.errors import RunError
 from harness.logits import upsample_part
 from harness.pool import LabelledPool
 from harness.segmentor.coverage import counts_in
-from harness.segmentor.crops import Covering, CropRecipe, sample_of
+from harness.segmentor.crops import Covering, sample_of
 
 Features = tuple[Tensor, ...]
 
@@ -123,15 +124,15 @@ class LabelledFeatureCrops(Dataset[dict[str, Any]]):
         split: Split,
         pool: LabelledPool,
         cache: FeatureCache,
-        recipe: CropRecipe,
+        options: Training,
         *,
         length: int,
         key: np.random.SeedSequence,
     ) -> None:
         self._model, self._split, self._cache, self._length = model, split, cache, length
-        self._pool, self._key, self._flip = pool, key, recipe.flip
+        self._pool, self._key, self._flip = pool, key, options.flip
         self._labels = {image_id: pool.labels(image_id, IGNORE) for image_id in pool.touched_ids}
-        self._places = Covering(pool, recipe, length, key)
+        self._places = Covering(pool, options, length, key)
         first = self._levels(pool.touched_ids[0], mirrored=False)[0]
         height, width = pool.sizes[pool.touched_ids[0]]
         self._stride = round(height / first.shape[-2])
@@ -143,7 +144,7 @@ class LabelledFeatureCrops(Dataset[dict[str, Any]]):
         smallest = (min(size[axis] for size in pool.sizes.values()) for axis in (0, 1))
         self._cells = tuple(
             min(-(-crop // self._stride) + 1, side // self._stride)
-            for crop, side in zip((recipe.height, recipe.width), smallest, strict=True)
+            for crop, side in zip(options.crop, smallest, strict=True)
         )
 
     def __len__(self) -> int:

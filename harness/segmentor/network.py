@@ -26,7 +26,7 @@ from harness.regions import window_sum
 from harness.scoring import class_areas
 from harness.seeds import Purpose, torch_seed
 from harness.segmentor.committee import Drawn, passes_of
-from harness.segmentor.cost_head import BorderHead, CostHead, cells_of, feature_levels, per_pixel
+from harness.segmentor.cost_head import CostHead, cells_of, feature_levels, per_pixel
 from harness.segmentor.frozen import FeatureCache, batch_of
 from harness.statistics import cost_quality
 from harness.types import CostQuality, ImageAreas
@@ -51,7 +51,7 @@ class TrainedNetwork:
     def __init__(
         self,
         model: Any,
-        cost_head: CostHead | BorderHead | None,
+        cost_head: CostHead | None,
         *,
         train: Split,
         val: Split,
@@ -59,14 +59,13 @@ class TrainedNetwork:
         round_number: int,
         window_px: int,
         device: torch.device,
-        cost_input: str = "trunk",
         features: FeatureCache | None = None,
         slides: bool = False,
     ) -> None:
         self._model = model.eval()
         self._passes = passes_of(model, slides=slides)
         self._features = features
-        self._cost_head, self._cost_input = cost_head, cost_input
+        self._cost_head = cost_head
         self._val = val
         self._seed, self._round = seed, round_number
         self._window_px, self._device = window_px, device
@@ -209,7 +208,7 @@ class TrainedNetwork:
         if self._cost_head is None:
             raise RunError("these networks predict no cost")
         clicks = self._cost_head.of_image(
-            feature_levels(seen.features, seen.logits, seen.size, self._cost_input),
+            feature_levels(seen.features, seen.logits, seen.size),
             cells_of(seen.size),
         )
         if not bool(torch.isfinite(clicks).all()):

@@ -9,9 +9,8 @@ import math
 import sys
 import warnings
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -22,7 +21,7 @@ from mmengine.registry import HOOKS, MODELS, PARAM_SCHEDULERS, init_default_scop
 from torch import Tensor
 from torch.utils.data import Subset
 
-from harness.blocks import LATER
+from harness.config import ExperimentSpec
 from harness.data.cityscapes import Split
 from harness.errors import InputError, RunError, one_line, shorten
 from harness.identity import changed_constants
@@ -35,18 +34,14 @@ from harness.segmentor.batches import AHEAD, Batches
 from harness.segmentor.checkpoint import Checkpoints
 from harness.segmentor.committee import names_of_dropout
 from harness.segmentor.cost_head import (
-    BorderHead,
     Cells,
     CostHead,
-    CostRecipe,
-    build_head,
     cell_features,
     click_density,
-    near_vertices,
     per_cell,
     train_cost_head,
 )
-from harness.segmentor.crops import CropRecipe, LabelledCrops, class_weights, sample_of
+from harness.segmentor.crops import LabelledCrops, class_weights, sample_of
 from harness.segmentor.frozen import (
     FeatureCache,
     HeadTraining,
@@ -64,88 +59,59 @@ _PRETRAINED = "model.backbone.pretrained"
 warnings.filterwarnings("ignore", category=UserWarning, module=r"mmseg\.")
 
 
-@dataclass(frozen=True, slots=True)
-class Recipe:
-    """All that determines a training besides labels and seed: mmseg configs, and how many steps on what.
-
-    steps: at the first labelled pixel; steps_per_image: more for each image's worth of labelled pixels; at most max_steps.
-    class_weights: 1 / sqrt(share) of each class among the labelled pixels. repeat: which of many equally good random streams.
-    frozen_trunk: the trunk stays as ``pretrained`` has it and only the head is trained, on features of whole images.
-    pretrained_sha256: of the file of those weights; weights_sha256: of other files that the model names. precision: of convolutions and products in training.
-    """
-
-    model: dict[str, Any]
-    optim_wrapper: dict[str, Any]
-    param_scheduler: list[dict[str, Any]]
-    crop: CropRecipe
-    cost: CostRecipe
-    steps: int
-    steps_per_image: int
-    max_steps: int
-    batch_size: int
-    class_weights: bool = True
-    repeat: int = field(default=0, metadata=LATER)
-    frozen_trunk: bool = field(default=False, metadata=LATER)
-    pretrained_sha256: str = field(default="", metadata=LATER)
-    weights_sha256: dict[str, str] = field(default_factory=dict, metadata=LATER)
-    precision: Literal["float32", "bfloat16"] = field(default="float32", metadata=LATER)
-    loss_stride: int = field(default=1, metadata=LATER)
-    custom_hooks: list[dict[str, Any]] = field(default_factory=list, metadata=LATER)
-
-    def steps_for(self, labelled_px: int, image_px: float) -> int:
-        """Return the length of a training: it grows with the labels, equally for all strategies with equal pixels."""
-        return min(
-            self.max_steps, round(self.steps + self.steps_per_image * labelled_px / image_px)
-        )
-
-    def digest(self) -> str:
-        """Identify the recipe."""
-        document = {"code": TRAINER_VERSION, **_identity(self), **changed_constants()}
-        return hashlib.sha256(
-            json.dumps(document, sort_keys=True, default=str).encode()
-        ).hexdigest()
+_CROPS = ("flip", "jitter", "sampler", "brightness", "tint", "shift")
+"""Options of training that stand under "crop" in its identity."""
 
 
-def _identity(recipe: Any) -> dict[str, Any]:
-    """Return all fields but those that came later (``LATER``) and have their default."""
-    values = {item.name: (getattr(recipe, item.name), item) for item in fields(recipe)}
-    return {
-        name: _identity(value) if is_dataclass(value) else value
-        for name, (value, item) in values.items()
-        if not (item.metadata == LATER and value in (item.default, {}, []))
+def recipe_digest(spec: ExperimentSpec) -> str:
+    """Identify all that determines a training besides data, labels, seed and round."""
+    training = spec.training.identity()
+    height, width = training.pop("crop")
+    crop = {key: training.pop(key) for key in _CROPS if key in training}
+    document = {
+        "code": TRAINER_VERSION,
+        "model": spec.model,
+        "optim_wrapper": spec.optim_wrapper,
+        "param_scheduler": spec.param_scheduler,
+        "crop": {"height": height, "width": width, **crop},
+        "cost": spec.cost_model.identity(),
+        **training,
+        **changed_constants(),
     }
+    for key in ("pretrained_sha256", "weights_sha256", "custom_hooks"):
+        if getattr(spec, key):
+            document[key] = getattr(spec, key)
+    text = json.dumps(document, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 class SegmentorTrainer:
     """Trains a network with mmengine's Runner, then the cost head on its frozen trunk."""
 
-    def __init__(
-        self, recipe: Recipe, *, train_split: Split, val_split: Split, window_px: int, device: str
-    ) -> None:
-        self._recipe, self._train, self._val = recipe, train_split, val_split
-        self._window_px, self._device = window_px, torch.device(device)
-        self.recipe = recipe.digest()
+    def __init__(self, spec: ExperimentSpec, *, train_split: Split, val_split: Split) -> None:
+        self._spec, self._train, self._val = spec, train_split, val_split
+        self._training, self._device = spec.training, torch.device(spec.device)
+        self.recipe = recipe_digest(spec)
         self._features = FeatureCache()
         init_default_scope("mmseg")
         self.assembly = Assembly(
-            recipe.model,
+            spec.model,
             n_classes=len(train_split.class_names),
-            crop=(recipe.crop.height, recipe.crop.width),
-            loss_stride=recipe.loss_stride,
-            sha256=recipe.weights_sha256
-            | ({_PRETRAINED: recipe.pretrained_sha256} if recipe.pretrained_sha256 else {}),
+            crop=self._training.crop,
+            loss_stride=self._training.loss_stride,
+            sha256=spec.weights_sha256
+            | ({_PRETRAINED: spec.pretrained_sha256} if spec.pretrained_sha256 else {}),
         )
-        if recipe.frozen_trunk:
+        if self._training.frozen_trunk:
             self._check_frozen()
-        if (
-            recipe.precision != "float32"
-            and recipe.optim_wrapper.get("type", "OptimWrapper") != "OptimWrapper"
-        ):
+        kind = spec.optim_wrapper.get("type", "OptimWrapper")
+        if self._training.precision != "float32" and kind != "OptimWrapper":
             raise InputError(
-                f"training.precision is {recipe.precision!r}, but optim_wrapper.type is {recipe.optim_wrapper['type']!r}; allowed with it: OptimWrapper"
+                "optim_wrapper.type must be OptimWrapper where training.precision is "
+                f"{self._training.precision}, got {shorten(kind)}"
             )
-        check_hooks(recipe.custom_hooks)
-        check_optimizer(self.assembly.build(), self._optim_wrapper(), recipe.param_scheduler)
+        check_hooks(spec.custom_hooks)
+        check_optimizer(self.assembly.build(), self._optim_wrapper(), spec.param_scheduler)
 
     def _check_frozen(self) -> None:
         if not self.assembly.has_given_weights:
@@ -153,7 +119,7 @@ class SegmentorTrainer:
                 "training.frozen_trunk needs a backbone with given weights: "
                 "model.backbone.pretrained or init_cfg, or a backbone that brings its own"
             )
-        if self.assembly.slides or self._recipe.model.get("neck") is not None:
+        if self.assembly.slides or self._spec.model.get("neck") is not None:
             what = "test_cfg.mode = 'slide'" if self.assembly.slides else "neck"
             raise InputError(f"training.frozen_trunk must be False with model.{what}")
 
@@ -167,13 +133,13 @@ class SegmentorTrainer:
         Raises:
             InputError: one line that names the block of the config.
         """
-        recipe = self._recipe
-        side = (min(recipe.crop.height, _CHECKED_PX), min(recipe.crop.width, _CHECKED_PX))
+        spec, training = self._spec, self._training
+        side = (min(training.crop[0], _CHECKED_PX), min(training.crop[1], _CHECKED_PX))
         self.assembly.check_weights()
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
             even = [1.0] * len(self._train.class_names)
-            model = self.assembly.build(even if recipe.class_weights else None, side)
+            model = self.assembly.build(even if training.class_weights else None, side)
             batch = {
                 "inputs": [torch.randint(256, (3, *side), dtype=torch.uint8) for _ in range(2)],
                 "data_samples": [sample_of(np.zeros(side, np.uint8)) for _ in range(2)],
@@ -189,8 +155,8 @@ class SegmentorTrainer:
         if not bool(torch.isfinite(loss)):
             raise InputError("the config's model must have a finite loss before it is trained")
         self._check_passes(model, votes)
-        lengths = {recipe.steps_for(number, 1.0) for number in images}
-        for number, item in enumerate(recipe.param_scheduler):
+        lengths = {training.steps_for(number, 1.0) for number in images}
+        for number, item in enumerate(spec.param_scheduler):
             end = item.get("end", item.get("total_steps", 0))
             if isinstance(end, int) and end > 2 * max(lengths):
                 print(
@@ -199,7 +165,7 @@ class SegmentorTrainer:
                     file=sys.stderr,
                 )
         for steps in sorted({min(lengths), max(lengths)}):
-            check_schedules(model, recipe.optim_wrapper, recipe.param_scheduler, steps)
+            check_schedules(model, spec.optim_wrapper, spec.param_scheduler, steps)
 
     def _check_passes(self, model: Any, votes: Sequence[str]) -> None:
         """Look at one image of random pixels, and refuse a committee that nothing is dropped in."""
@@ -238,12 +204,12 @@ class SegmentorTrainer:
         Raises:
             RunError: a loss or weight that is NaN or infinite.
         """
-        steps = self._recipe.steps_for(pool.labelled_px, pool.total_px / len(pool.sizes))
-        again = f"repeat {self._recipe.repeat}" if self._recipe.repeat else ""
+        steps = self._training.steps_for(pool.labelled_px, pool.total_px / len(pool.sizes))
+        again = f"repeat {self._training.repeat}" if self._training.repeat else ""
         model = self.assembly.initial(
             torch_seed(seed, 0, Purpose.WEIGHTS),
             class_weights(pool, len(self._train.class_names))
-            if self._recipe.class_weights
+            if self._training.class_weights
             else None,
         )
         model = model.to(self._device, memory_format=torch.channels_last)
@@ -253,20 +219,20 @@ class SegmentorTrainer:
         data = self._data(
             model,
             pool,
-            steps * self._recipe.batch_size,
+            steps * self._training.batch_size,
             sequence(seed, round_number, Purpose.CROPS, again),
         )
-        left = range((state["step"] if state else 0) * self._recipe.batch_size, len(data))
+        left = range((state["step"] if state else 0) * self._training.batch_size, len(data))
         train(
-            HeadTraining(model).to(self._device) if self._recipe.frozen_trunk else model,
+            HeadTraining(model).to(self._device) if self._training.frozen_trunk else model,
             self._batches(Subset(data, left)),
             steps=steps,
             optim_wrapper=self._optim_wrapper(),
-            param_scheduler=copy.deepcopy(self._recipe.param_scheduler),
+            param_scheduler=copy.deepcopy(self._spec.param_scheduler),
             seed=torch_seed(seed, round_number, Purpose.CROPS, again),
             checkpoints=kept,
             state=state,
-            hooks=copy.deepcopy(self._recipe.custom_hooks),
+            hooks=copy.deepcopy(self._spec.custom_hooks),
         )
         if not all(bool(torch.isfinite(value).all()) for value in model.state_dict().values()):
             raise RunError("a weight of the segmentation network is NaN or infinite after training")
@@ -282,7 +248,7 @@ class SegmentorTrainer:
 
     def _batches(self, data: Subset[dict[str, Any]]) -> Batches:
         """Return the batches of a training; on a GPU crops are drawn and pinned ahead of it, and their copies wait for nobody."""
-        frozen, size = self._recipe.frozen_trunk, self._recipe.batch_size
+        frozen, size = self._training.frozen_trunk, self._training.batch_size
         ahead = self._device.type == "cuda" and not frozen
         return Batches(
             data,
@@ -293,10 +259,10 @@ class SegmentorTrainer:
         )
 
     def _optim_wrapper(self) -> dict[str, Any]:
-        config = copy.deepcopy(self._recipe.optim_wrapper)
+        config = copy.deepcopy(self._spec.optim_wrapper)
         return (
             config
-            if self._recipe.precision == "float32"
+            if self._training.precision == "float32"
             else {**config, "type": "Bfloat16OptimWrapper"}
         )
 
@@ -304,24 +270,24 @@ class SegmentorTrainer:
         self, model: Any, pool: LabelledPool, length: int, key: np.random.SeedSequence
     ) -> LabelledCrops | LabelledFeatures | LabelledFeatureCrops:
         """Return what a training is shown: crops, or whole images as features of a trunk that stays as it is."""
-        crop = self._recipe.crop
-        if not self._recipe.frozen_trunk:
-            return LabelledCrops(self._train, pool, crop, length=length, key=key)
+        options = self._training
+        if not options.frozen_trunk:
+            return LabelledCrops(self._train, pool, options, length=length, key=key)
         model.backbone.eval()
-        if crop.sampler == "cover":
+        if options.sampler == "cover":
             return LabelledFeatureCrops(
-                model, self._train, pool, self._features, crop, length=length, key=key
+                model, self._train, pool, self._features, options, length=length, key=key
             )
         return LabelledFeatures(
-            model, self._train, pool, self._features, length=length, key=key, flip=crop.flip
+            model, self._train, pool, self._features, length=length, key=key, flip=options.flip
         )
 
     def _fit_cost(
         self, network: TrainedNetwork, pool: LabelledPool, seed: int, round_number: int
-    ) -> CostHead | BorderHead:
+    ) -> CostHead:
         cells = self.labelled_cells(network, pool, seed, round_number)
         return train_cost_head(
-            cells, self._recipe.cost, torch_seed(seed, round_number, Purpose.COST_HEAD)
+            cells, self._spec.cost_model, torch_seed(seed, round_number, Purpose.COST_HEAD)
         )
 
     def labelled_cells(
@@ -341,10 +307,10 @@ class SegmentorTrainer:
             int((per_cell(pool.is_labelled(image_id).astype(np.float64)) > 0).sum())
             for image_id in pool.touched_ids
         ]
-        if sum(counts) <= self._recipe.cost.max_cells:
+        if sum(counts) <= self._spec.cost_model.max_cells:
             return {}
         rng = generator(seed, round_number, Purpose.COST_HEAD)
-        rows = np.sort(rng.choice(sum(counts), self._recipe.cost.max_cells, replace=False))
+        rows = np.sort(rng.choice(sum(counts), self._spec.cost_model.max_cells, replace=False))
         ends = np.cumsum(counts)
         parts = np.split(rows, np.searchsorted(rows, ends[:-1]))
         starts = ends - counts
@@ -363,20 +329,19 @@ class SegmentorTrainer:
             labelled[part],
             vertices - np.array([part[1].start, part[0].start], np.int32),
         )
-        features = cell_features(seen.features, seen.logits, seen.size, self._recipe.cost.head)
+        features = cell_features(seen.features, seen.logits, seen.size)
         area = per_cell(labelled.astype(np.float64))
-        clicks = per_cell(click_density(vertices, labelled, self._recipe.cost.sigma_px))
-        near = per_cell(near_vertices(vertices, labelled)) / area.clamp(min=1.0)
+        clicks = per_cell(click_density(vertices, labelled, self._spec.cost_model.sigma_px))
         kept = (area.flatten() > 0).nonzero()[:, 0]
         kept = kept if rows is None else kept[rows]
         flat = (
             maps.flatten()[kept].to(self._device)
-            for maps in (clicks, near, area / fcn8s.LOGIT_STRIDE_PX**2)
+            for maps in (clicks, area / fcn8s.LOGIT_STRIDE_PX**2)
         )
         return Cells(features.flatten(0, 1)[kept.to(self._device)], *flat)
 
     def _network(
-        self, model: Any, cost_head: CostHead | BorderHead | None, seed: int, round_number: int
+        self, model: Any, cost_head: CostHead | None, seed: int, round_number: int
     ) -> TrainedNetwork:
         return TrainedNetwork(
             model,
@@ -385,10 +350,9 @@ class SegmentorTrainer:
             val=self._val,
             seed=seed,
             round_number=round_number,
-            window_px=self._window_px,
+            window_px=self._spec.harness.window,
             device=self._device,
-            cost_input=self._recipe.cost.head,
-            features=self._features if self._recipe.frozen_trunk else None,
+            features=self._features if self._training.frozen_trunk else None,
             slides=self.assembly.slides,
         )
 
@@ -407,10 +371,8 @@ class SegmentorTrainer:
         model.requires_grad_(False)
         cost_head = None
         if document["cost_head"] is not None:
-            first = document["cost_head"].get("layers.0.weight")
-            cost_head = build_head(1 if first is None else first.shape[1], self._recipe.cost).to(
-                self._device
-            )
+            hidden, channels = document["cost_head"]["layers.0.weight"].shape
+            cost_head = CostHead(channels, hidden).to(self._device)
             cost_head.load_state_dict(document["cost_head"])
             cost_head.eval()
         return self._network(model, cost_head, seed, round_number)

@@ -10,7 +10,6 @@ labelled cells, relative to the segmentation network's training; and its predict
 
 import argparse
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -23,17 +22,13 @@ from harness.segmentor.cost_head import train_cost_head
 from tests.bench.training import Notebook, halves, label
 
 HEADS = {
-    "(a) linear on class probabilities": {"head": "probabilities"},
-    "(b, c) trunk + probabilities, density, Poisson": {},
-    "(c) trunk + probabilities, vertices, balanced": {"target": "vertices"},
+    "(b, c) trunk + probabilities, density, Poisson": {"hidden": 64, "weight_decay": 1e-2},
     "(b) with 16 hidden units": {"hidden": 16},
     "(b) with 16 hidden units, 100 steps": {"hidden": 16, "steps": 100},
     "(b) with 16 hidden units, weight decay 0.3": {"hidden": 16, "weight_decay": 0.3},
-    "(b) linear": {"hidden": 0},
     "(b) with 100 steps": {"steps": 100},
     "(b) with 1,000 steps": {"steps": 1000},
     "(b) with sigma 4 px": {"sigma_px": 4.0},
-    "(d) length of predicted borders": {"head": "borders"},
 }
 
 
@@ -60,17 +55,10 @@ def compare(notebook: Notebook, config: str, seeds: list[int], images: list[floa
 
 
 def _score(trainer, network, pool, seed, changes, training_s) -> dict[str, float]:
-    recipe = replace(trainer._recipe, cost=replace(trainer._recipe.cost, **changes))
-    trainer = trainer.__class__(
-        recipe,
-        train_split=trainer._train,
-        val_split=trainer._val,
-        window_px=trainer._window_px,
-        device="cpu",
-    )
+    options = trainer._spec.cost_model.model_copy(update=changes)
     start = time.process_time()
     cells = trainer.labelled_cells(network, pool, seed, 0)
-    head = train_cost_head(cells, recipe.cost, torch_seed(seed, 0, Purpose.COST_HEAD))
+    head = train_cost_head(cells, options, torch_seed(seed, 0, Purpose.COST_HEAD))
     head_s = time.process_time() - start
     priced = trainer._network(network._model, head, seed, 0)
     quality = priced.cost_quality()

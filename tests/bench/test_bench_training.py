@@ -18,8 +18,9 @@ from harness.loop import draw_seed_set
 from harness.pool import LabelledPool
 from harness.seeds import Purpose, sequence
 from harness.segmentor import fcn8s
-from harness.segmentor.crops import CropRecipe, LabelledCrops
+from harness.segmentor.crops import LabelledCrops
 from tests.bench.training import width as resized
+from tests.specs import training
 
 STEPS = 20
 HEIGHT, WIDTH = 128, 256
@@ -130,7 +131,7 @@ def test_training_steps(benchmark, model, splits, pool, form):
     crops = LabelledCrops(
         splits[0],
         pool,
-        CropRecipe(128, 128, sampler="cover"),
+        training(crop=(128, 128), sampler="cover"),
         length=2 * STEPS,
         key=sequence(0, 0, Purpose.CROPS),
     )
@@ -174,7 +175,7 @@ def test_forms_of_a_step(benchmark, splits, pool, width, form):
     ).train()
     step = torch.compile(model) if form.endswith("compiled") else model
     crops = LabelledCrops(
-        splits[0], pool, CropRecipe(128, 128), length=2, key=sequence(0, 0, Purpose.CROPS)
+        splits[0], pool, training(crop=(128, 128)), length=2, key=sequence(0, 0, Purpose.CROPS)
     )
     batch = pseudo_collate([crops[0], crops[1]])
 

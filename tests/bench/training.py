@@ -308,12 +308,10 @@ def crops(
 def _steps_for(spec: ExperimentSpec, train: Split, pool: LabelledPool, visits: float) -> int:
     """Return the steps in which each labelled pixel is shown ``visits`` times on average."""
     from harness.seeds import Purpose, sequence
-    from harness.segmentor.crops import CropRecipe, LabelledCrops
+    from harness.segmentor.crops import LabelledCrops
 
-    recipe = CropRecipe(
-        *spec.training.crop, flip=False, jitter=False, sampler=spec.training.sampler
-    )
-    probe = LabelledCrops(train, pool, recipe, length=400, key=sequence(0, 0, Purpose.CROPS))
+    plain = spec.training.model_copy(update={"flip": False, "jitter": False})
+    probe = LabelledCrops(train, pool, plain, length=400, key=sequence(0, 0, Purpose.CROPS))
     shown = np.mean(
         [int((probe[i]["data_samples"].gt_sem_seg.data != IGNORE).sum()) for i in range(400)]
     )

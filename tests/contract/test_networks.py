@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from harness import segmentor  # noqa: F401  (imports mmseg quietly)
+from harness.blocks import CostModel
 from harness.config import config_path, load_spec
 from harness.data.cityscapes import ClickOracle
 from harness.errors import InputError, RunError
@@ -18,9 +19,8 @@ from harness.pool import LabelledPool
 from harness.seeds import Purpose, torch_seed
 from harness.segmentor.assembly import Assembly
 from harness.segmentor.committee import FCN8sPasses, Passes
-from harness.segmentor.cost_head import CostRecipe
-from harness.segmentor.crops import CropRecipe
-from harness.segmentor.trainer import Recipe, SegmentorTrainer
+from harness.segmentor.trainer import SegmentorTrainer
+from tests.specs import short_spec, training
 
 BN = {"type": "BN"}
 HEAD = {"norm_cfg": BN, "dropout_ratio": 0.1}
@@ -119,19 +119,13 @@ def trainer_of(model: dict, train, val, **changes) -> SegmentorTrainer:
         "model": model,
         "optim_wrapper": {"type": "OptimWrapper", "optimizer": {"type": "AdamW", "lr": 1e-3}},
         "param_scheduler": [{"type": "OneCycleLR", "eta_max": 1e-3}],
-        "crop": CropRecipe(64, 64),
-        "cost": CostRecipe(steps=5, hidden=4),
+        "cost_model": CostModel(steps=5, hidden=4),
         "steps": 4,
-        "steps_per_image": 0,
-        "max_steps": 4,
-        "batch_size": 2,
     }
     return SegmentorTrainer(
-        Recipe(**{**values, **changes}),
+        short_spec(**{**values, **changes}),
         train_split=train,
         val_split=val,
-        window_px=16,
-        device="cpu",
     )
 
 
@@ -476,14 +470,14 @@ def test_crops_of_features_are_parts_of_the_whole_and_count_each_pixel_once(
 
     model = trainer_of(model_of("mobilenet"), train_split, val_split).assembly.build().eval()
     height, width = next(iter(pool.sizes.values()))
-    recipe = CropRecipe(40, 40, flip=True, sampler="cover")
+    options = training(crop=(40, 40), sampler="cover")
     first_epoch = len(pool.touched_ids) * -(-height // 40) * -(-width // 40)
     data = LabelledFeatureCrops(
         model,
         train_split,
         pool,
         FeatureCache(),
-        recipe,
+        options,
         length=first_epoch,
         key=sequence(0, 0, Purpose.CROPS),
     )
@@ -517,7 +511,8 @@ def test_crops_of_features_are_parts_of_the_whole_and_count_each_pixel_once(
         few(val_split),
         frozen_trunk=True,
         pretrained_sha256=load_spec(config_path("streets")).pretrained_sha256,
-        crop=recipe,
+        crop=options.crop,
+        sampler=options.sampler,
     ).fit(pool, 0, 0, with_cost=True)
     assert len(trained.evaluate()) == 2
 

@@ -188,7 +188,7 @@ def test_a_board_of_examples_runs_in_workers(tmp_path):
         "data = dict(train=10, val=4)\n"
         "training = dict(steps=2, steps_per_image=0, max_steps=2)\n"
         "cost_model = dict(steps=2)\n"
-        "harness = dict(rounds=1, seed_images=2, images_per_round=1, seeds=[0])\n"
+        "harness = dict(budgets=[], rounds=1, seed_images=2, images_per_round=1, seeds=[0])\n"
     )
     asked = ",".join(f"{EXAMPLES}:{name}" for name in ("ripu", "coreset", "bald[passes=3]"))
     done = subprocess.run(

@@ -248,7 +248,9 @@ def test_files_that_are_missing_are_named(tmp_path):
     gone.unlink()
     with pytest.raises(InputError, match="must have the annotation"):
         open_splits(load_spec(config).data)
-    layout = PolygonLayout("coco", "images/{split}", "nowhere.json", ("a", "b"))
+    layout = PolygonLayout(
+        format="coco", images="images/{split}", annotations="nowhere.json", classes=("a", "b")
+    )
     with pytest.raises(InputError, match="must hold the file of annotations"):
         PolygonSplit(tmp_path / "labelme", "train", tmp_path / "cache", layout)
 

@@ -16,8 +16,7 @@ CHANGES = [
     "training.max_steps=2",
     "cost_model.steps=2",
     "harness.seed_images=2",
-    "harness.images_per_round=1",
-    "harness.rounds=1",
+    "harness.budgets=[0.3]",
 ]
 
 

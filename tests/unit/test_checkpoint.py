@@ -4,15 +4,14 @@ import pytest
 import torch
 
 from harness import segmentor  # noqa: F401  (imports mmseg quietly)
-from harness.config import config_path, load_spec
+from harness.blocks import CostModel
 from harness.data.cityscapes import ClickOracle
 from harness.loop import draw_seed_set
 from harness.pool import LabelledPool
 from harness.segmentor import checkpoint, runner
 from harness.segmentor.checkpoint import Checkpoints
-from harness.segmentor.cost_head import CostRecipe
-from harness.segmentor.crops import CropRecipe
-from harness.segmentor.trainer import Recipe, SegmentorTrainer
+from harness.segmentor.trainer import SegmentorTrainer
+from tests.specs import short_spec
 
 STEPS = 12
 
@@ -23,21 +22,8 @@ class Killed(BaseException):
 
 @pytest.fixture(scope="module", params=["pixel", "cover"])
 def trainer(request, train_split, val_split) -> SegmentorTrainer:
-    spec = load_spec(config_path("streets_standard"))
-    recipe = Recipe(
-        model=spec.model,
-        optim_wrapper=spec.optim_wrapper,
-        param_scheduler=spec.param_scheduler,
-        crop=CropRecipe(64, 64, sampler=request.param),
-        cost=CostRecipe(steps=5),
-        steps=STEPS,
-        steps_per_image=0,
-        max_steps=100,
-        batch_size=2,
-    )
-    return SegmentorTrainer(
-        recipe, train_split=train_split, val_split=val_split, window_px=16, device="cpu"
-    )
+    spec = short_spec(steps=STEPS, sampler=request.param, cost_model=CostModel(steps=5))
+    return SegmentorTrainer(spec, train_split=train_split, val_split=val_split)
 
 
 @pytest.fixture(scope="module")

@@ -1,5 +1,6 @@
 """Proxy boards: a given trunk that stays as it is, and features that are made once per image."""
 
+import copy
 import hashlib
 import shutil
 
@@ -8,7 +9,8 @@ import pytest
 import torch
 
 from harness import segmentor  # noqa: F401  (imports mmseg quietly)
-from harness.config import config_path, load_spec
+from harness.blocks import CostModel
+from harness.config import ExperimentSpec, config_path, load_spec
 from harness.data.cityscapes import ClickOracle
 from harness.data.labels import CLASS_NAMES, IGNORE
 from harness.errors import InputError
@@ -16,12 +18,11 @@ from harness.loop import draw_seed_set
 from harness.pool import LabelledPool
 from harness.seeds import Purpose, sequence
 from harness.segmentor import frozen
-from harness.segmentor.cost_head import CostRecipe
-from harness.segmentor.crops import CropRecipe
 from harness.segmentor.fcn8s import VGG16, draw_weights
 from harness.segmentor.frozen import FeatureCache, LabelledFeatures, trunk_features
 from harness.segmentor.pretext import GROUPS, group_table, grouped_pool, save_trunk
-from harness.segmentor.trainer import Recipe, SegmentorTrainer
+from harness.segmentor.trainer import SegmentorTrainer
+from tests.specs import short_spec
 
 
 def trunk(seed: int = 0) -> VGG16:
@@ -39,28 +40,20 @@ def weights(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def trainer(weights, train_split, val_split):
-    return SegmentorTrainer(
-        recipe(weights), train_split=train_split, val_split=val_split, window_px=16, device="cpu"
-    )
+    return SegmentorTrainer(recipe(weights), train_split=train_split, val_split=val_split)
 
 
-def recipe(weights, **changes) -> Recipe:
-    spec = load_spec(config_path("streets_standard"))
-    model = {**spec.model, "backbone": {**spec.model["backbone"], "pretrained": str(weights)}}
+def recipe(weights, **changes) -> ExperimentSpec:
+    model = copy.deepcopy(short_spec().model)
+    model["backbone"]["pretrained"] = str(weights)
     values = {
         "model": model,
-        "optim_wrapper": spec.optim_wrapper,
-        "param_scheduler": spec.param_scheduler,
-        "crop": CropRecipe(64, 64),
-        "cost": CostRecipe(steps=10),
+        "cost_model": CostModel(steps=10),
         "steps": 10,
-        "steps_per_image": 0,
-        "max_steps": 100,
-        "batch_size": 2,
         "frozen_trunk": True,
         "pretrained_sha256": hashlib.sha256(weights.read_bytes()).hexdigest(),
     }
-    return Recipe(**{**values, **changes})
+    return short_spec(**{**values, **changes})
 
 
 @pytest.fixture(scope="module")
@@ -88,8 +81,6 @@ def test_only_the_head_learns_and_it_repeats(trainer, pool, weights):
         trainer._recipe,
         train_split=trainer._train,
         val_split=trainer._val,
-        window_px=16,
-        device="cpu",
     ).assembly.build()
     draw_weights(start, 0)
     assert not torch.equal(start.decode_head.fc7.weight, network.model.decode_head.fc7.weight)
@@ -154,8 +145,6 @@ def test_a_frozen_trunk_needs_weights(weights, train_split, val_split):
             recipe(weights, pretrained_sha256=""),
             train_split=train_split,
             val_split=val_split,
-            window_px=16,
-            device="cpu",
         )
 
 
@@ -203,8 +192,6 @@ def test_weights_that_have_changed_since_the_board_began_are_refused(
         recipe(tmp_path / "trunk.pth"),
         train_split=train_split,
         val_split=val_split,
-        window_px=16,
-        device="cpu",
     )
     save_trunk(trunk(8), tmp_path / "trunk.pth", "others")
     with pytest.raises(InputError, match="is not the file that this board began with"):

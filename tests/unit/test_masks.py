@@ -10,7 +10,9 @@ from harness.pool import LabelledPool
 from harness.types import Region
 
 LAYOUT = MaskLayout(
-    "images/{split}", "labels/{split}", {0: "ground", 5: "thing", 6: "thing", 9: "sky"}
+    images="images/{split}",
+    labels="labels/{split}",
+    classes={0: "ground", 5: "thing", 6: "thing", 9: "sky"},
 )
 
 

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from mmengine.dataset import pseudo_collate
 
 from harness import segmentor  # noqa: F401  (imports mmseg quietly)
+from harness.blocks import CostModel
 from harness.config import config_path, load_spec
 from harness.data.cityscapes import ClickOracle
 from harness.data.labels import IGNORE
@@ -17,11 +18,12 @@ from harness.pool import LabelledPool
 from harness.scoring import mean_iou
 from harness.seeds import Purpose, sequence
 from harness.segmentor.batches import Batches
-from harness.segmentor.cost_head import CostRecipe, cell_features
-from harness.segmentor.crops import CropRecipe, LabelledCrops, class_weights, sample_of
+from harness.segmentor.cost_head import cell_features
+from harness.segmentor.crops import LabelledCrops, class_weights, sample_of
 from harness.segmentor.fcn8s import VGG16, FCN8sHead, draw_weights, scaled
-from harness.segmentor.trainer import Recipe, SegmentorTrainer
+from harness.segmentor.trainer import SegmentorTrainer, recipe_digest
 from harness.types import Region
+from tests.specs import short_spec, training
 
 
 def head(channels=(16, 32, 32), **options) -> FCN8sHead:
@@ -167,11 +169,11 @@ def pool(train_split) -> LabelledPool:
     return pool
 
 
-def crops_of(train_split, pool, length=40, **recipe) -> LabelledCrops:
+def crops_of(train_split, pool, length=40, **options) -> LabelledCrops:
     return LabelledCrops(
         train_split,
         pool,
-        CropRecipe(32, 32, **recipe),
+        training(crop=(32, 32), **options),
         length=length,
         key=sequence(0, 1, Purpose.CROPS),
     )
@@ -216,27 +218,9 @@ def test_class_weights_are_inverse_roots_with_mean_one(train_split, pool):
 # -------------------------------------------------------------------------------------------------------------- training
 
 
-def recipe(**changes) -> Recipe:
-    spec = load_spec(config_path("streets_standard"))
-    values = {
-        "model": spec.model,
-        "optim_wrapper": spec.optim_wrapper,
-        "param_scheduler": spec.param_scheduler,
-        "crop": CropRecipe(64, 64),
-        "cost": CostRecipe(steps=20),
-        "steps": 12,
-        "steps_per_image": 0,
-        "max_steps": 100,
-        "batch_size": 2,
-    }
-    return Recipe(**{**values, **changes})
-
-
 @pytest.fixture(scope="module")
 def trainer(train_split, val_split) -> SegmentorTrainer:
-    return SegmentorTrainer(
-        recipe(), train_split=train_split, val_split=val_split, window_px=16, device="cpu"
-    )
+    return SegmentorTrainer(short_spec(), train_split=train_split, val_split=val_split)
 
 
 @pytest.fixture(scope="module")
@@ -282,9 +266,7 @@ def test_training_leaves_no_open_file_and_no_named_instance(trainer, seed_pool, 
 
 
 def test_longer_training_learns(train_split, val_split, seed_pool, network):
-    longer = SegmentorTrainer(
-        recipe(steps=150), train_split=train_split, val_split=val_split, window_px=16, device="cpu"
-    )
+    longer = SegmentorTrainer(short_spec(steps=150), train_split=train_split, val_split=val_split)
     assert (
         mean_iou(longer.fit(seed_pool, 0, 0, with_cost=False).evaluate())
         > mean_iou(network.evaluate()) + 0.02
@@ -296,11 +278,9 @@ def test_bfloat16_steps_learn_too_and_leave_float32_weights(
 ):
     def trained(steps: int):
         made = SegmentorTrainer(
-            recipe(steps=steps, precision="bfloat16"),
+            short_spec(steps=steps, precision="bfloat16"),
             train_split=train_split,
             val_split=val_split,
-            window_px=16,
-            device="cpu",
         )
         return made.fit(seed_pool, 0, 0, with_cost=True)
 
@@ -331,23 +311,25 @@ def test_bfloat16_takes_the_loss_in_float32():
 
 
 def test_another_precision_needs_the_plain_optimizer_wrapper(train_split, val_split):
-    given = recipe(
+    given = short_spec(
         precision="bfloat16",
         optim_wrapper={"type": "AmpOptimWrapper", "optimizer": {"type": "AdamW"}},
     )
     with pytest.raises(
         InputError,
-        match=r"training\.precision is 'bfloat16', but optim_wrapper\.type is 'AmpOptimWrapper'",
+        match=r"optim_wrapper\.type must be OptimWrapper .* bfloat16, got .AmpOptimWrapper",
     ):
-        SegmentorTrainer(
-            given, train_split=train_split, val_split=val_split, window_px=16, device="cpu"
-        )
+        SegmentorTrainer(given, train_split=train_split, val_split=val_split)
 
 
 def test_batches_drawn_ahead_are_those_that_are_drawn_when_asked_for(train_split, seed_pool):
     def drawn(ahead: int) -> list[torch.Tensor]:
         crops = LabelledCrops(
-            train_split, seed_pool, CropRecipe(32, 32), length=10, key=sequence(0, 0, Purpose.CROPS)
+            train_split,
+            seed_pool,
+            training(crop=(32, 32)),
+            length=10,
+            key=sequence(0, 0, Purpose.CROPS),
         )
         return [
             torch.stack(batch["inputs"])
@@ -376,7 +358,7 @@ def test_what_goes_wrong_while_a_batch_is_drawn_ahead_is_raised_where_it_is_used
 
 
 def test_the_length_grows_with_the_labels():
-    grown = recipe(steps=10, steps_per_image=5, max_steps=40)
+    grown = training(steps=10, steps_per_image=5, max_steps=40)
     assert [grown.steps_for(px, 100.0) for px in (0, 200, 10_000)] == [10, 20, 40]
 
 
@@ -394,35 +376,12 @@ def test_saving_and_loading_changes_nothing(trainer, network, train_split, tmp_p
     assert loaded.cost_quality() == network.cost_quality()
 
 
-@pytest.mark.parametrize("kind", ["probabilities", "borders"])
-def test_other_cost_heads_are_saved_and_loaded_too(
-    train_split, val_split, seed_pool, tmp_path, kind
-):
-    made = SegmentorTrainer(
-        recipe(cost=CostRecipe(steps=20, head=kind, target="vertices")),
-        train_split=train_split,
-        val_split=val_split,
-        window_px=16,
-        device="cpu",
-    )
-    network = made.fit(seed_pool, 0, 0, with_cost=True)
-    network.save(tmp_path / "weights.pt")
-    loaded, image_id = made.load(tmp_path / "weights.pt", 0, 0), list(train_split.files)[3]
-    assert torch.equal(loaded.predict(image_id, 1).cost_map, network.predict(image_id, 1).cost_map)
-    assert loaded.cost_quality() == network.cost_quality()
-
-
-@pytest.mark.parametrize("target", ["density", "vertices"])
-def test_no_vertex_outside_the_labelled_regions_moves_a_weight(
-    train_split, val_split, target, monkeypatch
-):
+def test_no_vertex_outside_the_labelled_regions_moves_a_weight(train_split, val_split, monkeypatch):
     """Neither by the target, nor by the mass that a Gaussian loses at the mask, nor by a count."""
     made = SegmentorTrainer(
-        recipe(steps=2, cost=CostRecipe(steps=20, target=target)),
+        short_spec(steps=2, cost_model=CostModel(steps=20)),
         train_split=train_split,
         val_split=val_split,
-        window_px=16,
-        device="cpu",
     )
     ids = list(train_split.files)
     regions = [Region(ids[0], 8, 16, 40, 64), Region(ids[1], 16, 32, 16, 16)]
@@ -463,9 +422,7 @@ def test_features_of_a_labelled_part_are_those_of_the_whole_image(val_split, tmp
         "train",
         tmp_path / "cache",
     )
-    made = SegmentorTrainer(
-        recipe(steps=2), train_split=wide, val_split=val_split, window_px=16, device="cpu"
-    )
+    made = SegmentorTrainer(short_spec(steps=2), train_split=wide, val_split=val_split)
     image_id, region = next(iter(wide.files)), Region(next(iter(wide.files)), 16, 472, 32, 40)
     pool = LabelledPool(wide.index.sizes)
     pool.add(ClickOracle(wide).annotate([region], pool))
@@ -557,11 +514,9 @@ def test_the_committee_equals_the_plain_pass_when_nothing_drops(network, train_s
 def test_a_nan_in_training_stops_the_run(train_split, val_split, seed_pool):
     explosive = {"type": "OptimWrapper", "optimizer": {"type": "SGD", "lr": 1e30}}
     broken = SegmentorTrainer(
-        recipe(optim_wrapper=explosive, param_scheduler=[]),
+        short_spec(optim_wrapper=explosive, param_scheduler=[]),
         train_split=train_split,
         val_split=val_split,
-        window_px=16,
-        device="cpu",
     )
     with pytest.raises(RunError, match="NaN or infinite"):
         broken.fit(seed_pool, 0, 0, with_cost=False)
@@ -574,24 +529,24 @@ def test_a_model_that_cannot_be_built_is_bad_input(train_split, val_split):
     }
     with pytest.raises(InputError, match="cannot be built"):
         SegmentorTrainer(
-            recipe(model=model),
+            short_spec(model=model),
             train_split=train_split,
             val_split=val_split,
-            window_px=16,
-            device="cpu",
         )
 
 
 def test_an_optimizer_or_schedule_that_cannot_be_built_is_bad_input(train_split, val_split):
-    splits = {"train_split": train_split, "val_split": val_split, "window_px": 16, "device": "cpu"}
+    splits = {"train_split": train_split, "val_split": val_split}
     with pytest.raises(InputError, match="optim_wrapper cannot be built"):
         SegmentorTrainer(
-            recipe(optim_wrapper={"type": "OptimWrapper", "optimizer": {"type": "AdamX", "lr": 1}}),
+            short_spec(
+                optim_wrapper={"type": "OptimWrapper", "optimizer": {"type": "AdamX", "lr": 1}}
+            ),
             **splits,
         )
     with pytest.raises(InputError, match="accumulates gradients"):
         SegmentorTrainer(
-            recipe(
+            short_spec(
                 optim_wrapper={
                     "type": "OptimWrapper",
                     "accumulative_counts": 2,
@@ -601,7 +556,7 @@ def test_an_optimizer_or_schedule_that_cannot_be_built_is_bad_input(train_split,
             **splits,
         )
     with pytest.raises(InputError, match="param_scheduler has the type 'OnCycle'"):
-        SegmentorTrainer(recipe(param_scheduler=[{"type": "OnCycle"}]), **splits)
+        SegmentorTrainer(short_spec(param_scheduler=[{"type": "OnCycle"}]), **splits)
 
 
 def test_other_norms_start_at_one():
@@ -610,18 +565,18 @@ def test_other_norms_start_at_one():
     assert float(trunk(torch.rand(1, 3, 64, 64))[2].detach().abs().sum()) > 0
 
 
-def test_the_recipe_digest_sees_every_part():
-    assert recipe().digest() == recipe().digest()
-    assert (
-        len(
-            {
-                recipe().digest(),
-                recipe(steps=13).digest(),
-                recipe(cost=CostRecipe(steps=21)).digest(),
-                recipe(class_weights=False).digest(),
-                recipe(precision="bfloat16").digest(),
-                recipe(crop=CropRecipe(64, 64, sampler="cover")).digest(),
-            }
+def test_the_digest_of_a_training_sees_every_part():
+    digests = [
+        recipe_digest(spec)
+        for spec in (
+            short_spec(),
+            short_spec(),
+            short_spec(steps=13),
+            short_spec(cost_model=CostModel(steps=21)),
+            short_spec(class_weights=False),
+            short_spec(precision="bfloat16"),
+            short_spec(sampler="cover"),
         )
-        == 6
-    )
+    ]
+    assert digests[0] == digests[1]
+    assert len(set(digests)) == 6
