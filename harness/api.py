@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from harness.config import ExperimentSpec, load_spec
 from harness.errors import RunError
 from harness.publish.board import Board, build_board
+
+if TYPE_CHECKING:
+    from harness.executors import Executor
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +56,7 @@ class Experiment:
         out: str | Path = "out",
         workers: int = 1,
         retry_failed: bool = False,
+        executor: str | Executor = "local",
     ) -> Board:
         """Run what is not finished in a folder, write its leaderboard, and return it.
 
@@ -61,21 +66,28 @@ class Experiment:
         Args:
             strategies: identities such as ``cereals-g3-entropy[alpha=0.3]`` or
                 ``mine.py:function``, or all.
+            executor: who does the jobs: a name as ``--executor`` takes it, or a function.
 
         Raises:
             InputError: bad input, before any work. RunError: a run failed; the others are finished
-                and the folder says how it failed.
+                and its folder holds ``failure.txt``.
         """
-        from harness.cli.bench import Bench
-        from harness.cli.machine import check_machine
+        from harness.invocation import Invocation
+        from harness.machine import check_machine
+        from harness.publish.write import write_board
         from strategies import parse_list
 
         asked = strategies if isinstance(strategies, str) else ",".join(strategies)
         names = [strategy.name for strategy in parse_list(asked)]
         machine = check_machine(workers, 20.0, self.spec.device)
-        board = Bench(self.spec, names, Path(out), machine, retry_failed=retry_failed)
-        if board.start():
-            raise RunError(f"{out}: a run failed; its folder holds failure.txt")
+        board = Invocation(
+            self.spec, names, Path(out), machine, retry_failed=retry_failed, executor=executor
+        )
+        ending = board.run(publish=write_board)
+        if ending.failed:
+            first = ending.failed[0]
+            more = f" (and {len(ending.failed) - 1} more)" if len(ending.failed) > 1 else ""
+            raise RunError(f"{out}: {first.job.title}: {first.error}{more}")
         return load_board(out)
 
 

@@ -6,17 +6,20 @@ import errno
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal
 
 from harness.acquisition import Tally, scan
 from harness.errors import FailedBeforeError, InputError
-from harness.loop import FULL_DATA, Networks, Schedule, draw_seed_set, run_full_data, run_strategy
-from harness.maps import QueryRules, requests_of
+from harness.loop import FULL_DATA, Schedule, draw_seed_set, run_full_data, run_strategy
+from harness.maps import requests_of
 from harness.pool import LabelledPool
-from harness.protocols import ImageSizes, Oracle, RunWriter, Strategy
+from harness.protocols import RunWriter, Strategy
 from harness.types import ImageSketch, RoundRecord
+
+if TYPE_CHECKING:
+    from harness.workshop import Workshop
 
 _THE_MACHINES = {
     errno.ENOSPC,
@@ -94,74 +97,6 @@ class Clock:
         """Return what has been timed since the last call."""
         seconds, self._seconds = self._seconds, {}
         return seconds
-
-
-class Workshop(Protocol):
-    """All that a worker holds on to between jobs; made once per process, outside this layer."""
-
-    @property
-    def oracle(self) -> Oracle:
-        """Labels and clicks."""
-        ...
-
-    @property
-    def sizes(self) -> ImageSizes:
-        """Training images and their sizes."""
-        ...
-
-    @property
-    def schedule(self) -> Schedule:
-        """How much is bought when."""
-        ...
-
-    @property
-    def rules(self) -> QueryRules:
-        """How queries are made."""
-        ...
-
-    @property
-    def strategies(self) -> dict[str, Strategy]:
-        """The strategies of the board by name."""
-        ...
-
-    @property
-    def networks(self) -> Networks:
-        """Trained networks."""
-        ...
-
-    @property
-    def clock(self) -> Clock:
-        """Seconds by stage."""
-        ...
-
-    @property
-    def tally(self) -> Tally:
-        """Work asked for and done."""
-        ...
-
-    def claim(self, job: Job) -> AbstractContextManager[bool]:
-        """Keep a job to this process while it lasts; False where another process has it."""
-        ...
-
-    def open_run(self, job: Job) -> tuple[list[RoundRecord], RunWriter]:
-        """Open or resume the folder of a run: its finished rounds, and where the next ones go."""
-        ...
-
-    def check_failure(self, job: Job) -> None:
-        """Raise FailedBeforeError where a job failed in an earlier invocation."""
-        ...
-
-    def disk_fault(self) -> str | None:
-        """Return what is wrong with the disk: a run cannot have failed where it has no room."""
-        ...
-
-    def keep_timings(self, job: Job, seconds: dict[str, float]) -> None:
-        """Keep the seconds of work that no single run owns."""
-        ...
-
-    def record_failure(self, job: Job, text: str) -> None:
-        """Keep a traceback beside the run."""
-        ...
 
 
 Report = Callable[[Event], None]

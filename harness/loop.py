@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 from harness.acquisition import Proposals, Tally, acquire
-from harness.maps import MemoryMaps, QueryRules
+from harness.maps import MapCache, MemoryMaps, QueryRules
 from harness.pool import LabelledPool
-from harness.protocols import ImageSizes, MapCache, Network, Oracle, RunWriter, Strategy
+from harness.protocols import ImageSizes, Network, Oracle, RunWriter, Strategy
 from harness.seeds import Purpose, generator
 from harness.sketches import sketches
 from harness.statistics import cost_quality
@@ -24,6 +24,9 @@ from harness.types import (
     Region,
     RoundRecord,
 )
+
+if TYPE_CHECKING:
+    from harness.networks import NetworkStore
 
 FULL_DATA = "full-data"
 
@@ -63,20 +66,6 @@ class Trained:
     maps: MapCache
 
 
-class Networks(Protocol):
-    """Gives the networks for what is labelled, trained now or found where another run has left them."""
-
-    def obtain(
-        self, pool: LabelledPool, seed: int, round_number: int, *, with_cost: bool
-    ) -> Trained:
-        """Return the networks that these labels, this seed and this round determine."""
-        ...
-
-    def release(self, trained: Trained) -> None:
-        """Forget networks that no later round will ask for; what other runs share is kept."""
-        ...
-
-
 StageTimer = Callable[[int, str], AbstractContextManager[None]]
 
 
@@ -100,7 +89,7 @@ def run_strategy(
     rules: QueryRules,
     oracle: Oracle,
     sizes: ImageSizes,
-    networks: Networks,
+    networks: NetworkStore,
     writer: RunWriter,
     finished: Sequence[RoundRecord],
     stage: StageTimer,
@@ -170,7 +159,7 @@ def _sketcher(writer: RunWriter, number: int) -> Callable[[Proposals, list[Candi
 
 
 def run_full_data(
-    seed: int, *, oracle: Oracle, sizes: ImageSizes, networks: Networks, writer: RunWriter
+    seed: int, *, oracle: Oracle, sizes: ImageSizes, networks: NetworkStore, writer: RunWriter
 ) -> None:
     """Train the reference: the same recipe on every label of the pool."""
     pool = LabelledPool(sizes)

@@ -303,3 +303,7 @@ class DiskMaps:
 
     def _file(self, key: str) -> Path:
         return self._folder / f"{key}.map"
+
+
+MapCache = MemoryMaps | DiskMaps
+"""Keeps what pass 1 found out for pass 2: each map's bounds always, the map while there is room."""

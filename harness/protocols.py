@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     from torch import Tensor
 
+    from harness.context import QueryContext
     from harness.pool import LabelledPool
 
 Measure = Callable[[View], "Tensor"]
@@ -39,35 +40,13 @@ ImageSizes = dict[str, tuple[int, int]]
 """Image id -> (height, width) in pixels, in the order of the data set."""
 
 
-class Fuse(Protocol):
-    """Scaled information and scaled cost of all placements of one image -> scores; higher is asked for earlier."""
+Fuse = Callable[["Tensor", "Tensor | None", np.random.Generator], "Tensor"]
+"""Scaled information and scaled cost of all placements of an image -> scores of their shape.
 
-    def __call__(
-        self, information: Tensor, cost: Tensor | None, rng: np.random.Generator, /
-    ) -> Tensor:
-        """Return scores of the shape of ``information``. It is all zeros for a strategy without a measure."""
-        ...
+Higher is asked for earlier. The information is all zeros for a strategy without a measure.
+"""
 
-
-class Context(Protocol):
-    """What ``select`` may look at besides the candidates."""
-
-    @property
-    def rng(self) -> np.random.Generator:
-        """The random stream of this query."""
-        ...
-
-    def embeddings(self, regions: Sequence[Region], level: int = -1) -> Tensor:
-        """Return (n, c): the mean of the backbone's maps under each region, of one of its levels."""
-        ...
-
-    @property
-    def labelled(self) -> list[Region]:
-        """All regions bought so far."""
-        ...
-
-
-Select = Callable[[list[Candidate], int, Context], list[Candidate]]
+Select = Callable[[list[Candidate], int, "QueryContext"], list[Candidate]]
 """(candidates by falling score, new pixels that may be bought, context) -> those to buy, the first first."""
 
 
@@ -209,20 +188,4 @@ class RunWriter(Protocol):
 
     def append(self, record: RoundRecord) -> None:
         """Add one finished round, durably."""
-        ...
-
-
-class MapCache(Protocol):
-    """Keeps what pass 1 found out about each image for pass 2: bounds always, the region map while there is room."""
-
-    def bounds(self, key: str) -> tuple[float, float] | None:
-        """Return the smallest and largest value of a map's placements that may be asked for; None before it was made."""
-        ...
-
-    def get(self, key: str) -> Tensor | None:
-        """Return a region map, or None where it was not kept."""
-        ...
-
-    def put(self, key: str, region_map: Tensor, bounds: tuple[float, float]) -> None:
-        """Keep a map's bounds, and the map itself if there is room."""
         ...

@@ -14,10 +14,14 @@ from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from types import TracebackType
+from typing import TYPE_CHECKING
 
-from harness.bench import Event, Job, Outcome, Report, Workshop, execute
+from harness.bench import Event, Job, Outcome, Report, execute
 from harness.errors import InputError, RunError
 from harness.memory import available_bytes, private_bytes
+
+if TYPE_CHECKING:
+    from harness.workshop import Workshop
 
 _ASK_AGAIN_S = 2.0
 _LISTEN_S = 0.5

@@ -50,8 +50,8 @@ def _child(order: dict[str, Any]) -> None:
         publish = importlib.import_module("harness.cli.publish")
         publish.write_board = lambda *_, **__: None
     if order.get("small_disk"):  # the start would refuse a disk so small
-        importlib.import_module("harness.cli.estimate")._RESERVE_BYTES = 0
-        importlib.import_module("harness.cli.workshop")._SMALLEST_FREE_BYTES = 0
+        importlib.import_module("harness.estimate")._RESERVE_BYTES = 0
+        importlib.import_module("harness.workshop")._SMALLEST_FREE_BYTES = 0
     if order.get("point"):
         _arm(
             POINTS[order["point"]],
@@ -128,7 +128,7 @@ def _serve() -> None:
     for name in (
         "harness.cli.bench",
         "harness.cli.publish",
-        "harness.cli.workshop",
+        "harness.invocation",
         "harness.segmentor.trainer",
         "harness.publish.figures",
     ):

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harness.cli.machine import check_device, limit_threads
 from harness.cli.publish import console_width
 from harness.errors import InputError, shorten
+from harness.machine import check_device, limit_threads
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -153,11 +153,11 @@ def _again(
 ) -> tuple[Proposals, int, Callable[[str], npt.NDArray[np.uint8]]]:
     """Replay the rounds before, train, do pass 1."""
     from harness.acquisition import prepare
-    from harness.cli.workshop import build_workshop
     from harness.data.source import open_splits
     from harness.maps import MemoryMaps
     from harness.pool import LabelledPool
     from harness.seeds import Purpose, generator
+    from harness.workshop import build_workshop
 
     info, provenance = run.info, dataclasses.replace(run.info.provenance, threads=1)
     workshop = build_workshop(spec, [info.strategy], folder, provenance)

@@ -4,19 +4,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from harness.cli.bench import Bench
-from harness.cli.machine import Machine, check_device, limit_threads
+from harness.cli.bench import run
 from harness.errors import InputError, shorten
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from harness.bench import Job, Outcome
-    from harness.claims import Presence
+from harness.machine import Machine, check_device, limit_threads
 
 
 def noise(
@@ -56,6 +50,7 @@ def noise(
         raise InputError(f"--seed must be from 0 to 2^31 - 1, got {shorten(seed)}")
     limit_threads()
     from harness.config import load_spec
+    from harness.invocation import Invocation
     from strategies import make
 
     name = make(strategy).name
@@ -66,24 +61,12 @@ def noise(
             update={"repeat": number if vary else spec.training.repeat}
         )
         repeated = spec.model_copy(update={"training": training})
-        if code := _Repetition(
-            repeated, [name], folder, Machine(), deterministic=deterministic
-        ).start():
-            return code
+        board = Invocation(
+            repeated, [name], folder, Machine(), references=False, deterministic=deterministic
+        )
+        if run(board, tables=False):
+            return 1
     return _report(folders, name, seed, out, vary=vary)
-
-
-class _Repetition(Bench):
-    """One run without reference and without tables."""
-
-    def _plan(self, finished: Callable[[str, int], int]) -> list[Job]:
-        return [job for job in super()._plan(finished) if job.kind == "run"]
-
-    def _conclude(self, outcomes: list[Outcome], presence: Presence) -> int:
-        failed = self._say_failures(outcomes)
-        with presence.guard():
-            self._clear_up(failed, presence)
-        return 1 if failed else 0
 
 
 def _report(folders: list[Path], name: str, seed: int, out: Path, *, vary: bool) -> int:

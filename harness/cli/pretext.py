@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from harness.cli.machine import limit_threads
 from harness.errors import InputError
+from harness.machine import limit_threads
 
 
 def pretext(
@@ -28,10 +28,10 @@ def pretext(
     """Train the config's network to tell seven coarse groups apart on scenes that no board uses, and keep its trunk."""
     limit_threads()
     from harness.blocks import StreetsData
-    from harness.cli.workshop import build_trainer, set_up_torch
     from harness.config import load_spec
     from harness.data.source import open_splits
     from harness.segmentor.pretext import grouped_pool, save_trunk
+    from harness.workshop import build_trainer, set_up_torch
 
     spec = load_spec(config)
     if not isinstance(spec.data, StreetsData):

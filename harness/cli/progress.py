@@ -10,13 +10,14 @@ from types import TracebackType
 from typing import Any
 
 from harness.bench import Event, Job, Outcome
+from harness.invocation import Watcher
 from harness.loop import FULL_DATA
 
 _FIRST_SHARE = 0.02
 """Choice: before so much is done, what a process takes to start would be taken for the pace of everything."""
 
 
-class Progress:
+class Progress(Watcher):
     """Counts finished rounds, weighted by the length of their trainings in steps, and estimates the time left.
 
     Args:
@@ -27,6 +28,7 @@ class Progress:
         self._weights = weights
         self._total = sum(sum(steps) for steps in weights.values())
         self._done, self._ended, self._start = 0.0, 0, time.monotonic()
+        self._failed: list[Outcome] = []
         self._credited: Counter[Job] = Counter()
         self._bar: Any = None
         self._task: Any = None
@@ -54,12 +56,23 @@ class Progress:
 
     def __exit__(
         self,
-        _kind: type[BaseException] | None,
+        kind: type[BaseException] | None,
         _error: BaseException | None,
         _trace: TracebackType | None,
     ) -> None:
         if self._bar is not None:
             self._bar.stop()
+        if kind is None:
+            self._say_failures()
+
+    def _say_failures(self) -> None:
+        """Print a line for each failure; what hit several runs alike is said once."""
+        by_error: dict[str, list[Outcome]] = {}
+        for outcome in self._failed:
+            by_error.setdefault(outcome.error or "", []).append(outcome)
+        for error, alike in by_error.items():
+            more = f" (and {len(alike) - 1} more runs)" if len(alike) > 1 else ""
+            print(f"harness: {alike[0].job.title}{more}: {error}", file=sys.stderr)
 
     def report(self, event: Event) -> None:
         """Take note of what a worker is at."""
@@ -75,6 +88,8 @@ class Progress:
     def ended(self, outcome: Outcome) -> None:
         """Take note of a finished or failed job."""
         self._ended += 1
+        if outcome.error:
+            self._failed.append(outcome)
         self._credit(outcome.job, all_of_it=True)
         state = "failed" if outcome.error else "done"
         if self._bar is None:

@@ -5,14 +5,13 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
-import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harness.errors import InputError, RunError, one_line
+from harness.errors import InputError, RunError
 
 if TYPE_CHECKING:
     from harness.publish.board import Board
@@ -140,81 +139,12 @@ def _write_and_print(
     photos: dict[str, Path] | None = None,
     kinds: Sequence[str] = ("png",),
 ) -> None:
+    from harness.publish.write import write_files
+
     verdicts, notes, faults = write_files(board, out, kinds=kinds, photos=photos)
     _print(board, verdicts, notes, out)
     if faults:
         raise RunError(f"{'; '.join(faults)}; the tables are written")
-
-
-def write_files(
-    board: Board,
-    out: Path,
-    *,
-    kinds: Sequence[str] = ("png",),
-    photos: dict[str, Path] | None = None,
-) -> tuple[Significance | None, list[str], list[str]]:
-    """Write tables, document, page and figures of a board.
-
-    Tables come first, each file as a whole; a figure that cannot be drawn takes nothing with it.
-
-    Args:
-        kinds: of figures, from png, svg and pdf.
-
-    Returns:
-        What was compared, the notes, and which figures could not be drawn.
-    """
-    from harness.publish.board import NOISE_STRATEGY
-    from harness.publish.columns import columns_of
-    from harness.publish.document import build_document, to_json, to_tex
-    from harness.publish.figures import (
-        draw_answer,
-        draw_calibration,
-        draw_curves,
-        draw_differences,
-        draw_ranks,
-    )
-    from harness.publish.notes import notes, work_done
-    from harness.publish.page import to_page
-    from harness.publish.significance import compare_strategies
-    from harness.publish.tables import to_csv, to_markdown
-
-    verdicts = compare_strategies(board)
-    beside = notes(board, verdicts)
-    columns = columns_of(board, verdicts)
-    document = build_document(board, verdicts, beside)
-    calibrated = [
-        (entry.strategy, entry.cost_calibration)
-        for entry in document.entries
-        if entry.cost_calibration and not entry.bound
-    ]
-    drawings: dict[str, Callable[[Path], None]] = {
-        "answer": lambda path: draw_answer(board, path),
-        "leaderboard": lambda path: draw_curves(board, path),
-    }
-    if verdicts:
-        if NOISE_STRATEGY in verdicts.verdicts:
-            drawings["differences"] = lambda path: draw_differences(board, path)
-        drawings["ranks"] = lambda path: draw_ranks(verdicts, board, path)
-    if calibrated:
-        drawings["cost-model"] = lambda path: draw_calibration(calibrated, path)
-    to_csv(board, columns, out / "leaderboard.csv")
-    to_json(document, out / "leaderboard.json")
-    to_tex(board, columns, out / "leaderboard.tex")
-    to_page(board, document, columns, out / "index.html", photos=photos)
-    beside = [*beside, work_done(board)]
-    to_markdown(board, columns, beside, out / "leaderboard.md", list(drawings))
-    faults = []
-    for name, kind in ((name, kind) for name in drawings for kind in kinds):
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # a glyph that no font has is drawn as a box
-                drawings[name](out / f"{name}.{kind}")
-        except OSError:
-            raise
-        except Exception as error:  # noqa: BLE001  a drawing library may raise anything
-            said = one_line(f"{type(error).__name__}: {error}")
-            faults.append(f"{out / name}.{kind} cannot be drawn ({said})")
-    return verdicts, beside, faults
 
 
 _NO_TERMINAL = 160
@@ -255,6 +185,7 @@ def _print(board: Board, verdicts: Significance | None, notes: list[str], out: P
 def _check(board: Board, target: Path, photos: dict[str, Path] | None) -> int:
     """Compute every text file again and compare it with what lies there."""
     from harness.files import draft_folder
+    from harness.publish.write import write_files
 
     with draft_folder(Path(tempfile.gettempdir()), "harness-publish") as folder:
         write_files(board, folder, kinds=(), photos=photos)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import numpy as np
 import optuna
@@ -42,13 +42,11 @@ _BEATS_EVERY_S = 1.0
 SHORTEST_GRACE_S = 4 * _BEATS_EVERY_S
 
 
-class Report(Protocol):
-    """Takes the curve so far; raises ``optuna.TrialPruned`` when the trial is not worth going on."""
+Report = Callable[[float, int], None]
+"""Takes the mean over the seeds so far, at a step that every trial passes in the same order.
 
-    def __call__(self, value: float, step: int) -> None:
-        """Report the mean over the seeds so far at a step that every trial passes in the same order."""
-        ...
-
+It raises ``optuna.TrialPruned`` when the trial is not worth going on.
+"""
 
 Evaluate = Callable[[dict[str, Value], Report], Sequence[float]]
 """A point and a reporter -> the values of the objective."""

@@ -3,30 +3,16 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
 
 import optuna
 
+import strategies
 from harness.blocks import Tune
 from harness.config import ExperimentSpec
 from harness.errors import InputError, shorten
-from harness.protocols import Strategy
 
 Value = str | int | float
-
-
-class Catalogue(Protocol):
-    """The strategies that there are; the package ``strategies`` is one."""
-
-    def make(self, identity: str) -> Strategy:
-        """Build a strategy from its identity."""
-        ...
-
-    def available(self) -> dict[str, Callable[..., Strategy]]:
-        """Return factories by name."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,10 +32,9 @@ class Space:
     window: int
     stride: int
     committee: int
-    catalogue: Catalogue
 
     @classmethod
-    def of(cls, spec: ExperimentSpec, catalogue: Catalogue) -> Space:
+    def of(cls, spec: ExperimentSpec) -> Space:
         """Read and check the ``tune`` block.
 
         Raises:
@@ -59,9 +44,7 @@ class Space:
             raise InputError(
                 f"config {spec.name} has no tune block; allowed: one with strategy, parameters, window, seeds (docs/tuning.md)"
             )
-        space = cls(
-            spec.tune, spec.harness.window, spec.harness.stride, spec.harness.committee, catalogue
-        )
+        space = cls(spec.tune, spec.harness.window, spec.harness.stride, spec.harness.committee)
         known = {name: space._parameters(name) for name in spec.tune.strategy}
         for parameter in spec.tune.parameters:
             if not any(parameter in own for own in known.values()):
@@ -92,8 +75,8 @@ class Space:
             raise InputError(
                 f"tune.strategy {shorten(strategy)} sets a parameter; allowed: bare names, bounds go to tune.parameters"
             )
-        self.catalogue.make(strategy)
-        own = inspect.signature(self.catalogue.available()[strategy]).parameters
+        strategies.make(strategy)
+        own = inspect.signature(strategies.available()[strategy]).parameters
         found: dict[str, float | int] = {}
         for name in filter(own.__contains__, self.tune.parameters):
             default = own[name].default
@@ -178,7 +161,7 @@ class Space:
         """Turn a point into a strategy's identity and window rules. Choice: a float parameter counts to four digits."""
         name = str(values.get("strategy", self.tune.strategy[0]))
         own = ",".join(f"{key}={_four_digits(values[key])}" for key in self._parameters(name))
-        identity = self.catalogue.make(f"{name}[{own}]" if own else name).name
+        identity = strategies.make(f"{name}[{own}]" if own else name).name
         return Choice(
             identity, int(values.get("window", self.window)), int(values.get("stride", self.stride))
         )

@@ -10,7 +10,6 @@ from mmengine.optim import build_optim_wrapper
 from PIL import Image
 
 from harness import segmentor  # noqa: F401
-from harness.cli.workshop import build_trainer
 from harness.config import config_path, load_spec
 from harness.data.cityscapes import ClickOracle, Split
 from harness.data.streets.pack import PackSpec, make_pack
@@ -19,6 +18,7 @@ from harness.pool import LabelledPool
 from harness.seeds import Purpose, sequence
 from harness.segmentor import fcn8s
 from harness.segmentor.crops import LabelledCrops
+from harness.workshop import build_trainer
 from tests.bench.training import width as resized
 from tests.specs import training
 

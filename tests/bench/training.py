@@ -24,7 +24,6 @@ import torch
 import strategies
 from harness import segmentor  # noqa: F401
 from harness.acquisition import acquire
-from harness.cli.workshop import build_trainer
 from harness.config import ExperimentSpec, load_spec
 from harness.data.cityscapes import ClickOracle, Split
 from harness.data.labels import IGNORE
@@ -34,6 +33,7 @@ from harness.maps import MemoryMaps, QueryRules
 from harness.pool import LabelledPool
 from harness.scoring import mean_iou
 from harness.types import Region
+from harness.workshop import build_trainer
 
 Change = Callable[[dict[str, Any]], None]
 

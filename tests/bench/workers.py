@@ -18,11 +18,11 @@ def work(threads: int, seeds: list[int], steps: int, ready: Any, answers: Any) -
     os.environ["OMP_NUM_THREADS"] = str(threads)
     import torch
 
-    from harness.cli.workshop import build_trainer, oracle_of
     from harness.config import config_path, load_spec
     from harness.data.source import open_splits
     from harness.loop import draw_seed_set
     from harness.pool import LabelledPool
+    from harness.workshop import build_trainer, oracle_of
     from tests.bench.training import with_steps
 
     torch.set_num_threads(threads)

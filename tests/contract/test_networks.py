@@ -552,7 +552,7 @@ def test_a_change_that_cannot_be_made_is_one_line(change, said):
 
 
 def test_custom_imports_are_imported_and_part_of_the_identity(tmp_path, monkeypatch, train_split):
-    from harness.cli.workshop import build_trainer
+    from harness.workshop import build_trainer
 
     (tmp_path / "my_heads.py").write_text(
         "from mmseg.registry import MODELS\n"

@@ -173,7 +173,7 @@ def test_maps_see_only_what_was_bought():
 
 
 def test_embeddings_need_a_network():
-    from harness.acquisition import QueryContext
+    from harness.context import QueryContext
 
     context = QueryContext(None, None, np.random.default_rng(0))
     with pytest.raises(RunError, match="embeddings need a network"):

@@ -13,12 +13,13 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from harness.cli.publish import console_width, write_files
+from harness.cli.publish import console_width
 from harness.publish import text
 from harness.publish.board import build_board
 from harness.publish.columns import columns_of
 from harness.publish.notes import WARNING, notes
 from harness.publish.tables import to_rich
+from harness.publish.write import write_files
 from tests.unit.test_publish import LABEL_PX, write
 from tests.unit.test_publish import out as make_out  # noqa: F401  (a board of twelve runs)
 

@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 
 from harness.archive import unpacked
-from harness.cli.publish import TEXTS, write_files
+from harness.cli.publish import TEXTS
 from harness.config import config_path, load_spec
 from harness.publish.board import build_board
+from harness.publish.write import write_files
 from harness.results import find_runs, read_info
 from harness.scoring import aubc
 

@@ -182,16 +182,14 @@ def test_no_run_opens_a_connection(monkeypatch, tmp_path):
     monkeypatch.setattr(socket, "getaddrinfo", refuse)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "tiny.py").write_text(CONFIG)
-    from harness.cli.bench import Bench
-    from harness.cli.machine import Machine
     from harness.config import load_spec
+    from harness.invocation import Invocation
+    from harness.machine import Machine
 
-    assert (
-        Bench(
-            load_spec(tmp_path / "tiny.py"), ["cereals-g1-entropy"], tmp_path / "out", Machine()
-        ).start()
-        == 0
-    )
+    spec = load_spec(tmp_path / "tiny.py")
+    ending = Invocation(spec, ["cereals-g1-entropy"], tmp_path / "out", Machine()).run()
+    assert not ending.failed
+    assert ending.outcomes
 
 
 def test_every_named_point_is_still_there():

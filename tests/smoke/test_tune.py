@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from harness.cli.tuning import Tuner, tuning_splits
 from harness.config import load_spec
 from harness.data.source import open_splits
 from harness.provenance import collect
+from harness.tune.trials import Tuner, tuning_splits
 
 pytestmark = pytest.mark.slow
 

@@ -3,9 +3,9 @@ from pathlib import Path
 
 import pytest
 
-from harness.cli.workshop import check_sizes, rules_of, schedule_of
 from harness.config import ExperimentSpec, config_path, load_spec
 from harness.errors import InputError
+from harness.workshop import check_sizes, rules_of, schedule_of
 
 
 def write(folder: Path, text: str) -> Path:

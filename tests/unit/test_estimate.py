@@ -6,12 +6,12 @@ import pytest
 
 import strategies
 from harness.bench import Job
-from harness.cli.estimate import Estimate
-from harness.cli.pace import Pace, kind_of, measure
-from harness.cli.workshop import build_trainer
 from harness.config import config_path, load_spec
 from harness.data.source import open_splits
 from harness.errors import InputError
+from harness.estimate import Estimate
+from harness.pace import Pace, kind_of, measure
+from harness.workshop import build_trainer
 
 SIZES = {f"i{n}": (128, 256) for n in range(10)}
 PLACEMENTS = 65 * 193

@@ -3,9 +3,9 @@ import os
 import pytest
 import torch
 
-from harness.cli import machine
-from harness.cli.machine import Machine, check_machine
+from harness import machine
 from harness.errors import InputError
+from harness.machine import Machine, check_machine
 
 
 @pytest.fixture

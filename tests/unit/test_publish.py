@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from harness.cli.publish import publish, write_files
+from harness.cli.publish import publish
 from harness.errors import InputError, RunError
 from harness.provenance import collect
 from harness.publish.board import Crossing, build_board
@@ -20,6 +20,7 @@ from harness.publish.notes import notes, work_done
 from harness.publish.page import to_page
 from harness.publish.significance import compare_strategies
 from harness.publish.tables import to_csv, to_markdown, to_rich
+from harness.publish.write import write_files
 from harness.results import SCHEMA_VERSION, RunFolder, RunInfo, run_path
 from harness.types import Clicks, ClickTotals, CostQuality, ImageAreas, Receipt, RoundRecord
 

@@ -8,7 +8,6 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-import strategies
 from harness.config import Tune, Tuned, config_path, load_spec
 from harness.errors import InputError
 from harness.tune.report import find, importances, to_csv, to_markdown, tuned_config
@@ -25,7 +24,7 @@ def a_space(**changes) -> Space:
         "window": [32, 64],
         "seeds": [100],
     } | changes
-    return Space(Tune.model_validate(block), 64, 1, 8, strategies)
+    return Space(Tune.model_validate(block), 64, 1, 8)
 
 
 def a_study(
@@ -122,7 +121,7 @@ def test_a_wrong_space_is_one_line(tmp_path, block, message):
     )
 
     with pytest.raises(InputError) as found:
-        Space.of(load_spec(file), strategies)
+        Space.of(load_spec(file))
     assert message in str(found.value)
     assert "\n" not in str(found.value)
 
@@ -138,7 +137,7 @@ def test_tuning_seeds_are_not_reporting_seeds(tmp_path):
 
 def test_a_config_without_a_tune_block_is_refused():
     with pytest.raises(InputError, match="has no tune block"):
-        Space.of(load_spec(config_path("streets")), strategies)
+        Space.of(load_spec(config_path("streets")))
 
 
 # ------------------------------------------------------------------------------------------------------------- study

@@ -9,16 +9,14 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-import typer
-
 from harness.bench import Job
-from harness.cli.pace import Pace, kind_of
-from harness.cli.workshop import WORK_FOLDER, rules_of, schedule_of
 from harness.config import ExperimentSpec
 from harness.errors import InputError
 from harness.maps import MapRequest, QueryRules, requests_of
+from harness.pace import Pace, kind_of
 from harness.protocols import ImageSizes, Strategy
 from harness.segmentor.frozen import MOST_FEATURE_BYTES
+from harness.workshop import WORK_FOLDER, rules_of, schedule_of
 
 _STEP, _PREDICTIONS = 3.0, {"nothing": 0.0, "one pass": 1.0, "committee": 2.3}
 """Choice: a training step and what a strategy asks of an image, in predictions of as many pixels (docs/performance.md): for the order of jobs."""
@@ -85,12 +83,10 @@ class Estimate:
 
     def lengths(self, job: Job) -> list[int]:
         """Return the steps of each training of a job."""
-        training, schedule = self.spec.training, schedule_of(self.spec)
+        schedule = schedule_of(self.spec)
 
-        def length(images: float) -> int:
-            return min(
-                training.max_steps, round(training.steps + training.steps_per_image * images)
-            )
+        def length(images: int) -> int:
+            return self.spec.training.steps_for(images, 1.0)
 
         if job.kind == "full-data":
             return [length(len(self.sizes))]
@@ -165,34 +161,37 @@ class Estimate:
 
     # ---------------------------------------------------------------------------------------------------------- words
 
-    def describe(self) -> None:
-        """Print runs, rounds, budgets and disk."""
+    def described(self) -> list[str]:
+        """Say runs, rounds, budgets and disk, a line each."""
         references = sum(job.kind == "full-data" for job in self.jobs)
         seeds, schedule = self.spec.harness.seeds, schedule_of(self.spec)
-        typer.echo(
-            f"{len(self.strategies)} strategies x {len(seeds)} seeds = {len(self.strategies) * len(seeds)} runs of {schedule.rounds + 1} rounds, "
-            f"and {len(seeds)} full-data references; left to do: {len(self._runs)} runs, {references} references"
-        )
+        runs = len(self.strategies) * len(seeds)
+        lines = [
+            f"{len(self.strategies)} strategies x {len(seeds)} seeds = {runs} runs of "
+            f"{schedule.rounds + 1} rounds, and {len(seeds)} full-data references; left to do: "
+            f"{len(self._runs)} runs, {references} references"
+        ]
         total_px = sum(height * width for height, width in self.sizes.values())
         for number in range(schedule.rounds + 1):
             budget = schedule.budget_px(number, self.sizes)
-            typer.echo(
-                f"  round {number}: {budget} px labelled, {100 * budget / total_px:.2f} % of the pool"
-            )
+            share = 100 * budget / total_px
+            lines.append(f"  round {number}: {budget} px labelled, {share:.2f} % of the pool")
         lengths = [length for job in self.jobs for length in self.lengths(job)]
-        typer.echo(f"{len(lengths)} trainings, {sum(lengths)} steps")
+        lines.append(f"{len(lengths)} trainings, {sum(lengths)} steps")
         again = (
             "all find room"
             if self._shared_bytes <= self.bytes_per_pass
             else f"--disk-gb gives them {self.disk_gb:g} GB: some are made again when needed"
         )
-        typer.echo(f"region maps: {self.wanted_bytes / 1e9:.2f} GB of disk while it runs; {again}")
+        wanted = self.wanted_bytes / 1e9
+        return [*lines, f"region maps: {wanted:.2f} GB of disk while it runs; {again}"]
 
-    def foretell(self, pace: Pace, val_images: int) -> None:
-        """Print time and memory."""
-        typer.echo(
+    def foretold(self, pace: Pace, val_images: int) -> str:
+        """Say time and memory in one line."""
+        return (
             f"about {_duration(self.seconds(pace, val_images))} with {self.workers} worker(s), and "
-            f"{self.memory_bytes(pace, val_images) / 1e9:.1f} GB of memory: measured here, {1000 * pace.step:.0f} ms a training step"
+            f"{self.memory_bytes(pace, val_images) / 1e9:.1f} GB of memory: measured here, "
+            f"{1000 * pace.step:.0f} ms a training step"
         )
 
     # ---------------------------------------------------------------------------------------------- time and memory

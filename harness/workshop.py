@@ -98,8 +98,8 @@ def oracle_of(spec: ExperimentSpec, train: Split) -> ClickOracle:
 
 
 @dataclass(slots=True)
-class BenchWorkshop:
-    """What one worker process holds on to; see ``harness.bench.Workshop``."""
+class Workshop:
+    """What one worker process holds on to between jobs; made once per process."""
 
     out: Path
     oracle: ClickOracle
@@ -294,7 +294,7 @@ def build_workshop(
     provenance: Provenance,
     *,
     map_bytes: int | None = None,
-) -> BenchWorkshop:
+) -> Workshop:
     """Build the workshop of this process."""
     import strategies
 
@@ -305,7 +305,7 @@ def build_workshop(
     info = info_template(spec, train, val, provenance)
     rules = rules_of(spec)
     store_key = f"{info.data_fingerprint} {rules} {spec.annotator!r} {spec.device}"
-    return BenchWorkshop(
+    return Workshop(
         out=out,
         oracle=oracle_of(spec, train),
         sizes=train.index.sizes,

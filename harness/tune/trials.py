@@ -11,15 +11,6 @@ from filelock import FileLock
 import strategies
 from harness.acquisition import Tally
 from harness.bench import Clock, Job
-from harness.cli.workshop import (
-    WORK_FOLDER,
-    BenchWorkshop,
-    build_trainer,
-    info_template,
-    oracle_of,
-    rules_of,
-    schedule_of,
-)
 from harness.config import ExperimentSpec
 from harness.data.cityscapes import Split
 from harness.errors import InputError
@@ -34,6 +25,15 @@ from harness.scoring import aubc, mean_iou, share_at
 from harness.tune.search import Objective, Report
 from harness.tune.space import Choice, Space, Value
 from harness.types import ImageSketch, RoundRecord
+from harness.workshop import (
+    WORK_FOLDER,
+    Workshop,
+    build_trainer,
+    info_template,
+    oracle_of,
+    rules_of,
+    schedule_of,
+)
 
 SoFar = Callable[[Run], None]
 """Takes the run so far, after each round."""
@@ -101,7 +101,7 @@ class Tuner:
 
     def evaluate(self, values: dict[str, Value], report: Report) -> list[float]:
         """Run one point on every tuning seed, round by round; return the values of the objective."""
-        choice = Space.of(self.spec, strategies).choice(values)
+        choice = Space.of(self.spec).choice(values)
         threshold = self._threshold() if self.objective == "c95" else None
         rounds, seconds = self.spec.harness.rounds, 0.0
         done: list[float] = []
@@ -152,13 +152,13 @@ class Tuner:
             workshop.networks.forget()
         return read_run(path)
 
-    def _workshop(self, choice: Choice) -> BenchWorkshop:
+    def _workshop(self, choice: Choice) -> Workshop:
         spec = at(self.spec, choice)
         board = self._board(choice)
         board.mkdir(parents=True, exist_ok=True)
         networks = self._networks()
         networks.rules = f"{choice.window}-{choice.stride}-{spec.harness.overlap}"
-        return BenchWorkshop(
+        return Workshop(
             out=board,
             oracle=oracle_of(spec, self.train),
             sizes=self.train.index.sizes,
@@ -232,7 +232,7 @@ class _Watched:
     """A writer that also shows the curve so far; what it wrote stays, so a trial that is tried again goes on there."""
 
     writer: RunWriter
-    workshop: BenchWorkshop
+    workshop: Workshop
     records: list[RoundRecord]
     so_far: SoFar
     keeps_maps: bool = False
