@@ -149,7 +149,7 @@ class MapSource:
             raise ValueError("a predictor is missing; allowed: the networks of the last round")
         prediction = replace(
             self.predictor.predict(image_id, request.n_passes),
-            labelled=lambda: self.pool.is_labelled(image_id),
+            labelled=lambda: self.pool.is_labelled(image_id).copy(),
             class_counts=self.pool.class_counts.copy,
         )
         if request.measure is not None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections import defaultdict
+from collections import OrderedDict, defaultdict
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,11 +13,40 @@ import numpy.typing as npt
 from harness.protocols import ImageSizes
 from harness.types import Annotation, Region
 
+_UNLABELLED = 255
+_REMEMBERED_BYTES = 64 << 20
+
+
+class _Remembered:
+    """The last arrays by image, up to a bound."""
+
+    def __init__(self) -> None:
+        self._arrays: OrderedDict[str, npt.NDArray[Any]] = OrderedDict()
+        self._bytes = 0
+
+    def get(self, image_id: str) -> npt.NDArray[Any] | None:
+        if image_id in self._arrays:
+            self._arrays.move_to_end(image_id)
+        return self._arrays.get(image_id)
+
+    def keep(self, image_id: str, array: npt.NDArray[Any]) -> None:
+        array.setflags(write=False)
+        self._arrays[image_id] = array
+        self._bytes += array.nbytes
+        while self._bytes > _REMEMBERED_BYTES and len(self._arrays) > 1:
+            self._bytes -= self._arrays.popitem(last=False)[1].nbytes
+
+    def forget(self, image_id: str) -> None:
+        array = self._arrays.pop(image_id, None)
+        self._bytes -= array.nbytes if array is not None else 0
+
 
 class LabelledPool:
     """The training images and all that the oracle has said about them so far.
 
-    class_counts: (256,) bought pixels by train id, 255 void. Memory grows with labelled pixels, not with touched images: label maps are put together when they are asked for.
+    class_counts: (256,) bought pixels by train id, 255 void. Memory grows with labelled pixels, not
+    with touched images: masks and label maps are put together when they are asked for, and the last
+    ones are remembered, up to a bound.
     """
 
     def __init__(self, sizes: ImageSizes) -> None:
@@ -26,6 +56,8 @@ class LabelledPool:
         self.class_counts = np.zeros(256, np.int64)
         self._annotations: dict[str, list[Annotation]] = defaultdict(list)
         self._labelled: dict[str, int] = defaultdict(int)
+        self._masks = _Remembered()
+        self._maps = _Remembered()
 
     def add(self, annotations: Sequence[Annotation]) -> None:
         """Take over the oracle's answers."""
@@ -36,6 +68,8 @@ class LabelledPool:
             bought = annotation.labels[annotation.is_new]
             self.class_counts += np.bincount(bought, minlength=256)
             self.labelled_px += new_px
+            self._masks.forget(annotation.region.image_id)
+            self._maps.forget(annotation.region.image_id)
 
     @property
     def touched_ids(self) -> list[str]:
@@ -60,17 +94,23 @@ class LabelledPool:
         return sorted(annotation.region for annotation in self._annotations.get(image_id, ()))
 
     def is_labelled(self, image_id: str) -> npt.NDArray[np.bool_]:
-        """Return the (H, W) mask of labelled pixels."""
-        mask = np.zeros(self.sizes[image_id], dtype=np.bool_)
-        for annotation in self._annotations.get(image_id, ()):
-            mask[annotation.region.slices] = True
+        """Return the (H, W) mask of labelled pixels; read only."""
+        mask = self._masks.get(image_id)
+        if mask is None:
+            mask = np.zeros(self.sizes[image_id], dtype=np.bool_)
+            for annotation in self._annotations.get(image_id, ()):
+                mask[annotation.region.slices] = True
+            self._masks.keep(image_id, mask)
         return mask
 
-    def labels(self, image_id: str, unlabelled: int) -> npt.NDArray[np.uint8]:
-        """Return the (H, W) train ids that are known; ``unlabelled`` elsewhere."""
-        labels = np.full(self.sizes[image_id], unlabelled, dtype=np.uint8)
-        for annotation in self._annotations.get(image_id, ()):
-            labels[annotation.region.slices] = annotation.labels
+    def labels(self, image_id: str) -> npt.NDArray[np.uint8]:
+        """Return the (H, W) train ids that are known; 255 elsewhere, as for void. Read only."""
+        labels = self._maps.get(image_id)
+        if labels is None:
+            labels = np.full(self.sizes[image_id], _UNLABELLED, dtype=np.uint8)
+            for annotation in self._annotations.get(image_id, ()):
+                labels[annotation.region.slices] = annotation.labels
+            self._maps.keep(image_id, labels)
         return labels
 
     def vertices(self, image_id: str) -> npt.NDArray[np.int32]:

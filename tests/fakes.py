@@ -116,7 +116,7 @@ class FakeNetworks:
 
     def obtain(self, pool, seed: int, round_number: int, *, with_cost: bool) -> Trained:
         self.asked += 1
-        known = "".join(pool.labels(image_id, 255).tobytes().hex() for image_id in pool.touched_ids)
+        known = "".join(pool.labels(image_id).tobytes().hex() for image_id in pool.touched_ids)
         key = f"{zlib.crc32(known.encode()):08x}-{seed}-{round_number}"
         network = FakeNetwork(self.sizes, key)
         return Trained(key, network, network.evaluate(), network.cost_quality(), MemoryMaps())

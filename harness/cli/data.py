@@ -254,6 +254,31 @@ def stats(
 
 
 @app.command()
+def windows(
+    sides: Annotated[
+        str, typer.Option(help="Window sides in pixels, separated by commas.")
+    ] = "32,64,128",
+    config: ConfigFile = None,
+    data_root: DataRoot = None,
+    split: SplitName = "train",
+) -> None:
+    """Print what windows of several sizes cost: for the choice of harness.window."""
+    from harness.data.statistics import per_window
+
+    parts = [part.strip() for part in sides.split(",")]
+    opened = _split(config, data_root, split)
+    largest = min(min(size) for size in opened.index.sizes.values())
+    if not all(part.isdecimal() and 1 <= int(part[:9]) <= largest for part in parts):
+        raise InputError(
+            f"--sides must be whole numbers from 1 to {largest}, the smallest side of an image, "
+            f"got {shorten(sides)}"
+        )
+    if opened.simulated_clicks:
+        typer.echo("SIMULATED CLICKS: the data have masks and no polygons")
+    typer.echo(per_window(opened, [int(part) for part in parts]).to_string(index=False))
+
+
+@app.command()
 def receipt(
     image: Annotated[str, typer.Option(help="Image id, such as ahornau_000000_000019.")],
     region: Annotated[str, typer.Option(help="TOP,LEFT,HEIGHT,WIDTH in pixels.")],

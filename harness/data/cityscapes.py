@@ -19,8 +19,6 @@ import numpy as np
 import numpy.typing as npt
 
 from harness.clicks import (
-    ClickMaps,
-    count_all_windows,
     count_components,
     count_region,
     vertex_map,
@@ -331,7 +329,9 @@ class ClickOracle:
         answers = []
         billed: dict[str, npt.NDArray[np.bool_]] = {}
         for region in regions:
-            known = billed.setdefault(region.image_id, pool.is_labelled(region.image_id))
+            if region.image_id not in billed:
+                billed[region.image_id] = pool.is_labelled(region.image_id).copy()
+            known = billed[region.image_id]
             answers.append(self._annotate(region, ~known[region.slices]))
             known[region.slices] = True
         return answers
@@ -348,9 +348,3 @@ class ClickOracle:
     def click_map(self, image_id: str) -> npt.NDArray[np.int64]:
         """Return the (H, W) true polygon clicks per pixel; for strategies that are marked as bounds."""
         return vertex_map(self._split.vertices(image_id), *self._split.index.sizes[image_id])
-
-    def click_maps(self, image_id: str, window: tuple[int, int], *, stride: int = 1) -> ClickMaps:
-        """Return the true clicks by kind of every placement of a window in one image."""
-        return count_all_windows(
-            self._split.vertices(image_id), self._split.label_ids(image_id), window, stride=stride
-        )

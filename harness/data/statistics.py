@@ -13,7 +13,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 
-from harness.clicks import vertices_inside
+from harness.clicks import count_all_windows, vertices_inside
 from harness.data.annotations import RecordedObject
 from harness.data.cityscapes import Split
 from harness.data.labels import IGNORE, find_label
@@ -80,6 +80,47 @@ def per_value(split: Split) -> pd.DataFrame:
             "share of pixels": [round(count / index.total_px, 4) for _, count in rows],
         }
     )
+
+
+def per_window(split: Split, sides: Sequence[int]) -> pd.DataFrame:
+    """Return what windows cost: one row per side in pixels, over all placements in all images.
+
+    Columns: the mean of each kind of clicks and of their bill c_p + c_i + c_b, the bill's median and
+    90 % point, and the bill per pixel against that of whole images: what the cut itself costs.
+
+    Raises:
+        ValueError: a window that does not fit into an image.
+    """
+    totals = split.index.totals
+    rows = []
+    for side in sides:
+        kinds, bills = np.zeros(4), Counter[int]()
+        for image_id in split.files:
+            vertices, labels = split.vertices(image_id), split.label_ids(image_id)
+            maps = count_all_windows(vertices, labels, (side, side))
+            kinds += [int(counts.sum()) for counts in maps]
+            bills.update((maps.polygon + maps.intersection + maps.box).ravel().tolist())
+        windows = bills.total()
+        values = np.array(sorted(bills))
+        below = np.cumsum([bills[value] for value in values.tolist()]) / windows
+        polygon, intersection, box, classes = kinds / windows
+        bill = polygon + intersection + box
+        whole = totals.polygon / split.index.total_px * side**2
+        rows.append(
+            {
+                "side": side,
+                "windows": windows,
+                "c_p": round(polygon, 1),
+                "c_i": round(intersection, 1),
+                "c_b": round(box, 1),
+                "c_c": round(classes, 1),
+                "bill": round(bill, 1),
+                "median": int(values[np.searchsorted(below, 0.5)]),
+                "90 %": int(values[np.searchsorted(below, 0.9)]),
+                "against whole images": round(bill / whole, 2) if whole else float("nan"),
+            }
+        )
+    return pd.DataFrame(rows)
 
 
 def draw_clicks(split: Split, path: Path) -> None:

@@ -36,7 +36,7 @@ class LabelledCrops(Dataset[dict[str, Any]]):
     ) -> None:
         self._split, self._options, self._length, self._key = split, options, length, key
         self._ids = pool.touched_ids
-        self._labels = {image_id: pool.labels(image_id, IGNORE) for image_id in self._ids}
+        self._labels = {image_id: pool.labels(image_id) for image_id in self._ids}
         self._places = (
             Covering(pool, options, length, key)
             if options.sampler == "cover"
@@ -136,7 +136,7 @@ def class_weights(pool: LabelledPool, n_classes: int) -> list[float]:
     """Return 1 / sqrt(share) of each class among the labelled pixels, mean 1; 0 for a class not seen yet."""
     counts = np.zeros(n_classes)
     for image_id in pool.touched_ids:
-        counts += np.bincount(pool.labels(image_id, IGNORE).ravel(), minlength=256)[:n_classes]
+        counts += np.bincount(pool.labels(image_id).ravel(), minlength=256)[:n_classes]
     seen = counts > 0
     weights = np.zeros(n_classes)
     weights[seen] = 1.0 / np.sqrt(np.maximum(counts[seen] / max(counts.sum(), 1.0), 1e-4))

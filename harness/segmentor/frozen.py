@@ -78,7 +78,7 @@ class LabelledFeatures(Dataset[dict[str, Any]]):
     ) -> None:
         self._model, self._split, self._cache, self._flip = model, split, cache, flip
         self._ids = pool.touched_ids
-        self._labels = {image_id: pool.labels(image_id, IGNORE) for image_id in self._ids}
+        self._labels = {image_id: pool.labels(image_id) for image_id in self._ids}
         sizes = list(pool.sizes.values())
         self._size = max(size[0] for size in sizes), max(size[1] for size in sizes)
         rng = np.random.default_rng(key)
@@ -131,7 +131,7 @@ class LabelledFeatureCrops(Dataset[dict[str, Any]]):
     ) -> None:
         self._model, self._split, self._cache, self._length = model, split, cache, length
         self._pool, self._key, self._flip = pool, key, options.flip
-        self._labels = {image_id: pool.labels(image_id, IGNORE) for image_id in pool.touched_ids}
+        self._labels = {image_id: pool.labels(image_id) for image_id in pool.touched_ids}
         self._places = Covering(pool, options, length, key)
         first = self._levels(pool.touched_ids[0], mirrored=False)[0]
         height, width = pool.sizes[pool.touched_ids[0]]

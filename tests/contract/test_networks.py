@@ -502,7 +502,7 @@ def test_crops_of_features_are_parts_of_the_whole_and_count_each_pixel_once(
                 break
         else:
             pytest.fail("a crop that is no part of its image")
-    labelled = sum(int((pool.labels(i, IGNORE) != IGNORE).sum()) for i in pool.touched_ids)
+    labelled = sum(int((pool.labels(i) != IGNORE).sum()) for i in pool.touched_ids)
     assert len(shapes) == 1
     assert counted == labelled
     trained = trainer_of(

@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -64,6 +65,39 @@ def test_stats_and_receipts_of_masks_say_that_clicks_are_simulated(masks, tmp_pa
     )
     assert code == 0
     assert out.startswith("SIMULATED CLICKS")
+
+
+def test_what_windows_cost_is_the_mean_of_the_bills_of_all_of_them(masks, tmp_path, harness):
+    from harness.clicks import count_region
+    from harness.config import load_spec
+    from harness.data.source import open_splits
+    from harness.data.statistics import per_window
+    from harness.types import Region
+
+    file = masks_config(tmp_path)
+    code, out, _ = harness("data", "windows", "--config", "my.py", "--sides", "8,16")
+    assert code == 0
+    assert out.startswith("SIMULATED CLICKS")
+    train, _ = open_splits(load_spec(file).data)
+    bills = []
+    for name, (height, width) in train.index.sizes.items():
+        for top in range(height - 15):
+            for left in range(width - 15):
+                region = Region(name, top, left, 16, 16)
+                clicks = count_region(train.vertices(name), train.label_ids(name), region)
+                bills.append((clicks.polygon, clicks.intersection, clicks.box))
+    row = per_window(train, [16]).iloc[0]
+    assert row["windows"] == len(bills)
+    means = np.mean(bills, axis=0)
+    assert [row["c_p"], row["c_i"], row["c_b"]] == pytest.approx(means, abs=0.051)
+    totals = np.sum(bills, axis=1)
+    assert row["bill"] == pytest.approx(totals.mean(), abs=0.051)
+    assert row["median"] == np.quantile(totals, 0.5, method="inverted_cdf")
+    assert row["90 %"] == np.quantile(totals, 0.9, method="inverted_cdf")
+    for sides in ("0", "8,", "x", "9999"):
+        code, _, err = harness("data", "windows", "--config", "my.py", "--sides", sides)
+        assert code == 2
+        assert "--sides must be whole numbers from 1 to" in err
 
 
 @pytest.mark.parametrize(

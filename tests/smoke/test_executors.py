@@ -9,7 +9,7 @@ from harness.errors import InputError
 from harness.executors import find_executor
 from tests.smoke.test_api import CHANGES
 
-MODULE = '''
+MODULE = """
 from harness.bench import execute
 
 DONE = []
@@ -25,7 +25,7 @@ def one_after_another(make_workshop, jobs, *, report, ended, **_):
 
 
 NOT_A_FUNCTION = 1
-'''
+"""
 
 
 @pytest.fixture

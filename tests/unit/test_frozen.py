@@ -78,7 +78,7 @@ def test_only_the_head_learns_and_it_repeats(trainer, pool, weights):
         for name, value in network.model.state_dict().items()
     )
     start = SegmentorTrainer(
-        trainer._recipe,
+        trainer._spec,
         train_split=trainer._train,
         val_split=trainer._val,
     ).assembly.build()
@@ -113,7 +113,7 @@ def test_every_touched_image_is_shown_once_an_epoch_with_its_labels(trainer, poo
     assert {bool(mirrored) for mirrored in data._mirrored} == {True, False}
     for index in range(9):
         image_id, mirrored = data._ids[data._order[index]], data._mirrored[index]
-        labels = pool.labels(image_id, IGNORE)
+        labels = pool.labels(image_id)
         assert np.array_equal(
             data[index]["data_samples"].gt_sem_seg.data[0].numpy(),
             labels[:, ::-1] if mirrored else labels,
@@ -160,7 +160,7 @@ def test_the_pretext_task_has_all_classes_in_seven_groups(train_split):
     assert (table[19:] == IGNORE).all()
     pool = grouped_pool(train_split)
     image_id = next(iter(train_split.files))
-    assert np.array_equal(pool.labels(image_id, IGNORE), table[train_split.train_ids(image_id)])
+    assert np.array_equal(pool.labels(image_id), table[train_split.train_ids(image_id)])
 
 
 def test_the_file_of_weights_is_part_of_a_board_s_identity(tmp_path, weights):
@@ -230,7 +230,7 @@ def test_the_heads_step_is_what_the_segmentor_would_do(trainer, pool, train_spli
     model = trainer.assembly.build().eval()
     image_id = pool.touched_ids[0]
     features = trunk_features(model, train_split.photo(image_id))
-    sample = frozen.sample_of(pool.labels(image_id, IGNORE))
+    sample = frozen.sample_of(pool.labels(image_id))
     loss = frozen.HeadTraining(model).eval().forward(list(features), [sample])
     whole = model.decode_head.loss_by_feat(model.decode_head(features), [sample])
     assert all(torch.equal(loss[name], value) for name, value in whole.items())

@@ -207,7 +207,7 @@ def test_class_weights_are_inverse_roots_with_mean_one(train_split, pool):
     weights = np.array(class_weights(pool, 19))
     counts = np.zeros(256)
     for image_id in pool.touched_ids:
-        counts += np.bincount(pool.labels(image_id, IGNORE).ravel(), minlength=256)
+        counts += np.bincount(pool.labels(image_id).ravel(), minlength=256)
     seen = counts[:19] > 0
     assert (weights[~seen] == 0).all()
     assert weights[seen].mean() == pytest.approx(1.0)
