@@ -33,7 +33,9 @@ FULL_DATA = "full-data"
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """How much is bought when; the same for every strategy of a board.
+    """How much is bought when, in pixels; the same for every strategy of a board.
+
+    Another unit is another class with ``room_px`` and ``buy``.
 
     shares: of the pool that may be labelled up to round 1, 2, ...; equal steps without them.
     """
@@ -53,6 +55,25 @@ class Schedule:
         """Return the pixels of as many images of the pool's mean size."""
         images = self.images(round_number, len(sizes))
         return images * sum(height * width for height, width in sizes.values()) // len(sizes)
+
+    def room_px(self, round_number: int, pool: LabelledPool) -> int:
+        """Return how many new pixels a query of a round may ask for."""
+        return self.budget_px(round_number, pool.sizes) - pool.labelled_px
+
+    def buy(
+        self,
+        round_number: int,  # noqa: ARG002  other units look at it
+        query: list[Candidate],
+        pool: LabelledPool,
+        oracle: Oracle,
+    ) -> list[Annotation]:
+        """Have a query annotated, from its first region on, as far as a round's budget goes.
+
+        All of it here: a query of ``room_px`` is within the budget. The answers go into the pool.
+        """
+        annotations = oracle.annotate([candidate.region for candidate in query], pool)
+        pool.add(annotations)
+        return annotations
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +120,6 @@ def run_strategy(
     pool, clicks = LabelledPool(sizes), Clicks()
     trained: Trained | None = None
     for number in range(schedule.rounds + 1):
-        budget_px = schedule.budget_px(number, sizes)
         if number < len(finished):
             query = [_from_receipt(receipt) for receipt in finished[number].query]
         elif number == 0:
@@ -110,7 +130,7 @@ def run_strategy(
             with stage(number, "acquisition"):
                 query = acquire(
                     strategy,
-                    budget_px - pool.labelled_px,
+                    schedule.room_px(number, pool),
                     pool=pool,
                     predictor=trained.network if trained else None,
                     oracle=oracle,
@@ -124,8 +144,8 @@ def run_strategy(
                     if writer.keeps_maps and strategy.needs_network
                     else None,
                 )
-        annotations = oracle.annotate([candidate.region for candidate in query], pool)
-        pool.add(annotations)
+        annotations = schedule.buy(number, query, pool, oracle)
+        query = query[: len(annotations)]
         clicks = sum((annotation.clicks for annotation in annotations), clicks)
         if number < len(finished):
             continue
@@ -138,7 +158,7 @@ def run_strategy(
             query,
             annotations,
             pool,
-            budget_px,
+            schedule.budget_px(number, sizes),
             clicks,
             trained,
             with_cost=strategy.learns_cost,

@@ -42,7 +42,7 @@ class FakeOracle:
         billed: dict[str, np.ndarray] = {}
         answers = []
         for region in regions:
-            known = billed.setdefault(region.image_id, pool.is_labelled(region.image_id))
+            known = billed.setdefault(region.image_id, pool.is_labelled(region.image_id).copy())
             is_new = ~known[region.slices]
             inside = vertices_inside(self.vertices[region.image_id], region)
             paid = inside[is_new[inside[:, 1] - region.top, inside[:, 0] - region.left]]
