@@ -14,7 +14,7 @@ from harness.files import cache_folder, draft_folder, replacing
 
 ARCHIVE = "runs.tar.xz"
 _MEMBER = re.compile(
-    r"runs/[^/]+/seed-\d+/(run\.json|rounds\.jsonl|chain\.jsonl|timings\.jsonl|maps-\d+\.json)"
+    r"runs/[^/]+/seed-\d+/(run\.json|rounds\.jsonl|chain\.jsonl|timings\.jsonl|losses\.jsonl|maps-\d+\.json)"
 )
 _MOST_BYTES = 4 << 30
 """Choice: a board of more than 4 GiB is published as a folder."""

@@ -16,7 +16,7 @@ from harness.loop import FULL_DATA, Schedule, draw_seed_set, run_full_data, run_
 from harness.maps import requests_of
 from harness.pool import LabelledPool
 from harness.protocols import RunWriter, Strategy
-from harness.types import ImageSketch, RoundRecord
+from harness.types import ImageSketch, LossPoint, RoundRecord
 
 if TYPE_CHECKING:
     from harness.workshop import Workshop
@@ -79,6 +79,7 @@ class Clock:
 
     def __init__(self) -> None:
         self._seconds: dict[str, float] = {}
+        self._losses: dict[int, Sequence[LossPoint]] = {}
         self.place = "before the first round"
         self.report: Callable[[int, str], None] = lambda _round, _stage: None
 
@@ -97,6 +98,15 @@ class Clock:
         """Return what has been timed since the last call."""
         seconds, self._seconds = self._seconds, {}
         return seconds
+
+    def note_losses(self, round_number: int, losses: Sequence[LossPoint]) -> None:
+        """Take note of the losses of a training."""
+        self._losses[round_number] = losses
+
+    def take_losses(self) -> dict[int, Sequence[LossPoint]]:
+        """Return the losses by round that were noted since the last call."""
+        losses, self._losses = self._losses, {}
+        return losses
 
 
 Report = Callable[[Event], None]
@@ -158,8 +168,9 @@ def _execute_claimed(workshop: Workshop, job: Job, report: Report, outcome: Outc
             outcome.error = f"{workshop.clock.place}: {outcome.error}"
             workshop.record_failure(job, f"{outcome.error}\n\n{traceback.format_exc()}")
     if job.kind == "shared":
-        workshop.keep_timings(job, workshop.clock.take())
+        workshop.keep_timings(job)
     workshop.clock.take()
+    workshop.clock.take_losses()
     outcome.tally = workshop.tally - before
 
 

@@ -45,7 +45,7 @@ from harness.shipped import config_path, shipped_configs, weights_named, weights
 
 DATA_ROOT_VARIABLE = "CITYSCAPES_DATASET"
 
-_NOT_IN_THE_DIGEST = ("device", "seconds_per_click", "remark", "tune", "tuned")
+_NOT_IN_THE_DIGEST = ("device", "seconds_per_click", "remark", "tune", "tuned", "vis_backends")
 _ONLY_REFUSES = {"root", "max_void_share", "void"}
 """Options of a data set that decide whether it is read, never how: the fingerprint says what was."""
 _HELPERS = {"width", "channels"}
@@ -57,7 +57,7 @@ _MMSEG_S_OWN = {
     *("log_level", "log_processor", "norm_cfg", "num_classes", "optimizer", "randomness", "resume"),
     *("test_cfg", "test_dataloader", "test_evaluator", "test_pipeline", "train_cfg"),
     *("train_dataloader", "train_pipeline", "tta_model", "tta_pipeline", "val_cfg"),
-    *("val_dataloader", "val_evaluator", "val_pipeline", "vis_backends", "visualizer", "work_dir"),
+    *("val_dataloader", "val_evaluator", "val_pipeline", "visualizer", "work_dir"),
 }
 """Keys of MMSegmentation's own training loop: passed over, and named once on standard error."""
 
@@ -96,6 +96,7 @@ class ExperimentSpec(Block):
     tuned: Tuned | None = None
     custom_imports: dict[str, Any] | None = None
     custom_hooks: Annotated[list[dict[str, Any]], Field(default_factory=list)]
+    vis_backends: Annotated[list[dict[str, Any]], Field(default_factory=list)]
     pretrained_sha256: str = ""
     weights_sha256: Annotated[dict[str, str], Field(default_factory=dict)]
     device: str = "cpu"
@@ -161,6 +162,7 @@ def check_types(spec: ExperimentSpec, place: Path) -> None:
         spec.optim_wrapper,
         spec.param_scheduler,
         spec.custom_hooks,
+        spec.vis_backends,
     ]
     while waiting:
         item = waiting.pop()

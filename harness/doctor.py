@@ -30,7 +30,7 @@ from harness.results import (
 from harness.types import RoundRecord
 
 _DRAFT = re.compile(
-    r"^\.(run\.json|chain\.jsonl|rounds\.jsonl|timings\.jsonl|maps-\d+\.json|failure\.txt|"
+    r"^\.(run\.json|chain\.jsonl|rounds\.jsonl|timings\.jsonl|losses\.jsonl|maps-\d+\.json|failure\.txt|"
     r"index\.html|weights\.pt|training\.ckpt|validation\.json|[\w-]+\.map|"
     r"(leaderboard|ranks|cost-model)\.[a-z]+)-[a-z0-9_]{8}$"
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +19,7 @@ from harness.loop import StageTimer, Trained
 from harness.maps import DiskMaps
 from harness.pool import LabelledPool
 from harness.protocols import Network, Trainer
-from harness.types import CostQuality, ImageAreas
+from harness.types import CostQuality, ImageAreas, LossPoint
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +62,10 @@ def _shared_folders(folder: Path) -> list[Path]:
     ]
 
 
+NoteLosses = Callable[[int, Sequence[LossPoint]], None]
+"""Takes the losses of a round's training."""
+
+
 class NetworkStore:
     """Trains what is asked for, unless the same labels, seed, round, data and recipe were trained before.
 
@@ -78,10 +83,11 @@ class NetworkStore:
         stage: StageTimer,
         tally: Tally,
         map_bytes: int | None = None,
+        note_losses: NoteLosses = lambda _round, _losses: None,
     ) -> None:
         self._trainer, self._folder, self._map_bytes = trainer, folder, map_bytes
         self._data = data_fingerprint
-        self._stage, self._tally = stage, tally
+        self._stage, self._tally, self._note_losses = stage, tally, note_losses
         self.owner = "nobody"
         self.rules = "own"
 
@@ -124,6 +130,7 @@ class NetworkStore:
             network = self._train(
                 pool, seed, round_number, folder / "training", with_cost=with_cost
             )
+        self._note_losses(round_number, network.losses)
         with self._stage(round_number, "evaluation"):
             areas, quality = network.evaluate(), network.cost_quality()
         network.save(weights)

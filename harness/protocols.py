@@ -16,6 +16,7 @@ from harness.types import (
     CostQuality,
     ImageAreas,
     ImageSketch,
+    LossPoint,
     Region,
     RoundRecord,
 )
@@ -131,7 +132,12 @@ class Predictor(Protocol):
 
 
 class Network(Predictor, Protocol):
-    """A trained pair of segmentation and cost network."""
+    """A trained pair of segmentation and cost network.
+
+    losses: of its training, by stretches; empty for one that was loaded.
+    """
+
+    losses: Sequence[LossPoint]
 
     @property
     def has_cost(self) -> bool:

@@ -19,13 +19,21 @@ from harness.data.labels import CLASS_NAMES
 from harness.errors import InputError, one_line, shorten
 from harness.files import remove_own, seal, write_text
 from harness.provenance import Provenance
-from harness.types import Clicks, ClickTotals, ImageAreas, ImageSketch, Receipt, RoundRecord
+from harness.types import (
+    Clicks,
+    ClickTotals,
+    ImageAreas,
+    ImageSketch,
+    LossPoint,
+    Receipt,
+    RoundRecord,
+)
 
 SCHEMA_VERSION = 1
 
 CHAIN = "chain.jsonl"
 _OWN = re.compile(
-    r"(run\.json|rounds\.jsonl|chain\.jsonl|timings\.jsonl|maps-\d+\.json|failure\.txt)(\.damaged(-\d+)?)?"
+    r"(run\.json|rounds\.jsonl|chain\.jsonl|timings\.jsonl|losses\.jsonl|maps-\d+\.json|failure\.txt)(\.damaged(-\d+)?)?"
 )
 """Names of the files of a run folder."""
 _MOST = 2**53
@@ -111,6 +119,7 @@ class RunFolder:
         self.path = path
         self._rounds = path / "rounds.jsonl"
         self._timings = path / "timings.jsonl"
+        self._losses = path / "losses.jsonl"
         self._chain = path / CHAIN
         self._info: RunInfo | None = None
 
@@ -131,7 +140,7 @@ class RunFolder:
                 )
             self._info = found
             return self._recover(found)
-        for leftover in (self._rounds, self._timings, self._chain):
+        for leftover in (self._rounds, self._timings, self._losses, self._chain):
             leftover.unlink(missing_ok=True)
         self._info = replace(info, chained=True)
         document = json.loads(_INFO.dump_json(self._info))
@@ -181,6 +190,17 @@ class RunFolder:
                 }
             ),
         )
+
+    def append_losses(self, round_number: int, losses: Sequence[LossPoint]) -> None:
+        """Add the losses of one training: lists of steps, mean losses since the step before, and rates."""
+        steps, values, rates = zip(*losses, strict=True)
+        row = {
+            "round": round_number,
+            "step": steps,
+            "loss": [float(f"{value:.5g}") for value in values],
+            "lr": [float(f"{rate:.5g}") for rate in rates],
+        }
+        _append_line(self._losses, json.dumps(row))
 
     def keep_maps(self, round_number: int, maps: Sequence[ImageSketch]) -> None:
         """Keep small pictures of a round's maps, for the published page; no result depends on them."""

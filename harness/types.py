@@ -135,6 +135,14 @@ class ImageAreas(NamedTuple):
     label: list[int]
 
 
+class LossPoint(NamedTuple):
+    """One stretch of a training: its last step, its mean loss, the learning rate at its end."""
+
+    step: int
+    loss: float
+    lr: float
+
+
 @dataclass(frozen=True, slots=True)
 class CostQuality:
     """How well predicted clicks per window match recorded ones; None where undefined.

@@ -6,11 +6,11 @@ import importlib
 import itertools
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from harness.acquisition import Tally
 from harness.bench import Clock, Job
@@ -26,7 +26,7 @@ from harness.networks import NetworkStore
 from harness.protocols import ImageSizes, RunWriter, Strategy
 from harness.provenance import Provenance
 from harness.results import SCHEMA_VERSION, TRAINER_VERSION, RunFolder, RunInfo, run_path
-from harness.types import ImageSketch, RoundRecord
+from harness.types import ImageSketch, LossPoint, RoundRecord
 
 if TYPE_CHECKING:
     from harness.segmentor.trainer import SegmentorTrainer
@@ -97,6 +97,24 @@ def oracle_of(spec: ExperimentSpec, train: Split) -> ClickOracle:
     return ErringOracle(train, spec.annotator) if spec.annotator.any else ClickOracle(train)
 
 
+LossLog = Callable[[str, Sequence[LossPoint]], None]
+"""Takes the name of a training and its losses."""
+
+
+def loss_log(backends: Sequence[dict[str, Any]], folder: Path) -> LossLog:
+    """Return what passes the losses of trainings on to mmengine's backends, in folders below one.
+
+    Raises:
+        InputError: a backend that is not known, or whose package is missing.
+    """
+    if not backends:
+        return lambda _name, _losses: None
+    from harness.segmentor.logs import check_backends, write_losses
+
+    check_backends(backends)
+    return lambda name, losses: write_losses(backends, folder / name, losses)
+
+
 @dataclass(slots=True)
 class Workshop:
     """What one worker process holds on to between jobs; made once per process."""
@@ -111,6 +129,7 @@ class Workshop:
     clock: Clock
     tally: Tally
     info: RunInfo
+    log: LossLog
     first_seed: int | None = None
 
     def claim(self, job: Job) -> AbstractContextManager[bool]:
@@ -141,7 +160,8 @@ class Workshop:
         )
         finished = folder.open(info)
         self.check_failure(job)
-        return finished, _TimedWriter(folder, self.clock, keeps_maps=job.seed == self.first_seed)
+        keeps_maps = job.seed == self.first_seed
+        return finished, _TimedWriter(folder, self.clock, self.log, keeps_maps=keeps_maps)
 
     def check_failure(self, job: Job) -> None:
         """Pass over a job that failed in an earlier invocation.
@@ -164,11 +184,11 @@ class Workshop:
                 probe.unlink(missing_ok=True)
         return None
 
-    def keep_timings(self, job: Job, seconds: dict[str, float]) -> None:
-        """Keep the seconds of work that no single run owns, in a folder of its own."""
+    def keep_timings(self, job: Job) -> None:
+        """Keep seconds and losses of work that no single run owns, in a folder of its own."""
         folder = RunFolder(run_path(self.out, job.strategy, job.seed))
         folder.path.mkdir(parents=True, exist_ok=True)
-        folder.append_timings(0, seconds)
+        _keep_beside(folder, 0, self.clock, self.log)
 
     def record_failure(self, job: Job, text: str) -> None:
         """Keep a traceback beside the run, if the disk still takes it."""
@@ -180,6 +200,7 @@ class Workshop:
 class _TimedWriter:
     folder: RunFolder
     clock: Clock
+    log: LossLog
     keeps_maps: bool
 
     def keep_maps(self, round_number: int, maps: Sequence[ImageSketch]) -> None:
@@ -188,8 +209,17 @@ class _TimedWriter:
 
     def append(self, record: RoundRecord) -> None:
         """Write the seconds first: a run whose last round is there is finished, and nobody opens its files again."""
-        self.folder.append_timings(record.round, self.clock.take())
+        _keep_beside(self.folder, record.round, self.clock, self.log)
         self.folder.append(record)
+
+
+def _keep_beside(folder: RunFolder, round_number: int, clock: Clock, log: LossLog) -> None:
+    """Keep what no result depends on: seconds by stage, and the losses of trainings."""
+    folder.append_timings(round_number, clock.take())
+    for number, losses in clock.take_losses().items():
+        if losses:
+            folder.append_losses(number, losses)
+            log(f"{folder.path.parent.name}/{folder.path.name}/round-{number}", losses)
 
 
 def info_template(
@@ -238,6 +268,7 @@ def build_trainer(
     from harness.segmentor.trainer import SegmentorTrainer
 
     import_modules(spec)
+    loss_log(spec.vis_backends, Path())
     trainer = SegmentorTrainer(spec, train_split=train, val_split=val)
     if check:
         pool, schedule = len(train.files), schedule_of(spec)
@@ -319,9 +350,11 @@ def build_workshop(
             stage=clock.stage,
             tally=tally,
             map_bytes=map_bytes,
+            note_losses=clock.note_losses,
         ),
         clock=clock,
         tally=tally,
         info=info,
+        log=loss_log(spec.vis_backends, out / "vis"),
         first_seed=min(spec.harness.seeds),
     )

@@ -76,6 +76,7 @@ class FakeNetwork:
     """Predictions that depend on a seed, the image and on what is labelled: as a trained network's would."""
 
     has_cost = True
+    losses = ()
 
     def __init__(self, sizes: dict[str, tuple[int, int]], key: str) -> None:
         self._sizes, self._key = sizes, key

@@ -42,6 +42,12 @@ def explain(
     data_root: Annotated[
         Path | None, typer.Option(help="Cityscapes' folder, for runs on it.")
     ] = None,
+    allow_imports: Annotated[
+        bool,
+        typer.Option(
+            "--allow-imports", help="Import the modules that the run's config names: they are code."
+        ),
+    ] = False,
 ) -> int:
     """Train a round's networks again, make its query again, and say for each window why it was asked for."""
     from rich.console import Console
@@ -67,6 +73,12 @@ def explain(
             f"--image is {shorten(image)}; allowed: an image that round {number} asked for, such as {', '.join(asked[:3])}"
         )
     spec = _spec(found, run, data_root)
+    if spec.custom_imports and not allow_imports:
+        modules = shorten(spec.custom_imports.get("imports"))
+        raise InputError(
+            f"{run}: its config imports the modules {modules}, which is code: read it, then give "
+            "--allow-imports"
+        )
 
     from harness.explanation import explain as reasons
     from harness.explanation import image_maps
@@ -126,7 +138,7 @@ def _spec(run: Run, path: Path, data_root: Path | None) -> ExperimentSpec:
 
     from harness.config import ExperimentSpec, check_types, check_values
 
-    document = {**run.info.config, "device": run.info.device}
+    document = {**run.info.config, "device": run.info.device, "vis_backends": []}
     if not isinstance(document.get("data"), dict):
         raise InputError(f"{path / 'run.json'}: its config must have a data block")
     check_values(document, path / "run.json")

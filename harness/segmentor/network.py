@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import io
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,7 @@ from harness.segmentor.committee import Drawn, passes_of
 from harness.segmentor.cost_head import CostHead, cells_of, feature_levels, per_pixel
 from harness.segmentor.frozen import FeatureCache, batch_of
 from harness.statistics import cost_quality
-from harness.types import CostQuality, ImageAreas
+from harness.types import CostQuality, ImageAreas, LossPoint
 from harness.views import View
 
 _MEMBERS_AT_ONCE = 4
@@ -61,11 +61,13 @@ class TrainedNetwork:
         device: torch.device,
         features: FeatureCache | None = None,
         slides: bool = False,
+        losses: Sequence[LossPoint] = (),
     ) -> None:
         self._model = model.eval()
         self._passes = passes_of(model, slides=slides)
         self._features = features
         self._cost_head = cost_head
+        self.losses = losses
         self._val = val
         self._seed, self._round = seed, round_number
         self._window_px, self._device = window_px, device

@@ -25,10 +25,13 @@ from torch.utils.data import DataLoader
 from harness.errors import RunError
 from harness.files import draft_folder
 from harness.segmentor.checkpoint import CheckpointHook, Checkpoints
+from harness.types import LossPoint
 
 _UNUSED_HOOKS = ("runtime_info", "timer", "sampler_seed", "logger", "checkpoint")
 _NAMES = itertools.count()
 _CHECK_EVERY = 20
+_STRETCHES = 50
+"""Choice: so many points show a curve, and a board of a thousand trainings keeps them in a few MB."""
 
 
 @functools.cache
@@ -65,6 +68,32 @@ class _FiniteLoss(Hook):  # type: ignore[misc]
             raise RunError(
                 f"the segmentation loss is NaN or infinite at step {self._done + batch_idx}"
             )
+
+
+class _LossCurve(Hook):  # type: ignore[misc]
+    """Keep the mean loss of stretches of equal length; no step waits for it."""
+
+    def __init__(self, done: int, steps: int) -> None:
+        self.points: list[LossPoint] = []
+        self._done, self._sum = done, torch.zeros(())
+        self._length = max(1, -(-steps // _STRETCHES))
+        self._in_stretch = 0
+
+    def after_train_iter(
+        self,
+        runner: Runner,
+        batch_idx: int,
+        data_batch: Any = None,  # noqa: ARG002
+        outputs: Any = None,
+    ) -> None:
+        self._sum = self._sum.to(outputs["loss"].device) + outputs["loss"].detach().sum()
+        self._in_stretch += 1
+        if self._in_stretch < self._length and batch_idx + 1 < runner.max_iters:
+            return
+        mean = float(self._sum) / self._in_stretch
+        lr = runner.optim_wrapper.get_lr()["lr"][0]
+        self.points.append(LossPoint(self._done + batch_idx + 1, mean, lr))
+        self._sum, self._in_stretch = torch.zeros_like(self._sum), 0
 
 
 @OPTIM_WRAPPERS.register_module()
@@ -132,8 +161,8 @@ def train(
     checkpoints: Checkpoints | None = None,
     state: dict[str, Any] | None = None,
     hooks: Sequence[dict[str, Any]] = (),
-) -> None:
-    """Train a model in place for a number of steps.
+) -> list[LossPoint]:
+    """Train a model in place for a number of steps; return its loss by stretches.
 
     A schedule whose config names no length (``total_steps`` or ``end``) spans the whole training.
 
@@ -146,6 +175,7 @@ def train(
         RunError: the loss is NaN or infinite.
     """
     done = state["step"] if state else 0
+    curve = _LossCurve(done, steps)
     schedulers = [with_length(item, steps) for item in param_scheduler]
     name = f"harness-{os.getpid()}-{next(_NAMES)}"
     with draft_folder(_temporary(), "harness") as folder:
@@ -163,6 +193,7 @@ def train(
             default_hooks=dict.fromkeys(_UNUSED_HOOKS),
             custom_hooks=[
                 _FiniteLoss(done),
+                curve,
                 *hooks,
                 *([CheckpointHook(checkpoints, state)] if checkpoints else []),
             ],
@@ -183,3 +214,4 @@ def train(
             for manager in (MessageHub, DefaultScope):
                 for key in [key for key in manager._instance_dict if key.startswith(name)]:  # noqa: SLF001
                     del manager._instance_dict[key]  # noqa: SLF001
+    return curve.points

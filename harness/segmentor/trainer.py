@@ -223,7 +223,7 @@ class SegmentorTrainer:
             sequence(seed, round_number, Purpose.CROPS, again),
         )
         left = range((state["step"] if state else 0) * self._training.batch_size, len(data))
-        train(
+        losses = train(
             HeadTraining(model).to(self._device) if self._training.frozen_trunk else model,
             self._batches(Subset(data, left)),
             steps=steps,
@@ -238,13 +238,11 @@ class SegmentorTrainer:
             raise RunError("a weight of the segmentation network is NaN or infinite after training")
         model.requires_grad_(False)
         network = self._network(model, None, seed, round_number)
-        return (
-            self._network(
-                model, self._fit_cost(network, pool, seed, round_number), seed, round_number
-            )
-            if with_cost
-            else network
-        )
+        if with_cost:
+            head = self._fit_cost(network, pool, seed, round_number)
+            network = self._network(model, head, seed, round_number)
+        network.losses = losses
+        return network
 
     def _batches(self, data: Subset[dict[str, Any]]) -> Batches:
         """Return the batches of a training; on a GPU crops are drawn and pinned ahead of it, and their copies wait for nobody."""

@@ -30,6 +30,7 @@ from harness.workshop import (
     Workshop,
     build_trainer,
     info_template,
+    loss_log,
     oracle_of,
     rules_of,
     schedule_of,
@@ -169,6 +170,7 @@ class Tuner:
             clock=self.clock,
             tally=self.tally,
             info=info_template(spec, self.train, self.val, self.provenance),
+            log=loss_log(spec.vis_backends, board / "vis"),
         )
 
     def _networks(self) -> NetworkStore:
@@ -183,6 +185,7 @@ class Tuner:
                 stage=self.clock.stage,
                 tally=self.tally,
                 map_bytes=self.map_bytes,
+                note_losses=self.clock.note_losses,
             )
         return self._store
 
