@@ -255,7 +255,8 @@ class Training(Block):
     channels together and each alone are changed at most, less 1; shift: by how many grey values of
     255 at most. class_weights: 1 / sqrt(share) of each class among the labelled pixels.
     sampler: "cover" counts each labelled pixel once an epoch (``harness.segmentor.coverage``);
-    "pixel" lays each crop around a uniformly drawn labelled pixel.
+    "pixel" lays each crop around a uniformly drawn labelled pixel; "pipeline" shows images through
+    the config's ``train_pipeline`` (``harness.segmentor.pipeline``).
     frozen_trunk: only the head is trained, on a trunk with given weights: a proxy of the full board.
     precision: of convolutions and products in training, on CPU and GPU; weights, loss and all predictions are float32.
     loss_stride: the loss is taken on every so many-th pixel of each axis, of any network.
@@ -273,7 +274,9 @@ class Training(Block):
     brightness: Annotated[float, Field(ge=0, lt=1, json_schema_extra=LATER)] = 0.3
     tint: Annotated[float, Field(ge=0, lt=1, json_schema_extra=LATER)] = 0.15
     shift: Annotated[float, Field(ge=0, le=255, json_schema_extra=LATER)] = 20.0
-    sampler: Annotated[Literal["pixel", "cover"], Field(json_schema_extra=LATER)] = "pixel"
+    sampler: Annotated[Literal["pixel", "cover", "pipeline"], Field(json_schema_extra=LATER)] = (
+        "pixel"
+    )
     repeat: Annotated[int, Field(ge=0, le=1_000_000, json_schema_extra=LATER)] = 0
     frozen_trunk: Annotated[bool, Field(json_schema_extra=LATER)] = False
     precision: Annotated[Literal["float32", "bfloat16"], Field(json_schema_extra=LATER)] = "float32"

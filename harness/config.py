@@ -56,7 +56,7 @@ _MMSEG_S_OWN = {
     *("default_hooks", "default_scope", "env_cfg", "img_ratios", "launcher", "load_from"),
     *("log_level", "log_processor", "norm_cfg", "num_classes", "optimizer", "randomness", "resume"),
     *("test_cfg", "test_dataloader", "test_evaluator", "test_pipeline", "train_cfg"),
-    *("train_dataloader", "train_pipeline", "tta_model", "tta_pipeline", "val_cfg"),
+    *("train_dataloader", "tta_model", "tta_pipeline", "val_cfg"),
     *("val_dataloader", "val_evaluator", "val_pipeline", "visualizer", "work_dir"),
 }
 """Keys of MMSegmentation's own training loop: passed over, and named once on standard error."""
@@ -97,9 +97,23 @@ class ExperimentSpec(Block):
     custom_imports: dict[str, Any] | None = None
     custom_hooks: Annotated[list[dict[str, Any]], Field(default_factory=list)]
     vis_backends: Annotated[list[dict[str, Any]], Field(default_factory=list)]
+    train_pipeline: Annotated[list[dict[str, Any]], Field(default_factory=list)]
     pretrained_sha256: str = ""
     weights_sha256: Annotated[dict[str, str], Field(default_factory=dict)]
     device: str = "cpu"
+
+    @model_validator(mode="after")
+    def _pipeline_is_there(self) -> ExperimentSpec:
+        asked = self.training.sampler == "pipeline"
+        if asked and not self.train_pipeline:
+            raise ValueError(
+                "training.sampler is 'pipeline', so train_pipeline must list transforms"
+            )
+        if asked and self.training.frozen_trunk:
+            raise ValueError(
+                "training.frozen_trunk must be False with a train_pipeline: features are made once"
+            )
+        return self
 
     @model_validator(mode="after")
     def _tuning_is_apart(self) -> ExperimentSpec:
@@ -144,7 +158,13 @@ class ExperimentSpec(Block):
         del document["harness"]["seeds"]
         if self.annotator == Slips():
             del document["annotator"]
-        for key in ("pretrained_sha256", "weights_sha256", "custom_imports", "custom_hooks"):
+        for key in (
+            "pretrained_sha256",
+            "weights_sha256",
+            "custom_imports",
+            "custom_hooks",
+            "train_pipeline",
+        ):
             if not document[key]:
                 del document[key]
         document |= changed_constants()
@@ -163,6 +183,7 @@ def check_types(spec: ExperimentSpec, place: Path) -> None:
         spec.param_scheduler,
         spec.custom_hooks,
         spec.vis_backends,
+        spec.train_pipeline,
     ]
     while waiting:
         item = waiting.pop()
@@ -210,6 +231,10 @@ def load_spec(
         )
     for change in changes:
         _set(document, change)
+    training = document.get("training")
+    own_crops = isinstance(training, dict) and training.get("sampler") != "pipeline"
+    if own_crops and document.pop("train_pipeline", None):
+        _say_unused(file, "train_pipeline (training.sampler='pipeline' uses it)")
     check_values(document, file)
     data = document.get("data")
     if isinstance(data, dict) and data.get("type") in ("cityscapes", "masks", "polygons"):
@@ -230,14 +255,15 @@ def load_spec(
 def _check_keys(given: set[str], names: set[str], file: Path) -> None:
     """Name the keys that are passed over, and refuse those that nobody knows."""
     if ignored := sorted(given & _MMSEG_S_OWN):
-        print(
-            f"harness: {file.name}: not used, the loop is the harness's own: {', '.join(ignored)}",
-            file=sys.stderr,
-        )
+        _say_unused(file, f"the loop is the harness's own: {', '.join(ignored)}")
     for key in sorted(given - names - _HELPERS - _MMSEG_S_OWN):
         raise InputError(
             f"{file}: unknown key {shorten(key)}; allowed: {', '.join(sorted(names | _HELPERS))}"
         )
+
+
+def _say_unused(file: Path, what: str) -> None:
+    print(f"harness: {file.name}: not used, {what}", file=sys.stderr)
 
 
 def _validated(document: dict[str, Any], file: Path) -> ExperimentSpec:

@@ -65,6 +65,8 @@ class Assembly:
         self._config.test_cfg = self._config.get("test_cfg") or ConfigDict(mode="whole")
         preprocessor = self._config.setdefault("data_preprocessor", ConfigDict())
         preprocessor.setdefault("type", "SegDataPreProcessor")
+        if preprocessor.get("bgr_to_rgb") and not preprocessor.get("rgb_to_bgr"):
+            preprocessor.bgr_to_rgb = False  # what a network is shown is RGB already
         for name, head in self._heads():
             _fill_classes(name, head, n_classes)
         if any("in_channels" not in head for _, head in self._heads()):

@@ -51,6 +51,7 @@ from harness.segmentor.frozen import (
     trunk_features,
 )
 from harness.segmentor.network import TrainedNetwork
+from harness.segmentor.pipeline import LabelledPipeline, build_pipeline, transformed
 from harness.segmentor.runner import train, with_length
 
 _PRETRAINED = "model.backbone.pretrained"
@@ -78,7 +79,7 @@ def recipe_digest(spec: ExperimentSpec) -> str:
         **training,
         **changed_constants(),
     }
-    for key in ("pretrained_sha256", "weights_sha256", "custom_hooks"):
+    for key in ("pretrained_sha256", "weights_sha256", "custom_hooks", "train_pipeline"):
         if getattr(spec, key):
             document[key] = getattr(spec, key)
     text = json.dumps(document, sort_keys=True, default=str)
@@ -104,6 +105,8 @@ class SegmentorTrainer:
         )
         if self._training.frozen_trunk:
             self._check_frozen()
+        if self._training.sampler == "pipeline":
+            build_pipeline(spec.train_pipeline)
         kind = spec.optim_wrapper.get("type", "OptimWrapper")
         if self._training.precision != "float32" and kind != "OptimWrapper":
             raise InputError(
@@ -134,16 +137,16 @@ class SegmentorTrainer:
             InputError: one line that names the block of the config.
         """
         spec, training = self._spec, self._training
-        side = (min(training.crop[0], _CHECKED_PX), min(training.crop[1], _CHECKED_PX))
+        side = training.crop
+        if training.sampler != "pipeline":  # whose crops have a size of their own
+            side = (min(side[0], _CHECKED_PX), min(side[1], _CHECKED_PX))
         self.assembly.check_weights()
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
             even = [1.0] * len(self._train.class_names)
             model = self.assembly.build(even if training.class_weights else None, side)
-            batch = {
-                "inputs": [torch.randint(256, (3, *side), dtype=torch.uint8) for _ in range(2)],
-                "data_samples": [sample_of(np.zeros(side, np.uint8)) for _ in range(2)],
-            }
+            shown = [self._example(side, number) for number in range(2)]
+            batch = {key: [item[key] for item in shown] for key in shown[0]}
             try:
                 losses = model(**model.data_preprocessor(batch, training=True), mode="loss")
                 loss, _ = model.parse_losses(losses)
@@ -166,6 +169,35 @@ class SegmentorTrainer:
                 )
         for steps in sorted({min(lengths), max(lengths)}):
             check_schedules(model, spec.optim_wrapper, spec.param_scheduler, steps)
+
+    def _example(self, side: tuple[int, int], number: int) -> dict[str, Any]:
+        """Return random pixels as a training is shown them.
+
+        Raises:
+            InputError: a train_pipeline that gives something else than images with labels.
+        """
+        rng = np.random.default_rng(number)
+        if self._training.sampler != "pipeline":
+            return {
+                "inputs": torch.randint(256, (3, *side), dtype=torch.uint8),
+                "data_samples": sample_of(np.zeros(side, np.uint8)),
+            }
+        size = min(self._train.index.sizes.values())
+        photo = rng.integers(256, size=(*size, 3), dtype=np.uint8)
+        pipeline = build_pipeline(self._spec.train_pipeline)
+        try:
+            made = transformed(pipeline, photo, np.zeros(size, np.uint8), rng)
+        except Exception as error:
+            said = one_line(f"{type(error).__name__}: {error}")
+            raise InputError(
+                f"train_pipeline cannot be run on an image of {size[0]}x{size[1]} px: {said}"
+            ) from error
+        if any(given > most for given, most in zip(made["inputs"].shape[1:], side, strict=True)):
+            raise InputError(
+                f"train_pipeline must give at most training.crop, {side[0]}x{side[1]} px, got "
+                f"{'x'.join(map(str, made['inputs'].shape[1:]))}: RandomCrop(crop_size={side})"
+            )
+        return made
 
     def _check_passes(self, model: Any, votes: Sequence[str]) -> None:
         """Look at one image of random pixels, and refuse a committee that nothing is dropped in."""
@@ -266,9 +298,13 @@ class SegmentorTrainer:
 
     def _data(
         self, model: Any, pool: LabelledPool, length: int, key: np.random.SeedSequence
-    ) -> LabelledCrops | LabelledFeatures | LabelledFeatureCrops:
+    ) -> LabelledCrops | LabelledFeatures | LabelledFeatureCrops | LabelledPipeline:
         """Return what a training is shown: crops, or whole images as features of a trunk that stays as it is."""
         options = self._training
+        if options.sampler == "pipeline":
+            return LabelledPipeline(
+                self._train, pool, self._spec.train_pipeline, length=length, key=key
+            )
         if not options.frozen_trunk:
             return LabelledCrops(self._train, pool, options, length=length, key=key)
         model.backbone.eval()

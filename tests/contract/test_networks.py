@@ -306,7 +306,7 @@ def test_several_sizes_can_stand_on_a_frozen_trunk(train_split, val_split, tmp_p
     monkeypatch.setattr(part, "photo", photos.__getitem__)
     pool = LabelledPool(sizes)
     labels = {name: train_split.train_ids(name)[: s[0], : s[1]] for name, s in sizes.items()}
-    monkeypatch.setattr(pool, "labels", lambda name, _fill: labels[name])
+    monkeypatch.setattr(pool, "labels", lambda name: labels[name])
     monkeypatch.setattr(type(pool), "touched_ids", property(lambda _: ids))
     data = LabelledFeatures(
         model,
@@ -629,3 +629,28 @@ def test_a_schedule_that_never_comes_to_its_end_is_said(train_split, val_split, 
     assert "ends at step 40000, but the longest training has 4" in capsys.readouterr().err
     trainer_of(model, train_split, few(val_split)).check([2])
     assert "ends at step" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("swapped", [{}, {"bgr_to_rgb": True}, {"bgr_to_rgb": False}])
+def test_a_network_is_shown_rgb_as_mmseg_s_own_configs_ask_for(train_split, val_split, swapped):
+    """Their photographs are BGR and ours RGB: one of two swaps too many shows every colour wrong."""
+    from harness.segmentor.frozen import trunk_features
+
+    model = model_of("mobilenet")
+    model["data_preprocessor"] = {"mean": [10.0, 20.0, 30.0], "std": [1.0, 2.0, 4.0], **swapped}
+    built = trainer_of(model, train_split, val_split).assembly.build().eval()
+    seen = []
+    built.backbone.register_forward_pre_hook(lambda _module, given: seen.append(given[0].clone()))
+    photo = np.zeros((64, 64, 3), np.uint8)
+    photo[..., 0], photo[..., 2] = 110, 50
+    with torch.no_grad():
+        trunk_features(built, photo)
+    assert seen[0][0, :, 0, 0].tolist() == pytest.approx([100.0, -10.0, 5.0])
+    swapped_back = model_of("mobilenet")
+    swapped_back["data_preprocessor"] = {**model["data_preprocessor"], "rgb_to_bgr": True}
+    swapped_back["data_preprocessor"].pop("bgr_to_rgb", None)
+    built = trainer_of(swapped_back, train_split, val_split).assembly.build().eval()
+    built.backbone.register_forward_pre_hook(lambda _module, given: seen.append(given[0].clone()))
+    with torch.no_grad():
+        trunk_features(built, photo)
+    assert seen[1][0, :, 0, 0].tolist() == pytest.approx([40.0, -10.0, 20.0])

@@ -109,7 +109,7 @@ def config_named(name):
 
 OF_A_TRAINING = {
     *("model", "optim_wrapper", "param_scheduler", "training", "cost_model", "custom_hooks"),
-    *("pretrained_sha256", "weights_sha256"),
+    *("pretrained_sha256", "weights_sha256", "train_pipeline"),
 }
 
 
