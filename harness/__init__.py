@@ -1,4 +1,6 @@
-"""Simulated region-based active learning for semantic segmentation: which strategy really saves clicks?
+"""Simulated region-based active learning for semantic segmentation.
+
+Which strategy really saves clicks?
 
 Public names: ``Experiment`` and ``load_board`` (see ``harness.api``), ``Strategy``, ``View``,
 ``register_dataset``. Everything else is internal.

@@ -1,8 +1,11 @@
-"""From trained networks to a query: pass 1 makes region maps, pass 2 scales, fuses, suppresses and selects.
+"""From trained networks to a query.
 
-Pass 1 sees every image that is not labelled in full once and keeps window sums and their bounds. Pass 2 needs the pool's minimum
-and maximum, so it starts when pass 1 is over; it keeps the k-th best score, and an image stops giving candidates when it can
-place no more. The result is that of the simple form: all maps in memory, full greedy suppression, one sort over the pool.
+Pass 1 makes region maps, pass 2 scales, fuses, suppresses and selects.
+
+Pass 1 sees every image that is not labelled in full once and keeps window sums and their bounds.
+Pass 2 needs the pool's minimum and maximum, so it starts when pass 1 is over; it keeps the k-th
+best score, and an image stops giving candidates when it can place no more. The result is that of
+the simple form: all maps in memory, full greedy suppression, one sort over the pool.
 """
 
 from __future__ import annotations
@@ -124,13 +127,15 @@ def acquire(
 ) -> list[Candidate]:
     """Choose the regions to ask for, within a budget of new pixels.
 
-    Choice: scaling bounds are taken over the placements that may be asked for, not over those that touch labelled pixels.
+    Choice: scaling bounds are taken over the placements that may be asked for, not over those that
+    touch labelled pixels.
 
     Args:
         look: called with what the query was made from, and the query.
 
     Returns:
-        The query by falling score; ``information`` and ``cost`` of each candidate are its unscaled window sums.
+        The query by falling score; ``information`` and ``cost`` of each candidate are its unscaled
+        window sums.
     """
     proposals, predicted = prepare(
         strategy,
@@ -192,7 +197,8 @@ def _pool_bounds(request: MapRequest, image_ids: list[str], cache: MapCache) -> 
         bounds = cache.bounds(f"{request.key}/{image_id}")
         if bounds is None:
             raise RunError(
-                f"image {image_id}: its {request.key} map is gone from the cache; the same command makes it again"
+                f"image {image_id}: its {request.key} map is gone from the cache; the same command "
+                "makes it again"
             )
         found.append(bounds)
     low, high = (
@@ -246,7 +252,10 @@ class Proposals:
         return {request: made.get(request, kept) for request, kept in found.items()}  # type: ignore[misc]
 
     def maps(self, image_id: str) -> tuple[Tensor | None, Tensor | None]:
-        """Return information and cost of all placements: from the cache, or made again where it had no room."""
+        """Return information and cost of all placements.
+
+        From the cache, or made again where it had no room.
+        """
         requests = requests_of(self.strategy, self.source.rules)
         information, cost = requests.information, requests.cost
         made = self._made([item for item in (information, cost) if item is not None], image_id)
@@ -258,7 +267,10 @@ class Proposals:
     def scores(
         self, image_id: str, information: Tensor | None, cost: Tensor | None
     ) -> tuple[Tensor, Tensor | None]:
-        """Return the fused scores of all placements, -inf where forbidden, and which ones are; None where none is."""
+        """Return the fused scores of all placements, -inf where forbidden, and which ones are.
+
+        None where none is.
+        """
         scores = self._fused(image_id, information, cost)
         forbidden = self.source.forbidden(image_id, whole_image=self.strategy.whole_image)
         return scores if forbidden is None else scores.masked_fill(forbidden, -math.inf), forbidden

@@ -31,12 +31,18 @@ _THE_MACHINES = {
     errno.EIO,
     errno.ESTALE,
 }
-"""A full, read-only, damaged or vanished disk: the run itself has not failed, and goes on when that is mended."""
+"""A full, read-only, damaged or vanished disk.
+
+The run itself has not failed, and goes on when that is mended.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One piece of work for a worker: what all runs of a seed share, the full-data reference, or a run."""
+    """One piece of work for a worker.
+
+    What all runs of a seed share, the full-data reference, or a run.
+    """
 
     kind: Literal["shared", "full-data", "run"]
     strategy: str
@@ -139,7 +145,10 @@ def plan(
 
 
 def execute(workshop: Workshop, job: Job, report: Report) -> Outcome:
-    """Do one job in this process, unless another has it; whatever goes wrong becomes part of the outcome."""
+    """Do one job in this process, unless another has it.
+
+    Whatever goes wrong becomes part of the outcome.
+    """
     outcome, start = Outcome(job), time.monotonic()
     with workshop.claim(job) as mine:
         if mine:
@@ -220,7 +229,10 @@ def _execute(workshop: Workshop, job: Job, report: Report) -> None:
 
 
 def _share_round_zero(workshop: Workshop, seed: int) -> None:
-    """Train and infer once what all strategies of a seed start from: the seed set's networks and every map they ask for."""
+    """Train and infer once what all strategies of a seed start from.
+
+    The seed set's networks and every map they ask for.
+    """
     strategies = list(workshop.strategies.values())
     pool = LabelledPool(workshop.sizes)
     query = draw_seed_set(workshop.sizes, workshop.schedule.seed_images, seed)

@@ -43,7 +43,10 @@ MaskValue = Annotated[
 """What a label image holds for a class: a number, or a colour (red, green, blue)."""
 
 LATER = {"later": True}
-"""Marks an option that came after the first published board: at its default it does not count for a board's identity."""
+"""Marks an option that came after the first published board.
+
+At its default it does not count for a board's identity.
+"""
 
 
 class Block(BaseModel):
@@ -81,7 +84,8 @@ class StreetsData(Block):
 class CityscapesData(Block):
     """A folder in Cityscapes' layout.
 
-    ``root`` is taken from the config's folder; --data-root goes before it, CITYSCAPES_DATASET after.
+    ``root`` is taken from the config's folder; --data-root goes before it, CITYSCAPES_DATASET
+    after.
     """
 
     type: Literal["cityscapes"]
@@ -247,20 +251,22 @@ class SecondsPerClick(Block):
 
 
 class Training(Block):
-    """Length of a training and its crops; the same for every strategy and for the full-data reference.
+    """Length of a training and its crops.
+
+    The same for every strategy and for the full-data reference.
 
     steps: at the first labelled pixel; steps_per_image: more for each image's worth of labelled
     pixels; at most max_steps. crop: (height, width) in pixels, cut down to the image. flip: mirror
     half of the crops. jitter: brightness and colour. brightness, tint: by which factors all
     channels together and each alone are changed at most, less 1; shift: by how many grey values of
-    255 at most. class_weights: 1 / sqrt(share) of each class among the labelled pixels.
-    sampler: "cover" counts each labelled pixel once an epoch (``harness.segmentor.coverage``);
-    "pixel" lays each crop around a uniformly drawn labelled pixel; "pipeline" shows images through
-    the config's ``train_pipeline`` (``harness.segmentor.pipeline``).
-    frozen_trunk: only the head is trained, on a trunk with given weights: a proxy of the full board.
-    precision: of convolutions and products in training, on CPU and GPU; weights, loss and all predictions are float32.
-    loss_stride: the loss is taken on every so many-th pixel of each axis, of any network.
-    repeat: another order of crops and other dropout from the same initial weights: what ``harness noise`` varies.
+    255 at most. class_weights: 1 / sqrt(share) of each class among the labelled pixels. sampler:
+    "cover" counts each labelled pixel once an epoch (``harness.segmentor.coverage``); "pixel" lays
+    each crop around a uniformly drawn labelled pixel; "pipeline" shows images through the config's
+    ``train_pipeline`` (``harness.segmentor.pipeline``). frozen_trunk: only the head is trained, on
+    a trunk with given weights: a proxy of the full board. precision: of convolutions and products
+    in training, on CPU and GPU; weights, loss and all predictions are float32. loss_stride: the
+    loss is taken on every so many-th pixel of each axis, of any network. repeat: another order of
+    crops and other dropout from the same initial weights: what ``harness noise`` varies.
     """
 
     steps: Count
@@ -320,8 +326,9 @@ class Protocol(Block):
 
     budgets: after the seed set, the share of the pool's pixels that may be labelled up to each
     round, rising; it stands in the place of ``images_per_round``, equal steps of whole images, and
-    ``rounds`` then is how many of them are used, all without it. Choice: a share is rounded to whole images of the pool's mean size, so that
-    strategies that ask for whole images can spend it too.
+    ``rounds`` then is how many of them are used, all without it. Choice: a share is rounded to
+    whole images of the pool's mean size, so that strategies that ask for whole images can spend it
+    too.
     """
 
     window: Count
@@ -373,9 +380,10 @@ class Protocol(Block):
 class Tune(Block):
     """What ``harness tune`` may choose, and on what.
 
-    strategy: one name, or several to choose between. parameters: bounds of the strategies' own parameters, such as alpha.
-    window, stride: sides and steps in pixels to choose between; the config's own without them. seeds: of tuning alone.
-    city_share: the share of training images, whole cities of them, that tuning trials are scored on and never trained on.
+    strategy: one name, or several to choose between. parameters: bounds of the strategies' own
+    parameters, such as alpha. window, stride: sides and steps in pixels to choose between; the
+    config's own without them. seeds: of tuning alone. city_share: the share of training images,
+    whole cities of them, that tuning trials are scored on and never trained on.
     """
 
     strategy: Annotated[tuple[str, ...], Field(strict=False, min_length=1)]
@@ -389,7 +397,10 @@ class Tune(Block):
 
 
 class Tuned(Block):
-    """How a config's strategy and window were found: it stands beside the tuned strategy on every leaderboard."""
+    """How a config's strategy and window were found.
+
+    It stands beside the tuned strategy on every leaderboard.
+    """
 
     strategy: str
     trials: Count

@@ -1,8 +1,9 @@
 """Where a network's stride-8 scores change their winner, and where they cannot.
 
-Bilinear up-sampling is a convex combination of the four scores around a pixel. A cell is the square between four neighbouring
-score positions: where all four have the same best class, so has every pixel of the cell, exactly. Only mixed cells need work
-per pixel, and that is one matrix product: (cells x classes, 4 corners) @ (4 corners, pixels of a cell).
+Bilinear up-sampling is a convex combination of the four scores around a pixel. A cell is the square
+between four neighbouring score positions: where all four have the same best class, so has every
+pixel of the cell, exactly. Only mixed cells need work per pixel, and that is one matrix product:
+(cells x classes, 4 corners) @ (4 corners, pixels of a cell).
 """
 
 from __future__ import annotations
@@ -22,7 +23,10 @@ _CHUNK_VALUES_GPU = 1 << 26
 
 @functools.lru_cache(maxsize=16)
 def _corner_weights(side: int, device: torch.device) -> Tensor:
-    """Return the (4, side * side) weights of a cell's corners at its pixels; each column sums to 1."""
+    """Return the (4, side * side) weights of a cell's corners at its pixels.
+
+    Each column sums to 1.
+    """
     offset = (torch.arange(side, dtype=torch.float64) + 0.5) / side
     axis = torch.stack([1.0 - offset, offset])
     return torch.einsum("ay,bx->abyx", axis, axis).reshape(4, side * side).float().to(device)
@@ -32,7 +36,8 @@ def _corner_weights(side: int, device: torch.device) -> Tensor:
 class Cells:
     """The cells of one pass: ``corner`` is the best class at each cell's first corner, ``mixed`` lists the cells that need work.
 
-    corner: (n,) uint8. mixed: (m,) rising indices. scores: (positions, C), the padded score map, one row per position.
+    corner: (n,) uint8. mixed: (m,) rising indices. scores: (positions, C), the padded score map,
+    one row per position.
     """
 
     grid: CellGrid
@@ -74,7 +79,10 @@ class CellGrid:
 
     @classmethod
     def of(cls, source: tuple[int, int], target: tuple[int, int]) -> CellGrid | None:
-        """Return the grid of a score map in an image; None unless the image is an even multiple of it along both axes."""
+        """Return the grid of a score map in an image.
+
+        None unless the image is an even multiple of it along both axes.
+        """
         side = target[0] // source[0]
         if side % 2 or side == 0 or target != (source[0] * side, source[1] * side):
             return None
@@ -94,11 +102,17 @@ class CellGrid:
         )
 
     def canvas(self, cells: Tensor) -> Tensor:
-        """Return a map in which each cell's pixels have the cell's value; (n,) values of all cells."""
+        """Return a map in which each cell's pixels have the cell's value.
+
+        (n,) values of all cells.
+        """
         return cells.view(self.rows, 1, self.columns, 1).repeat(1, self.side, 1, self.side)
 
     def paint(self, canvas: Tensor, cells: Tensor, values: Tensor) -> None:
-        """Give the pixels of some cells values of their own: (k,) cells, (k, side * side) values."""
+        """Give the pixels of some cells values of their own.
+
+        (k,) cells, (k, side * side) values.
+        """
         canvas[cells // self.columns, :, cells % self.columns, :] = values.view(
             -1, self.side, self.side
         )

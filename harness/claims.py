@@ -1,4 +1,7 @@
-"""Several processes in one output folder: each run is done by one of them, and the last one to leave clears up."""
+"""Several processes in one output folder.
+
+Each run is done by one of them, and the last one to leave clears up.
+"""
 
 from __future__ import annotations
 
@@ -22,8 +25,9 @@ _ODD = re.compile(r"[^\w.=,\[\]-]")
 class Presence:
     """The process at work in an output folder, perhaps beside others.
 
-    Every lock is the kernel's (flock): it dies with its holder, also on another machine that shares the disk, so a file that a dead
-    process left is told from a live one's by trying its lock. Entering and leaving are guarded by one short-held lock.
+    Every lock is the kernel's (flock): it dies with its holder, also on another machine that shares
+    the disk, so a file that a dead process left is told from a live one's by trying its lock.
+    Entering and leaving are guarded by one short-held lock.
     """
 
     def __init__(self, out: Path) -> None:
@@ -74,7 +78,10 @@ class Presence:
             lock.release()
 
     def others(self) -> list[str]:
-        """Name the other processes that are at work here now, as ``machine-pid``; call it under ``guard``."""
+        """Name the other processes that are at work here now, as ``machine-pid``.
+
+        Call it under ``guard``.
+        """
         own = Path(self._own.lock_file).name
         return [
             path.name.rpartition("-")[0]
@@ -103,14 +110,18 @@ def alone(out: Path) -> Iterator[Presence]:
     with Presence(out) as presence, presence.guard():
         if others := presence.others():
             raise InputError(
-                f"{out}: another harness process works there ({', '.join(others)}); allowed: wait, or another --out"
+                f"{out}: another harness process works there ({', '.join(others)}); allowed: wait, "
+                "or another --out"
             )
         yield presence
 
 
 @contextmanager
 def claim(folder: Path, name: str) -> Iterator[bool]:
-    """Claim a piece of work by its name; yield whether it is ours now. A claim dies with its holder."""
+    """Claim a piece of work by its name; yield whether it is ours now.
+
+    A claim dies with its holder.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / (_ODD.sub("_", name) + ".claim"))
     try:

@@ -21,8 +21,8 @@ def clamp_vertices(
 ) -> npt.NDArray[np.int32]:
     """Return the pixel (x, y) of every recorded vertex, in order: (n, 2) int32.
 
-    Choice: a vertex outside the frame (x = W and y = H do occur) is clamped into it. Closed polygons and repeated vertices
-    are counted as recorded.
+    Choice: a vertex outside the frame (x = W and y = H do occur) is clamped into it. Closed
+    polygons and repeated vertices are counted as recorded.
     """
     parts = [np.asarray(polygon, dtype=np.float64).reshape(-1, 2) for polygon in polygons]
     if not parts:
@@ -83,7 +83,10 @@ def count_region(
 
 
 def _border_crossings(label_map: npt.NDArray[Any], region: Region) -> int:
-    """Count label changes along the region's sides, just inside it; sides on the image frame need no click."""
+    """Count label changes along the region's sides, just inside it.
+
+    Sides on the image frame need no click.
+    """
     height, width = label_map.shape
     inside = label_map[region.slices]
     sides = []
@@ -107,7 +110,10 @@ def count_components(labels: npt.NDArray[Any]) -> int:
 
 
 class ClickMaps(NamedTuple):
-    """Clicks by kind for every placement of a window: four (rows, cols) int64 maps; [y, x] is the window at (y*stride, x*stride)."""
+    """Clicks by kind for every placement of a window: four (rows, cols) int64 maps.
+
+    [y, x] is the window at (y*stride, x*stride).
+    """
 
     polygon: IntMap
     intersection: IntMap
@@ -122,7 +128,9 @@ def count_all_windows(
     *,
     stride: int = 1,
 ) -> ClickMaps:
-    """Count the clicks of every placement of a window in one go; each agrees exactly with ``count_region``.
+    """Count the clicks of every placement of a window in one go.
+
+    Each agrees exactly with ``count_region``.
 
     Everything is read off integral images, so the time does not depend on the window.
 
@@ -139,7 +147,8 @@ def count_all_windows(
     height, width = window
     if not (1 <= height <= rows and 1 <= width <= cols and stride >= 1):
         raise ValueError(
-            f"window is {height}x{width} with stride {stride}; allowed: 1x1 to {rows}x{cols}, stride 1 or more"
+            f"window is {height}x{width} with stride {stride}; allowed: 1x1 to {rows}x{cols}, "
+            "stride 1 or more"
         )
     box = 0 if (height, width) == (rows, cols) else BOX_CLICKS
     maps = (
@@ -154,12 +163,18 @@ def count_all_windows(
 def count_border_crossings(
     label_map: npt.NDArray[Any], window: tuple[int, int], *, stride: int = 1
 ) -> IntMap:
-    """Count c_i of every placement of a window: label changes along its sides; sides on the image's frame count 0."""
+    """Count c_i of every placement of a window: label changes along its sides.
+
+    Sides on the image's frame count 0.
+    """
     return _all_border_crossings(label_map, *window)[::stride, ::stride]
 
 
 def _box_sums(counts: npt.NDArray[Any], height: int, width: int) -> IntMap:
-    """Sum an integer map under every placement of a box; a box of no height or width holds nothing."""
+    """Sum an integer map under every placement of a box.
+
+    A box of no height or width holds nothing.
+    """
     integral = np.zeros((counts.shape[0] + 1, counts.shape[1] + 1), np.int64)
     np.cumsum(np.cumsum(counts, axis=0, dtype=np.int64), axis=1, out=integral[1:, 1:])
     rows, cols = counts.shape[0] - height + 1, counts.shape[1] - width + 1
@@ -189,10 +204,12 @@ def _all_border_crossings(label_map: npt.NDArray[Any], height: int, width: int) 
 def _all_components(label_map: npt.NDArray[Any], height: int, width: int) -> IntMap:
     """Count the 8-connected components of equal label in every window, exactly, without labelling any window.
 
-    Components = Euler characteristic + holes. The characteristic of the pixels of one label, taken as closed squares, is that of
-    the nerve of the squares (pixels - pairs + triples - quadruples of touching squares), and each of these lies in a 2 x 2
-    block: so it is a window sum. A hole of a label in a window is a 4-connected component of all other labels that does
-    not touch the window's rim; it is then a component of the whole image too, and its bounding box says which windows hold it.
+    Components = Euler characteristic + holes. The characteristic of the pixels of one label, taken
+    as closed squares, is that of the nerve of the squares (pixels - pairs + triples - quadruples of
+    touching squares), and each of these lies in a 2 x 2 block: so it is a window sum. A hole of a
+    label in a window is a 4-connected component of all other labels that does not touch the
+    window's rim; it is then a component of the whole image too, and its bounding box says which
+    windows hold it.
     """
     same_right = label_map[:, 1:] == label_map[:, :-1]
     same_below = label_map[1:] == label_map[:-1]
@@ -220,7 +237,8 @@ def _all_holes(label_map: npt.NDArray[Any], height: int, width: int) -> IntMap:
             (label_map != value).view(np.uint8), connectivity=4
         )
         x, y, w, h = (stats[1:, column].astype(np.int64) for column in range(4))
-        # the window's top lies above the hole's first row and its bottom below the last one; so for the columns
+        # the window's top lies above the hole's first row and its bottom below the last one; so for
+        # the columns
         first_top, last_top = np.maximum(y + h + 1 - height, 0), np.minimum(y - 1, rows - 1)
         first_left, last_left = np.maximum(x + w + 1 - width, 0), np.minimum(x - 1, cols - 1)
         kept = (first_top <= last_top) & (first_left <= last_left)

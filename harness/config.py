@@ -1,4 +1,7 @@
-"""An mmengine config file to a frozen, validated ExperimentSpec; an unknown key is an error that names it and its file."""
+"""An mmengine config file to a frozen, validated ExperimentSpec.
+
+An unknown key is an error that names it and its file.
+"""
 
 from __future__ import annotations
 
@@ -47,7 +50,10 @@ DATA_ROOT_VARIABLE = "CITYSCAPES_DATASET"
 
 _NOT_IN_THE_DIGEST = ("device", "seconds_per_click", "remark", "tune", "tuned", "vis_backends")
 _ONLY_REFUSES = {"root", "max_void_share", "void"}
-"""Options of a data set that decide whether it is read, never how: the fingerprint says what was."""
+"""Options of a data set that decide whether it is read, never how.
+
+The fingerprint says what was.
+"""
 _HELPERS = {"width", "channels"}
 """Names that a config may use for its own arithmetic."""
 _MMSEG_S_OWN = {
@@ -72,7 +78,10 @@ def _kind_of_data(value: Any) -> str:
 
 
 class ExperimentSpec(Block):
-    """One board, but for its strategies. ``model``, ``optim_wrapper`` and ``param_scheduler`` are mmseg's and mmengine's own."""
+    """One board, but for its strategies.
+
+    ``model``, ``optim_wrapper`` and ``param_scheduler`` are mmseg's and mmengine's own.
+    """
 
     name: str
     data: Annotated[
@@ -125,12 +134,14 @@ class ExperimentSpec(Block):
             return self
         if shared := sorted(set(self.tune.seeds) & set(self.harness.seeds)):
             raise ValueError(
-                f"tune.seeds and harness.seeds share {shared}; allowed: seeds that no reported run uses"
+                f"tune.seeds and harness.seeds share {shared}; allowed: seeds that no reported run "
+                "uses"
             )
         for name, (low, high) in self.tune.parameters.items():
             if not low < high:
                 raise ValueError(
-                    f"tune.parameters.{name} is ({low}, {high}); allowed: a lower bound, then a higher one"
+                    f"tune.parameters.{name} is ({low}, {high}); allowed: a lower bound, then a "
+                    "higher one"
                 )
         for name, choices, own in (
             ("window", self.tune.window, self.harness.window),
@@ -138,15 +149,18 @@ class ExperimentSpec(Block):
         ):
             if choices and own not in choices:
                 raise ValueError(
-                    f"tune.{name} is {list(choices)}; allowed: choices with harness.{name}, {own}, among them: it is trial 0"
+                    f"tune.{name} is {list(choices)}; allowed: choices with harness.{name}, {own}, "
+                    "among them: it is trial 0"
                 )
         return self
 
     def digest(self) -> str:
-        """Identify all that determines results: everything but seeds, the place of the data, device, time model, tuning.
+        """Identify all that determines results.
 
-        Options that came after the first published board count only where they differ from their default, so that a board
-        stays the same board when the product learns something new.
+        Everything but seeds, the place of the data, device, time model, tuning.
+
+        Options that came after the first published board count only where they differ from their
+        default, so that a board stays the same board when the product learns something new.
         """
         document = self.model_dump(mode="json", exclude=set(_NOT_IN_THE_DIGEST))
         for name in ("data", "training", "cost_model", "harness"):
@@ -194,7 +208,8 @@ def check_types(spec: ExperimentSpec, place: Path) -> None:
             for key in ("type", "constructor", "_scope_"):
                 if key in item and not (isinstance(item[key], str) and item[key].isidentifier()):
                     raise InputError(
-                        f"{place}: its config has the {key} {item[key]!r}; allowed: the plain name of something registered"
+                        f"{place}: its config has the {key} {item[key]!r}; allowed: the plain name "
+                        "of something registered"
                     )
 
 
@@ -209,10 +224,12 @@ def load_spec(
     """Read a config file, with what the command line overrides.
 
     Args:
-        changes: ``key.of.a.block=value`` each, as --set gives them; the values are Python's, or text.
+        changes: ``key.of.a.block=value`` each, as --set gives them; the values are Python's, or
+            text.
 
     Raises:
-        InputError: no such file, a file that does not run, an unknown key, a value out of range; one line that names the key.
+        InputError: no such file, a file that does not run, an unknown key, a value out of range;
+            one line that names the key.
     """
     file = _config_file(path)
     raw = _read(file)
@@ -241,7 +258,8 @@ def load_spec(
         data["root"] = _data_root(data, file, data_root)
     elif data_root is not None:
         raise InputError(
-            f"--data-root {data_root}: {file} makes its own data; allowed: a config with data type 'cityscapes', 'masks' or 'polygons'"
+            f"--data-root {data_root}: {file} makes its own data; allowed: a config with data type "
+            "'cityscapes', 'masks' or 'polygons'"
         )
     if seeds is not None and isinstance(document.get("harness"), dict):
         document["harness"]["seeds"] = list(seeds)
@@ -347,7 +365,8 @@ def _pretrained(document: dict[str, Any], file: Path) -> str:
         return hashlib.sha256(weights_path(name).read_bytes()).hexdigest()
     except OSError as error:
         raise InputError(
-            f"{file}: model.backbone.pretrained is {shorten(name)}: {error.strerror}; allowed: weights of harness pretext, or of torchvision"
+            f"{file}: model.backbone.pretrained is {shorten(name)}: {error.strerror}; allowed: "
+            "weights of harness pretext, or of torchvision"
         ) from error
 
 
@@ -421,7 +440,8 @@ def _config_file(path: Path | None) -> Path:
 def _read(file: Path) -> dict[str, Any]:
     if not file.is_file():
         raise InputError(
-            f"config {file}: no such file; allowed: a Python config file, or the name of one that ships: {', '.join(shipped_configs())}"
+            f"config {file}: no such file; allowed: a Python config file, or the name of one that "
+            f"ships: {', '.join(shipped_configs())}"
         )
     with contextlib.redirect_stdout(io.StringIO()):  # it prints what it could not import
         from mmengine.config import Config

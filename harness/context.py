@@ -34,7 +34,10 @@ class QueryContext:
         return [region for name in self.pool.touched_ids for region in self.pool.regions(name)]
 
     def embeddings(self, regions: Sequence[Region], level: int = -1) -> Tensor:
-        """Return (n, c): the mean of the backbone's maps under each region; each image is seen once."""
+        """Return (n, c): the mean of the backbone's maps under each region.
+
+        Each image is seen once.
+        """
         if self.predictor is None:
             raise RunError("embeddings need a network, and this strategy asked for none")
         by_image: dict[str, list[int]] = defaultdict(list)

@@ -9,11 +9,17 @@ from urllib.parse import unquote
 
 
 class InputError(ValueError):
-    """Bad input: the message is one line that names the thing, its place and what is allowed. Exit code 2."""
+    """Bad input: the message is one line that names the thing, its place and what is allowed.
+
+    Exit code 2.
+    """
 
 
 class RunError(RuntimeError):
-    """A run cannot go on (a NaN map, a committee without dropout): the message names the image and the round."""
+    """A run cannot go on (a NaN map, a committee without dropout).
+
+    The message names the image and the round.
+    """
 
 
 class FailedBeforeError(RuntimeError):

@@ -1,4 +1,7 @@
-"""What a board will take, before it starts: trainings, disk for region maps, time and memory from a short measurement."""
+"""What a board will take, before it starts.
+
+Trainings, disk for region maps, time and memory from a short measurement.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +31,8 @@ _RESERVE_BYTES = 1 << 28
 class Estimate:
     """One invocation's work that is left, and what it needs.
 
-    jobs: all that are left. done: finished rounds of each job. disk_gb: what the region maps of all workers may take together.
+    jobs: all that are left. done: finished rounds of each job. disk_gb: what the region maps of all
+    workers may take together.
     """
 
     spec: ExperimentSpec
@@ -41,7 +45,10 @@ class Estimate:
 
     @property
     def in_order(self) -> list[Job]:
-        """The jobs as they are handed out: seed by seed, what is shared first, then the longest, so that none comes late and alone."""
+        """The jobs as they are handed out.
+
+        Seed by seed, what is shared first, then the longest, so that none comes late and alone.
+        """
         seeds = list(dict.fromkeys(job.seed for job in self.jobs))
         return sorted(
             self.jobs,
@@ -49,7 +56,10 @@ class Estimate:
         )
 
     def _work(self, job: Job) -> float:
-        """Return pixels through the network: a training step counts thrice, for its backward pass."""
+        """Return pixels through the network.
+
+        A training step counts thrice, for its backward pass.
+        """
         training, lengths = self.spec.training, self.lengths(job)
         steps_px = _STEP * sum(lengths) * training.batch_size * training.crop[0] * training.crop[1]
         passes = max(
@@ -65,7 +75,10 @@ class Estimate:
         )
 
     def _passes_of(self, job: Job) -> int:
-        """Return how often a job predicts the pool: before each round but the first, and not where the shared work does it."""
+        """Return how often a job predicts the pool.
+
+        Before each round but the first, and not where the shared work does it.
+        """
         if job.kind != "run":
             return int(job.kind == "shared")
         return len(self.lengths(job)) - (self._is_shared(job.seed) or not self.done[job])
@@ -98,10 +111,14 @@ class Estimate:
             for number in range(first, schedule.rounds + 1)
         ]
 
-    # ---------------------------------------------------------------------------------------------------------- disk
+    # ----------------------------------------------------------------------------------------- disk
+    # disk
 
     def _passes(self) -> int:
-        """Return how many passes' maps lie on disk at once: each seed's first one, and one for each worker."""
+        """Return how many passes' maps lie on disk at once.
+
+        Each seed's first one, and one for each worker.
+        """
         return len({job.seed for job in self._runs}) + min(self.workers, max(1, len(self._runs)))
 
     @property
@@ -141,7 +158,10 @@ class Estimate:
 
     @property
     def bytes_per_pass(self) -> int:
-        """What the maps of one pass may take; maps beyond it are made again when they are needed."""
+        """What the maps of one pass may take.
+
+        Maps beyond it are made again when they are needed.
+        """
         return int(self.disk_gb * 1e9) // self._passes()
 
     def check_disk(self, out: Path, *, shared: bool = False) -> None:
@@ -155,11 +175,13 @@ class Estimate:
         free = shutil.disk_usage(out).free + there
         if self.jobs and needed > free:
             raise InputError(
-                f"{out}: region maps and networks may take {needed / 1e9:.1f} GB of disk, {free / 1e9:.1f} GB are free; "
+                f"{out}: region maps and networks may take {needed / 1e9:.1f} GB of disk, "
+                f"{free / 1e9:.1f} GB are free; "
                 "allowed: a smaller --disk-gb, a larger harness.stride, or another --out"
             )
 
-    # ---------------------------------------------------------------------------------------------------------- words
+    # ---------------------------------------------------------------------------------------- words
+    # words
 
     def described(self) -> list[str]:
         """Say runs, rounds, budgets and disk, a line each."""
@@ -194,15 +216,22 @@ class Estimate:
             f"{1000 * pace.step:.0f} ms a training step"
         )
 
-    # ---------------------------------------------------------------------------------------------- time and memory
+    # ------------------------------------------------------------------------------ time and memory
+    # time and memory
 
     def seconds(self, pace: Pace, val_images: int) -> float:
-        """Return the time of all that is left: shared out, but never less than the longest job takes alone."""
+        """Return the time of all that is left.
+
+        Shared out, but never less than the longest job takes alone.
+        """
         each = [self._seconds_of(job, pace, val_images) for job in self.jobs]
         return max(sum(each) / self.workers, max(each, default=0.0))
 
     def _seconds_of(self, job: Job, pace: Pace, val_images: int) -> float:
-        """Return the seconds of a job: its trainings, each with its validation and its cost head, and its passes over the pool."""
+        """Return the seconds of a job.
+
+        Its trainings, each with its validation and its cost head, and its passes over the pool.
+        """
         lengths = self.lengths(job)
         asking = [
             strategy
@@ -222,7 +251,10 @@ class Estimate:
         )
 
     def memory_bytes(self, pace: Pace, val_images: int) -> int:
-        """Return the memory of all processes: the workers, and, where there are several, the one that hands out work."""
+        """Return the memory of all processes.
+
+        The workers, and, where there are several, the one that hands out work.
+        """
         workers = min(self.workers, max(1, len(self.jobs)))
         return (
             workers * (pace.memory_bytes + self._features_bytes(pace, val_images))

@@ -28,8 +28,9 @@ class Neighbour:
 class WindowReason:
     """One window that was asked for.
 
-    rank: its place among all candidates of the pool, from 1. information, cost: window sums in nats and predicted (or true) clicks;
-    the scaled ones lie in [0, 1] over the pool. suppressed: placements that gave way to it, and not to a better window. polygon .. box: what it really cost.
+    rank: its place among all candidates of the pool, from 1. information, cost: window sums in nats
+    and predicted (or true) clicks; the scaled ones lie in [0, 1] over the pool. suppressed:
+    placements that gave way to it, and not to a better window. polygon .. box: what it really cost.
     """
 
     image_id: str
@@ -52,7 +53,10 @@ class WindowReason:
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """A round's query and its reasons; reproduced says that the query made again is the recorded one."""
+    """A round's query and its reasons.
+
+    Reproduced says that the query made again is the recorded one.
+    """
 
     strategy: str
     equation: str
@@ -66,7 +70,10 @@ class Explanation:
 
 @dataclass(frozen=True, slots=True)
 class ImageMaps:
-    """What the strategy saw of one image: sums of all placements, and scores, -inf where one may not be asked for."""
+    """What the strategy saw of one image.
+
+    Sums of all placements, and scores, -inf where one may not be asked for.
+    """
 
     information: npt.NDArray[np.float64] | None
     cost: npt.NDArray[np.float64] | None
@@ -172,7 +179,10 @@ def image_maps(proposals: Proposals, image_id: str) -> ImageMaps:
 def _suppressed(
     region: Region, scores: npt.NDArray[np.float64], better: list[Region], stride: int
 ) -> tuple[int, Neighbour | None]:
-    """Count the placements that gave way to a window, and not to a better one; find the best that shares at most half of it."""
+    """Count the placements that gave way to a window, and not to a better one.
+
+    Find the best that shares at most half of it.
+    """
     shared = _shared_px(region, scores.shape, stride)
     gave_way = (shared > 0) & np.isfinite(scores)
     for other in better:

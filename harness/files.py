@@ -21,7 +21,8 @@ from harness.errors import InputError
 def replacing(path: Path, *, sync: bool = True) -> Iterator[Path]:
     """Yield a temporary path beside ``path`` that takes its name when the block ends without an error.
 
-    Without ``sync`` a power cut may leave damaged content under the name: for files that carry a checksum and can be made again.
+    Without ``sync`` a power cut may leave damaged content under the name: for files that carry a
+    checksum and can be made again.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
@@ -129,7 +130,10 @@ def write_text(path: Path, text: str) -> None:
 
 
 def seal(text: str) -> str:
-    """Return eight hexadecimal digits that tell whether a text is still what was written: a CRC-32, against accidents alone."""
+    """Return eight hexadecimal digits that tell whether a text is still what was written.
+
+    A CRC-32, against accidents alone.
+    """
     return f"{zlib.crc32(text.encode()):08x}"
 
 

@@ -1,7 +1,9 @@
-"""Constants of the code that decide about results: a change of one is a change of every board's identity.
+"""Constants of the code that decide about results.
 
-The list holds the values with which the first boards were published. What differs from them counts for
-the identity of a config and of a training; what does not, leaves old identities as they are.
+A change of one is a change of every board's identity.
+
+The list holds the values with which the first boards were published. What differs from them counts
+for the identity of a config and of a training; what does not, leaves old identities as they are.
 """
 
 from __future__ import annotations

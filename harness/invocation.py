@@ -207,7 +207,8 @@ class Invocation:
             ]
             if different and not (self.overwrite and self._is_replaced(found)):
                 raise InputError(
-                    f"{path}: holds a run of another board ({', '.join(different)}); allowed: another --out, or --overwrite with all of its strategies and seeds"
+                    f"{path}: holds a run of another board ({', '.join(different)}); allowed: "
+                    "another --out, or --overwrite with all of its strategies and seeds"
                 )
 
     def _is_replaced(self, found: RunInfo) -> bool:
@@ -256,7 +257,8 @@ class Invocation:
         """
         if self.overwrite and others:
             raise InputError(
-                f"{self.out}: another harness process works there ({', '.join(others)}); allowed: --overwrite when it has ended"
+                f"{self.out}: another harness process works there ({', '.join(others)}); allowed: "
+                "--overwrite when it has ended"
             )
         if self.overwrite:
             if any(read_info(path).board != self.template.board for path in find_runs(self.out)):

@@ -1,6 +1,7 @@
 """Network outputs at stride 8 and what is made of them at full resolution, without ever holding C x H x W.
 
-Bilinear up-sampling is written as two small matrix products: faster than the built-in on a CPU, and its backward is deterministic.
+Bilinear up-sampling is written as two small matrix products: faster than the built-in on a CPU, and
+its backward is deterministic.
 """
 
 from __future__ import annotations
@@ -23,7 +24,10 @@ _STRIP_VALUES_GPU = 1 << 24
 
 @functools.lru_cache(maxsize=64)
 def _weights(source: int, target: int, device: torch.device, dtype: torch.dtype) -> Tensor:
-    """Return the (target, source) interpolation matrix of ``align_corners=False``; its rows sum to 1."""
+    """Return the (target, source) interpolation matrix of ``align_corners=False``.
+
+    Its rows sum to 1.
+    """
     identity = torch.eye(source, device="cpu")[None, None]
     rows = F.interpolate(identity, size=(target, source), mode="bilinear", align_corners=False)[
         0, 0
@@ -32,7 +36,10 @@ def _weights(source: int, target: int, device: torch.device, dtype: torch.dtype)
 
 
 def upsample(maps: Tensor, size: tuple[int, int]) -> Tensor:
-    """Resize (..., h, w) maps to (..., H, W); equal to ``F.interpolate(mode="bilinear")`` but for rounding."""
+    """Resize (..., h, w) maps to (..., H, W).
+
+    Equal to ``F.interpolate(mode="bilinear")`` but for rounding.
+    """
     if tuple(maps.shape[-2:]) == tuple(size):
         return maps
     with torch.no_grad():
@@ -97,7 +104,10 @@ class Logits:
             yield rows, down[rows, band] @ wide[:, band]
 
     def entropy(self) -> Tensor:
-        """Return the (H, W) entropy of the softmax in nats: ln sum e^z - sum p z, in one pass over the rows."""
+        """Return the (H, W) entropy of the softmax in nats.
+
+        Ln sum e^z - sum p z, in one pass over the rows.
+        """
         result = self.values.new_empty(self.size)
         for rows, logits in self.strips():
             shifted = logits - logits.amax(0)
@@ -107,7 +117,10 @@ class Logits:
         return result.clamp_(min=0.0)
 
     def winners(self) -> Tensor:
-        """Return the (H, W) uint8 class with the highest score: pixel by pixel only in the cells where it changes."""
+        """Return the (H, W) uint8 class with the highest score.
+
+        Pixel by pixel only in the cells where it changes.
+        """
         grid = CellGrid.of((self.values.shape[1], self.values.shape[2]), self.size)
         if grid is None:
             return torch.cat([logits.max(0).indices.to(torch.uint8) for _, logits in self.strips()])

@@ -116,7 +116,10 @@ def run_strategy(
     stage: StageTimer,
     tally: Tally,
 ) -> None:
-    """Run all rounds that are not in ``finished``; those are replayed through the oracle, without any network."""
+    """Run all rounds that are not in ``finished``.
+
+    Those are replayed through the oracle, without any network.
+    """
     pool, clicks = LabelledPool(sizes), Clicks()
     trained: Trained | None = None
     for number in range(schedule.rounds + 1):
@@ -223,7 +226,10 @@ def _record(
 def _bought_quality(
     strategy: Strategy, query: list[Candidate], annotations: list[Annotation]
 ) -> CostQuality | None:
-    """Compare what was predicted for the windows just bought with what they cost: their vertices, or their whole bill but the class clicks."""
+    """Compare what was predicted for the windows just bought with what they cost.
+
+    Their vertices, or their whole bill but the class clicks.
+    """
     if not strategy.learns_cost:
         return None
     bills = [annotation.clicks for annotation in annotations]

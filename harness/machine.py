@@ -19,8 +19,8 @@ THREADS = 1
 class Machine:
     """What one invocation uses.
 
-    workers: processes of one thread each. gpus: their names in ``CUDA_VISIBLE_DEVICES``, one for each worker in turn; none on a CPU.
-    disk_gb: for region maps.
+    workers: processes of one thread each. gpus: their names in ``CUDA_VISIBLE_DEVICES``, one for
+    each worker in turn; none on a CPU. disk_gb: for region maps.
     """
 
     workers: int = 1
@@ -29,7 +29,10 @@ class Machine:
 
 
 def limit_threads() -> None:
-    """Give every process one thread, so that results do not depend on the number of workers. Works only before torch is imported."""
+    """Give every process one thread, so that results do not depend on the number of workers.
+
+    Works only before torch is imported.
+    """
     os.environ.setdefault(
         "CUBLAS_WORKSPACE_CONFIG", ":4096:8"
     )  # without it cuBLAS may add in any order
@@ -69,7 +72,10 @@ def check_machine(workers: int | None, disk_gb: float, device: str | None) -> Ma
 
 
 def visible_gpus() -> tuple[str, ...]:
-    """Return the names of the GPUs that this process sees, of the model of the first one: on another model a run would differ."""
+    """Return the names of the GPUs that this process sees, of the model of the first one.
+
+    On another model a run would differ.
+    """
     import torch
 
     models = [torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())]

@@ -26,7 +26,10 @@ from harness.views import View
 
 @dataclass(frozen=True, slots=True)
 class QueryRules:
-    """The same for every strategy of a board: window side and stride in pixels, overlap rule, committee size E."""
+    """The same for every strategy of a board.
+
+    Window side and stride in pixels, overlap rule, committee size E.
+    """
 
     window_px: int
     stride_px: int = 1
@@ -40,7 +43,10 @@ class QueryRules:
 
 @dataclass(frozen=True, slots=True)
 class MapRequest:
-    """One region map that a strategy needs of every open image; equal requests of two strategies are one."""
+    """One region map that a strategy needs of every open image.
+
+    Equal requests of two strategies are one.
+    """
 
     measure: Measure | None
     cost: str
@@ -79,7 +85,8 @@ def _full_name(measure: Measure) -> str:
     name = f"{measure.__module__}.{getattr(measure, '__qualname__', type(measure).__qualname__)}"
     if "<" in name:
         raise InputError(
-            f"measure {name} has no name of its own; allowed: a function of a module, or functools.partial of one"
+            f"measure {name} has no name of its own; allowed: a function of a module, or "
+            "functools.partial of one"
         )
     return name
 
@@ -163,9 +170,12 @@ class MapSource:
         ) if request.cost == "whole" and not request.whole_image else None
 
     def _besides(self, prediction: View, image_id: str) -> Tensor:
-        """Return what a window costs besides its vertices: label changes along its sides on the predicted label map, and its box.
+        """Return what a window costs besides its vertices.
 
-        Choice: METHOD's cost_B without its divisor. A whole image has neither; class clicks are left out as in cost_B.
+        Label changes along its sides on the predicted label map, and its box.
+
+        Choice: METHOD's cost_B without its divisor. A whole image has neither; class clicks are
+        left out as in cost_B.
         """
         scores = next(iter(prediction.passes))
         winners = scores.winners() if isinstance(scores, Logits) else scores.argmax(0)
@@ -177,7 +187,10 @@ class MapSource:
         return torch.from_numpy(crossings + float(box))
 
     def forbidden(self, image_id: str, *, whole_image: bool) -> Tensor | None:
-        """Return which placements may not be asked for; None where all may: an image without labels takes no work."""
+        """Return which placements may not be asked for.
+
+        None where all may: an image without labels takes no work.
+        """
         if not self.pool.labelled_px_of(image_id):
             return None
         new_px, window = self.new_px(image_id, whole_image=whole_image)
@@ -210,7 +223,10 @@ def check_tensor(found: object, shape: tuple[int, ...], what: str) -> None:
 
 
 class MemoryMaps:
-    """A map cache that forgets everything with the process; beyond ``limit_bytes`` it keeps bounds only."""
+    """A map cache that forgets everything with the process.
+
+    Beyond ``limit_bytes`` it keeps bounds only.
+    """
 
     def __init__(self, limit_bytes: int = 1 << 30) -> None:
         self._maps: dict[str, Tensor] = {}
@@ -249,9 +265,12 @@ def _read_header(content: bytes | bytearray) -> tuple[int, int, int, float, floa
 
 
 class DiskMaps:
-    """Region maps in one folder, a file each: shared by processes; an interrupted pass goes on at the missing image.
+    """Region maps in one folder, a file each: shared by processes.
 
-    Bounds are always kept. A map is kept while the folder holds less than ``limit_bytes``; the others are made again in pass 2.
+    An interrupted pass goes on at the missing image.
+
+    Bounds are always kept. A map is kept while the folder holds less than ``limit_bytes``; the
+    others are made again in pass 2.
     """
 
     def __init__(self, folder: Path, limit_bytes: int | None = None) -> None:

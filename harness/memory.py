@@ -12,10 +12,13 @@ _CGROUPS = Path("/sys/fs/cgroup")
 
 
 def available_bytes(cgroups: Path = _CGROUPS, membership: Path = Path("/proc/self/cgroup")) -> int:
-    """Return the memory that can still be had: of the machine, and of each control group that a cluster or a container put us in.
+    """Return the memory that can still be had.
+
+    Of the machine, and of each control group that a cluster or a container put us in.
 
     Args:
-        cgroups: where the kernel shows control groups (version 2). membership: the file that names this process's own.
+        cgroups: where the kernel shows control groups (version 2). membership: the file that names
+            this process's own.
     """
     left = int(psutil.virtual_memory().available)
     with suppress(OSError, ValueError):
@@ -40,7 +43,10 @@ def _used(group: Path) -> int:
 
 
 def private_bytes(processes: Iterable[int | None]) -> list[int]:
-    """Return the memory that each process holds for itself, without pages of files; 0 for one that is gone."""
+    """Return the memory that each process holds for itself, without pages of files.
+
+    0 for one that is gone.
+    """
     found = []
     for pid in processes:
         held = 0

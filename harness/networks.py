@@ -1,4 +1,7 @@
-"""Networks by what determines them: trained once, found again by every run that asks for the same."""
+"""Networks by what determines them.
+
+Trained once, found again by every run that asks for the same.
+"""
 
 from __future__ import annotations
 
@@ -43,7 +46,10 @@ _KEY = re.compile(r"[0-9a-f]{16}")
 
 
 def _folders_of_ours(parent: Path, names: re.Pattern[str]) -> list[Path]:
-    """Return the folders in a folder that have a name of ours; no links, and none through a link."""
+    """Return the folders in a folder that have a name of ours.
+
+    No links, and none through a link.
+    """
     if parent.is_symlink() or not parent.is_dir():
         return []
     return [
@@ -69,9 +75,10 @@ NoteLosses = Callable[[int, Sequence[LossPoint]], None]
 class NetworkStore:
     """Trains what is asked for, unless the same labels, seed, round, data and recipe were trained before.
 
-    Round 0 is shared by all strategies of a seed and is kept until the board is finished. Later ones belong to one run (``owner``
-    names its folder) and go when they are used, so that two runs that ask the same cannot delete each other's. Maps of different
-    window ``rules`` lie apart, and so do the private folders of their runs.
+    Round 0 is shared by all strategies of a seed and is kept until the board is finished. Later
+    ones belong to one run (``owner`` names its folder) and go when they are used, so that two runs
+    that ask the same cannot delete each other's. Maps of different window ``rules`` lie apart, and
+    so do the private folders of their runs.
     """
 
     def __init__(
@@ -192,12 +199,18 @@ class NetworkStore:
             remove_own(path, OWN_FILES)
 
     def _place(self, key: str, round_number: int) -> Path:
-        """Return where networks lie: round 0 belongs to all runs of a seed, later rounds to the run that asks."""
+        """Return where networks lie.
+
+        Round 0 belongs to all runs of a seed, later rounds to the run that asks.
+        """
         return (self._folder / _SHARED if round_number == 0 else self.private) / key
 
 
 def _read_validation(path: Path, weights: Path) -> _Validation | None:
-    """Read what was found out about networks; None where a file is missing or damaged: they are trained again, to the same bits."""
+    """Read what was found out about networks.
+
+    None where a file is missing or damaged: they are trained again, to the same bits.
+    """
     try:
         sealed, _, record = path.read_text(encoding="utf-8").rstrip("\n").partition("\n")
         found = _VALIDATION.validate_json(record)

@@ -1,4 +1,7 @@
-"""A short measurement on this machine, with the board's own recipe: seconds of each kind of work, and the memory of a worker."""
+"""A short measurement on this machine, with the board's own recipe.
+
+Seconds of each kind of work, and the memory of a worker.
+"""
 
 from __future__ import annotations
 
@@ -34,9 +37,10 @@ _LONG_S = 10.0
 class Pace:
     """Seconds of one worker.
 
-    step: of a training. beside_steps: what a training takes besides its steps. cost: training of a cost head. validated: one image.
-    acquired: one image, by what a strategy asks of it (``kind_of``). memory_bytes: the most that this process has held so far.
-    feature_bytes: of one image's backbone features.
+    step: of a training. beside_steps: what a training takes besides its steps. cost: training of a
+    cost head. validated: one image. acquired: one image, by what a strategy asks of it
+    (``kind_of``). memory_bytes: the most that this process has held so far. feature_bytes: of one
+    image's backbone features.
     """
 
     step: float
@@ -63,7 +67,10 @@ def measure(
     *,
     deterministic: bool = True,
 ) -> Pace:
-    """Train, score and ask on a few images; the steps have no schedule, whose length is the board's."""
+    """Train, score and ask on a few images.
+
+    The steps have no schedule, whose length is the board's.
+    """
     set_up_torch(spec.device, deterministic=deterministic)
     few, scored = train.only(list(train.files)[:_IMAGES]), val.only(list(val.files)[:_IMAGES])
     oracle, sizes, rules = oracle_of(spec, few), few.index.sizes, rules_of(spec)
@@ -141,13 +148,19 @@ def _seconds(work: Callable[[], object]) -> float:
 
 
 def _steady(work: Callable[[], object]) -> float:
-    """Return the seconds of a piece of work; where it is short, the shorter of two times: the first is that of a cold start."""
+    """Return the seconds of a piece of work.
+
+    Where it is short, the shorter of two times: the first is that of a cold start.
+    """
     first = _seconds(work)
     return first if first > _LONG_S else min(first, _seconds(work))
 
 
 def _peak_bytes() -> int:
-    """Return the most memory that this process has held; the kernel counts in kibibytes, but on macOS."""
+    """Return the most memory that this process has held.
+
+    The kernel counts in kibibytes, but on macOS.
+    """
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (
         1 if sys.platform == "darwin" else 1024
     )

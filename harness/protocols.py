@@ -1,4 +1,7 @@
-"""The edges between the rooms: what a strategy is, and what an oracle, a network and a cache must offer."""
+"""The edges between the rooms.
+
+What a strategy is, and what an oracle, a network and a cache must offer.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +36,10 @@ Measure = Callable[[View], "Tensor"]
 """View -> (H, W), finite, >= 0, on any device: summed under windows and scaled over the pool."""
 
 Score = Callable[[Mapping[str, "Tensor"], np.random.Generator], "Tensor"]
-"""All scaled region maps of an image by name -> scores of their shape; higher is asked for earlier."""
+"""All scaled region maps of an image by name -> scores of their shape.
+
+Higher is asked for earlier.
+"""
 
 CostSource = Literal["none", "predicted", "whole", "oracle", "constant"]
 
@@ -115,7 +121,10 @@ class Oracle(Protocol):
         ...
 
     def click_map(self, image_id: str) -> npt.NDArray[np.int64]:
-        """Return the (H, W) true polygon clicks per pixel; only for strategies that are marked as bounds."""
+        """Return the (H, W) true polygon clicks per pixel.
+
+        Only for strategies that are marked as bounds.
+        """
         ...
 
 
@@ -149,7 +158,10 @@ class Network(Predictor, Protocol):
         ...
 
     def cost_quality(self) -> CostQuality | None:
-        """Return how well the cost network predicts clicks per window on validation images; None without one."""
+        """Return how well the cost network predicts clicks per window on validation images.
+
+        None without one.
+        """
         ...
 
     def save(self, path: Path) -> None:
@@ -172,7 +184,10 @@ class Trainer(Protocol):
         with_cost: bool,
         checkpoints: Path | None = None,
     ) -> Network:
-        """Train; the initial weights depend on the seed alone. ``checkpoints``: a folder of this training's own, to go on from."""
+        """Train; the initial weights depend on the seed alone.
+
+        ``checkpoints``: a folder of this training's own, to go on from.
+        """
         ...
 
     def load(self, path: Path, seed: int, round_number: int) -> Network:

@@ -28,9 +28,12 @@ _PACKAGES = (
 
 @dataclass(frozen=True, slots=True)
 class Provenance:
-    """commit: of the checkout this code lies in, None when it is installed elsewhere. dirty: uncommitted changes there.
+    """commit: of the checkout this code lies in, None when it is installed elsewhere.
 
-    deterministic: whether torch was held to algorithms that give the same bits each time, where it has them.
+    dirty: uncommitted changes there.
+
+    deterministic: whether torch was held to algorithms that give the same bits each time, where it
+    has them.
     """
 
     commit: str | None
@@ -80,7 +83,10 @@ def _is_installed(name: str) -> bool:
 
 
 def _git(*arguments: str) -> str | None:
-    """Ask git about the checkout of THIS code, not of the current folder; None outside a checkout."""
+    """Ask git about the checkout of THIS code, not of the current folder.
+
+    None outside a checkout.
+    """
     root = Path(__file__).resolve().parent.parent
     if not (root / ".git").exists():
         return None

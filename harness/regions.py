@@ -1,7 +1,8 @@
 """The region engine: window sums, pool-wide scaling, non-maximum suppression, selection within a pixel budget.
 
-Everything here is exact: maps are held as integers in float64 while they are summed, so equal windows have equal sums, ties
-stay ties, and a pick cannot depend on the order in which anything was added up (CEREALS, arXiv 1810.09726, section 3).
+Everything here is exact: maps are held as integers in float64 while they are summed, so equal
+windows have equal sums, ties stay ties, and a pick cannot depend on the order in which anything was
+added up (CEREALS, arXiv 1810.09726, section 3).
 """
 
 from __future__ import annotations
@@ -55,8 +56,9 @@ def window_size(window: Window, height: int, width: int) -> tuple[int, int]:
 def window_sum(pixel_map: Tensor, window: Window, *, stride: int = 1) -> Tensor:
     """Sum a map under every placement of a window: CEREALS' region information (or cost) map.
 
-    Choice: only placements inside the image, so that each region has exactly the window's number of pixels.
-    Choice: values are rounded to a fixed point with 52 bits over the map's whole sum, which makes every sum exact.
+    Choice: only placements inside the image, so that each region has exactly the window's number of
+    pixels. Choice: values are rounded to a fixed point with 52 bits over the map's whole sum, which
+    makes every sum exact.
 
     Args:
         pixel_map: (H, W), nats or clicks per pixel, or any integer or bool map; finite, >= 0.
@@ -64,7 +66,8 @@ def window_sum(pixel_map: Tensor, window: Window, *, stride: int = 1) -> Tensor:
         stride: step between placements in pixels, >= 1.
 
     Returns:
-        ((H - h) // stride + 1, (W - w) // stride + 1) float64; [y, x] is the region whose top-left pixel is (y*stride, x*stride).
+        ((H - h) // stride + 1, (W - w) // stride + 1) float64; [y, x] is the region whose top-left
+        pixel is (y*stride, x*stride).
 
     Raises:
         ValueError: window or stride out of range, a value that is negative or not finite.
@@ -104,7 +107,10 @@ def window_sum(pixel_map: Tensor, window: Window, *, stride: int = 1) -> Tensor:
 
 
 def _integral(values: npt.NDArray[Any], scale: float) -> npt.NDArray[np.float64]:
-    """Return the (H + 1, W + 1) integral image of the values in fixed point; every entry is a whole number below 2**53."""
+    """Return the (H + 1, W + 1) integral image of the values in fixed point.
+
+    Every entry is a whole number below 2**53.
+    """
     if values.dtype == np.bool_:
         return np.asarray(
             cv2.integral(np.ascontiguousarray(values).view(np.uint8), sdepth=cv2.CV_64F)
@@ -147,17 +153,20 @@ def non_maximum_suppression(
     limit: int | None = None,
     floor: float = -math.inf,
 ) -> list[Peak]:
-    """Take the best placement, drop every placement that shares a pixel with it, and go on: one image's candidates.
+    """Take the best placement, drop every placement that shares a pixel with it, and go on.
 
-    Choice: windows that share no pixel do not suppress each other (IoU threshold 0). Suppressed or forbidden placements
-    are -inf, never 0. Ties go to the smaller top, then the smaller left.
+    One image's candidates.
+
+    Choice: windows that share no pixel do not suppress each other (IoU threshold 0). Suppressed or
+    forbidden placements are -inf, never 0. Ties go to the smaller top, then the smaller left.
 
     Args:
         scores: (h, w) fused scores of the placements; -inf forbids one.
         window: side in pixels, or (height, width).
         stride: step between placements in pixels.
         limit: stop after that many peaks.
-        floor: stop at the first peak below this score (an image that cannot place a candidate any more).
+        floor: stop at the first peak below this score (an image that cannot place a candidate any
+            more).
 
     Returns:
         Peaks by falling score.
@@ -196,7 +205,9 @@ def non_maximum_suppression(
 
 
 class RunningBest:
-    """The k-th best score seen so far over all images: the floor under which no candidate can enter the query.
+    """The k-th best score seen so far over all images.
+
+    The floor under which no candidate can enter the query.
 
     Choice: with k unknown (None) there is no floor.
     """
@@ -225,8 +236,9 @@ class RunningBest:
 def select_within_budget(candidates: Iterable[Candidate], budget_px: int) -> list[Candidate]:
     """Ask for the best candidates over all images whose new pixels fit the budget.
 
-    Choice: the query ends at the first candidate that does not fit; what is left of the budget is the caller's to carry to
-    the next round, so a strategy's cumulative pixels stay within one window of its budget.
+    Choice: the query ends at the first candidate that does not fit; what is left of the budget is
+    the caller's to carry to the next round, so a strategy's cumulative pixels stay within one
+    window of its budget.
 
     Args:
         candidates: of any image, in any order; ties go by image id, top, left.

@@ -1,4 +1,7 @@
-"""Run folders: ``<out>/runs/<strategy>/seed-<k>/{run.json, rounds.jsonl, chain.jsonl, ...}``; append, read, validate."""
+"""Run folders: ``<out>/runs/<strategy>/seed-<k>/{run.json, rounds.jsonl, chain.jsonl, ...}``.
+
+Append, read, validate.
+"""
 
 from __future__ import annotations
 
@@ -41,7 +44,10 @@ _LONGEST_NAME = 500
 _LARGEST_INFO = 16 << 20
 
 TRAINER_VERSION = 1
-"""Raise it when the same recipe would train other weights: runs of older code are then neither resumed nor compared."""
+"""Raise it when the same recipe would train other weights.
+
+Runs of older code are then neither resumed nor compared.
+"""
 
 _RECORD = TypeAdapter(RoundRecord)
 _MAPS = TypeAdapter(list[ImageSketch])
@@ -51,9 +57,10 @@ _MAPS = TypeAdapter(list[ImageSketch])
 class RunInfo:
     """``run.json``: all that determines a run, and where it was made.
 
-    config: the whole resolved config; config_sha256: of what determines results in it. train_px, train_images: of the pool.
-    cost: where the cost in the score comes from; see ``harness.protocols.Strategy``. code: of a plug-in.
-    chained: whether ``chain.jsonl`` binds each round to this run; runs of older code have none.
+    config: the whole resolved config; config_sha256: of what determines results in it. train_px,
+    train_images: of the pool. cost: where the cost in the score comes from; see
+    ``harness.protocols.Strategy``. code: of a plug-in. chained: whether ``chain.jsonl`` binds each
+    round to this run; runs of older code have none.
     """
 
     schema_version: int
@@ -113,7 +120,10 @@ class Run:
 
 
 class RunFolder:
-    """The files of one run. Rounds are appended and synced one line at a time; a torn last line is dropped on resume."""
+    """The files of one run. Rounds are appended and synced one line at a time.
+
+    A torn last line is dropped on resume.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -136,7 +146,8 @@ class RunFolder:
             ]
             if different:
                 raise InputError(
-                    f"{self.path}: holds a run with another {', '.join(different)}; allowed: another --out, or --overwrite"
+                    f"{self.path}: holds a run with another {', '.join(different)}; allowed: "
+                    "another --out, or --overwrite"
                 )
             self._info = found
             return self._recover(found)
@@ -180,7 +191,10 @@ class RunFolder:
         _append_line(self._rounds, line)
 
     def append_timings(self, round_number: int, seconds: dict[str, float]) -> None:
-        """Add one round's seconds by stage. They live in a file of their own, so that records are the same on any machine."""
+        """Add one round's seconds by stage.
+
+        They live in a file of their own, so that records are the same on any machine.
+        """
         _append_line(
             self._timings,
             json.dumps(
@@ -192,7 +206,10 @@ class RunFolder:
         )
 
     def append_losses(self, round_number: int, losses: Sequence[LossPoint]) -> None:
-        """Add the losses of one training: lists of steps, mean losses since the step before, and rates."""
+        """Add the losses of one training.
+
+        Lists of steps, mean losses since the step before, and rates.
+        """
         steps, values, rates = zip(*losses, strict=True)
         row = {
             "round": round_number,
@@ -203,7 +220,10 @@ class RunFolder:
         _append_line(self._losses, json.dumps(row))
 
     def keep_maps(self, round_number: int, maps: Sequence[ImageSketch]) -> None:
-        """Keep small pictures of a round's maps, for the published page; no result depends on them."""
+        """Keep small pictures of a round's maps, for the published page.
+
+        No result depends on them.
+        """
         write_text(
             self.path / f"maps-{round_number}.json", _MAPS.dump_json(list(maps)).decode() + "\n"
         )
@@ -316,11 +336,13 @@ def parse_rounds(path: Path, content: bytes, info: RunInfo | None = None) -> lis
         except (ValidationError, RecursionError) as error:
             said = error.errors()[0]["msg"] if isinstance(error, ValidationError) else "too deep"
             raise InputError(
-                f"{path}:{number + 1}: not a round record ({said}); restore the file or delete the run"
+                f"{path}:{number + 1}: not a round record ({said}); restore the file or delete the "
+                "run"
             ) from error
         if line != _sealed(line.partition(',"record":')[2][:-1]) or record.round != number:
             raise InputError(
-                f"{path}:{number + 1}: damaged line (checksum or round number); restore the file or delete the run"
+                f"{path}:{number + 1}: damaged line (checksum or round number); restore the file "
+                "or delete the run"
             )
         fault = impossible(record, info)
         if fault is not None:
@@ -545,7 +567,10 @@ def accounting(rounds: Sequence[RoundRecord]) -> Iterator[str]:
 
 
 def read_maps(path: Path, round_number: int) -> list[ImageSketch] | None:
-    """Read the small pictures of a round's maps; None where they were not kept, or cannot be read."""
+    """Read the small pictures of a round's maps.
+
+    None where they were not kept, or cannot be read.
+    """
     try:
         return _MAPS.validate_json((path / f"maps-{round_number}.json").read_bytes())
     except (OSError, ValidationError):
@@ -553,7 +578,10 @@ def read_maps(path: Path, round_number: int) -> list[ImageSketch] | None:
 
 
 def read_timings(path: Path) -> list[dict[str, float]]:
-    """Read a run folder's seconds by stage; unreadable lines are passed over, since no result depends on them."""
+    """Read a run folder's seconds by stage.
+
+    Unreadable lines are passed over, since no result depends on them.
+    """
     file = path / "timings.jsonl"
     rows = []
     for line in (

@@ -1,4 +1,7 @@
-"""Class areas to IoU; curves over a budget axis to p95, c95 and AUBC. Shares are floats in [0, 1]; missing is None."""
+"""Class areas to IoU; curves over a budget axis to p95, c95 and AUBC. Shares are floats in [0, 1].
+
+Missing is None.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +40,9 @@ def class_areas(
 
 
 def iou(areas: Iterable[ImageAreas]) -> npt.NDArray[np.float64]:
-    """Return the IoU of each class over a whole split, from summed areas; NaN for a class that is nowhere.
+    """Return the IoU of each class over a whole split, from summed areas.
+
+    NaN for a class that is nowhere.
 
     Raises:
         ValueError: no image.
@@ -59,7 +64,9 @@ def mean_iou(areas: Iterable[ImageAreas]) -> float:
 
 
 def share_at(curve: Curve, threshold: float) -> float | None:
-    """Return the budget share at which a curve first reaches a threshold, linear between rounds; None if it never does.
+    """Return the budget share at which a curve first reaches a threshold, linear between rounds.
+
+    None if it never does.
 
     Choice: a curve that starts at or above the threshold reaches it at its first share. A crossing
     lies after the share at which the curve was still below, also where two shares are so close
@@ -80,8 +87,9 @@ def share_at(curve: Curve, threshold: float) -> float | None:
 def aubc(curve: Curve, *, stop: float | None = None) -> float:
     """Return the area under a curve over the budget axis, scaled so that a constant curve returns its value.
 
-    Choice: from the curve's first share to ``stop`` (the last share by default). A curve that ends before ``stop`` keeps its
-    last value: whoever stops paying keeps the network. One that goes beyond is cut there.
+    Choice: from the curve's first share to ``stop`` (the last share by default). A curve that ends
+    before ``stop`` keeps its last value: whoever stops paying keeps the network. One that goes
+    beyond is cut there.
 
     Raises:
         ValueError: no point, shares that fall, or a ``stop`` before the first share.

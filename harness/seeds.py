@@ -1,4 +1,7 @@
-"""One place for randomness: every generator comes from (seed, round, purpose), so nothing depends on what ran before."""
+"""One place for randomness.
+
+Every generator comes from (seed, round, purpose), so nothing depends on what ran before.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,10 @@ import numpy as np
 
 
 class Purpose(IntEnum):
-    """What a stream of random numbers is for. Values are part of every published result: never renumber."""
+    """What a stream of random numbers is for.
+
+    Values are part of every published result: never renumber.
+    """
 
     SEED_SET = 0
     WEIGHTS = 1
@@ -25,7 +31,8 @@ def sequence(
 ) -> np.random.SeedSequence:
     """Return the seed sequence of one purpose; ``detail`` tells apart the images of a round.
 
-    Choice: the seed set and the initial weights depend on the seed only (round 0), so strategies are paired by seed.
+    Choice: the seed set and the initial weights depend on the seed only (round 0), so strategies
+    are paired by seed.
     """
     return np.random.SeedSequence([seed, round_number, int(purpose), zlib.crc32(detail.encode())])
 

@@ -1,4 +1,7 @@
-"""Small pictures of the maps that a query was made from: for people who read the published page, never for a result."""
+"""Small pictures of the maps that a query was made from.
+
+For people who read the published page, never for a result.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""What a board can tell apart: spread over seeds, tests of pairs, ranks, medians of censored shares."""
+"""What a board can tell apart.
+
+Spread over seeds, tests of pairs, ranks, medians of censored shares.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,10 @@ Floats = npt.NDArray[np.float64]
 
 
 def mean_std(values: Sequence[float]) -> tuple[float, float | None]:
-    """Return the mean and the sample standard deviation (n - 1); the latter is None below two values."""
+    """Return the mean and the sample standard deviation (n - 1).
+
+    The latter is None below two values.
+    """
     return float(np.mean(values)), float(np.std(values, ddof=1)) if len(values) > 1 else None
 
 
@@ -101,7 +107,10 @@ def improvement(first: Sequence[float], second: Sequence[float]) -> float:
 
 
 def image_weights(n_images: int, resamples: int, rng: np.random.Generator) -> Floats:
-    """Return (resamples, n_images) multiplicities of a bootstrap over images: each row sums to n_images."""
+    """Return (resamples, n_images) multiplicities of a bootstrap over images.
+
+    Each row sums to n_images.
+    """
     return rng.multinomial(n_images, np.full(n_images, 1.0 / n_images), size=resamples).astype(
         np.float64
     )
@@ -203,7 +212,8 @@ def dunnett_quantile(comparisons: int, freedom: float, level: float = 0.05) -> f
     """Return the two-sided quantile of Dunnett (1955) for comparisons with one control.
 
     So many standard errors hold all ``comparisons`` differences with probability 1 - ``level``.
-    Choice: equal variances, so that the differences have correlations of 1/2. By quadrature over the control's deviation and the common standard deviation.
+    Choice: equal variances, so that the differences have correlations of 1/2. By quadrature over
+    the control's deviation and the common standard deviation.
     """
     nodes, weights = special.roots_hermitenorm(64)
     weights = weights / weights.sum()
@@ -275,7 +285,9 @@ def compare_pairs(scores: Floats, resampled: Floats, images: int) -> Differences
 
 
 def seeds_needed(found: Differences, number: int, seeds: int, level: float) -> int | None:
-    """Return how many seeds would show a pair at its present difference and spread; None beyond 100.
+    """Return how many seeds would show a pair at its present difference and spread.
+
+    None beyond 100.
 
     Degrees of freedom over seeds grow in proportion to the seeds.
     """
@@ -301,7 +313,9 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def ranks(is_better: npt.NDArray[np.bool_]) -> list[int]:
-    """Return 1 + the number of strategies that are demonstrably better: whoever cannot be told apart shares a rank.
+    """Return 1 + the number of strategies that are demonstrably better.
+
+    Whoever cannot be told apart shares a rank.
 
     Args:
         is_better: (n, n); [a, b] says that a is demonstrably better than b.
@@ -331,7 +345,9 @@ def penalties(scores: Floats, resampled: Floats, images: int, level: float = 0.0
 
 
 def groups(is_better: npt.NDArray[np.bool_]) -> list[tuple[int, int]]:
-    """Return the bars of a critical-difference diagram: the longest runs, in the order given, in which no pair differs.
+    """Return the bars of a critical-difference diagram.
+
+    The longest runs, in the order given, in which no pair differs.
 
     Returns:
         (first, last) of each run of two or more that no longer run holds.

@@ -12,7 +12,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, order=True)
 class Region:
-    """A rectangle of one image, in pixels: rows [top, top + height), columns [left, left + width)."""
+    """A rectangle of one image, in pixels.
+
+    Rows [top, top + height), columns [left, left + width).
+    """
 
     image_id: str
     top: int
@@ -33,7 +36,10 @@ class Region:
 
 @dataclass(frozen=True, slots=True)
 class Clicks:
-    """What an annotator does for a region, by kind (METHOD: c_p, c_i, c_b, c_c); all counts >= 0."""
+    """What an annotator does for a region, by kind (METHOD: c_p, c_i, c_b, c_c).
+
+    All counts >= 0.
+    """
 
     polygon: int = 0
     intersection: int = 0
@@ -63,7 +69,10 @@ class ClickTotals:
         )
 
     def cost_b(self, clicks: Clicks) -> float:
-        """Return (c_p + c_i + c_b) / C_p, the share that later work attributes to CEREALS; may pass 1."""
+        """Return (c_p + c_i + c_b) / C_p, the share that later work attributes to CEREALS.
+
+        May pass 1.
+        """
         return (clicks.polygon + clicks.intersection + clicks.box) / self.polygon
 
 
@@ -87,8 +96,8 @@ class Candidate:
 class Annotation:
     """The oracle's answer for one region.
 
-    labels: (height, width) uint8 train ids, 255 = void. vertices: (n, 2) int32 recorded (x, y) inside the region.
-    is_new: (height, width) bool, the pixels that are billed.
+    labels: (height, width) uint8 train ids, 255 = void. vertices: (n, 2) int32 recorded (x, y)
+    inside the region. is_new: (height, width) bool, the pixels that are billed.
     """
 
     region: Region
@@ -127,7 +136,10 @@ class Receipt(NamedTuple):
 
 
 class ImageAreas(NamedTuple):
-    """Class areas of one validation image in pixels, one entry per class; void pixels are left out of all three."""
+    """Class areas of one validation image in pixels, one entry per class.
+
+    Void pixels are left out of all three.
+    """
 
     image_id: str
     intersection: list[int]
@@ -147,8 +159,9 @@ class LossPoint(NamedTuple):
 class CostQuality:
     """How well predicted clicks per window match recorded ones; None where undefined.
 
-    mean_absolute_error: clicks per window. relative_count_error: the sum of all errors over the sum of all recorded clicks.
-    reliability: (mean predicted, mean recorded) clicks in tenths of the windows, by rising prediction.
+    mean_absolute_error: clicks per window. relative_count_error: the sum of all errors over the sum
+    of all recorded clicks. reliability: (mean predicted, mean recorded) clicks in tenths of the
+    windows, by rising prediction.
     """
 
     windows: int
@@ -163,8 +176,9 @@ class CostQuality:
 class RoundRecord:
     """One finished round: what was bought at its start, the bill so far, and how good the network became.
 
-    cost_quality: of the cost network that this round trained, on validation images. bought_quality: of the one that chose this
-    round's windows, on these windows: predicted before the oracle answered.
+    cost_quality: of the cost network that this round trained, on validation images. bought_quality:
+    of the one that chose this round's windows, on these windows: predicted before the oracle
+    answered.
     """
 
     round: int
@@ -182,7 +196,8 @@ class RoundRecord:
 class Sketch:
     """One map of all placements of a window in an image, made small.
 
-    png: base64 of a grey PNG; 0 where no window may be asked for, 1 to 255 from ``low`` to ``high``.
+    png: base64 of a grey PNG; 0 where no window may be asked for, 1 to 255 from ``low`` to
+    ``high``.
     """
 
     png: str
@@ -192,7 +207,11 @@ class Sketch:
 
 @dataclass(frozen=True, slots=True)
 class ImageSketch:
-    """The maps of one image. box: (top, left, height, width) in pixels of the image over which a map is spread: the middles of its windows."""
+    """The maps of one image. box.
+
+    (top, left, height, width) in pixels of the image over which a map is spread: the middles of its
+    windows.
+    """
 
     image: str
     box: tuple[float, float, float, float]

@@ -19,7 +19,9 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """An image that is not labelled in full. There is no label in it but those bought, so a strategy cannot leak.
+    """An image that is not labelled in full.
+
+    There is no label in it but those bought, so a strategy cannot leak.
 
     passes: the E passes that a strategy asked for, one at a time: (C, H, W) class probabilities, or
     ``Logits`` at the network's stride, which never grow to full resolution all at once; E = 1 is

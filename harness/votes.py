@@ -1,4 +1,7 @@
-"""The votes of a committee, counted in place as bytes: memory does not grow with the number of members."""
+"""The votes of a committee, counted in place as bytes.
+
+Memory does not grow with the number of members.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,8 @@ _CHUNK_CELLS = 256
 class Votes:
     """Counts, for every pixel, how many members vote for each class.
 
-    Where the scores come at a stride, a member's vote for a whole cell is one count; only in mixed cells it is one per pixel.
+    Where the scores come at a stride, a member's vote for a whole cell is one count; only in mixed
+    cells it is one per pixel.
     """
 
     def __init__(self) -> None:
@@ -26,14 +30,17 @@ class Votes:
         self._of_pixels: Tensor
 
     def add(self, scores: Logits | Tensor) -> None:
-        """Count one member's votes; ``scores`` are probabilities (C, H, W), or logits at any stride.
+        """Count one member's votes.
+
+        ``scores`` are probabilities (C, H, W), or logits at any stride.
 
         Raises:
             ValueError: more than 255 members.
         """
         if self.members == LARGEST_COMMITTEE:
             raise ValueError(
-                f"a committee has more than {LARGEST_COMMITTEE} members; allowed: 1 to {LARGEST_COMMITTEE}"
+                f"a committee has more than {LARGEST_COMMITTEE} members; allowed: 1 to "
+                f"{LARGEST_COMMITTEE}"
             )
         grid = (
             CellGrid.of((scores.values.shape[1], scores.values.shape[2]), scores.size)

@@ -1,4 +1,7 @@
-"""Jobs done by worker processes, one thread each, as many at once as memory does for; what another process has is asked for again."""
+"""Jobs done by worker processes, one thread each, as many at once as memory does for.
+
+What another process has is asked for again.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +30,10 @@ _ASK_AGAIN_S = 2.0
 _LISTEN_S = 0.5
 _FAREWELL_S = 10.0
 _LEAST_WORKER_BYTES = 1 << 30
-"""Choice: what a worker takes before one has been seen, and never less: torch alone is a good part of it."""
+"""Choice: what a worker takes before one has been seen, and never less.
+
+Torch alone is a good part of it.
+"""
 
 
 @dataclass(slots=True)
@@ -68,7 +74,10 @@ class Queue:
         self.running.add(job)
 
     def settle(self, outcome: Outcome) -> bool:
-        """Take note of how a job ended; False where another process has it, so that it comes again later."""
+        """Take note of how a job ended.
+
+        False where another process has it, so that it comes again later.
+        """
         self.taken.discard(outcome.job)
         if outcome.taken:
             self.taken.add(outcome.job)
@@ -98,8 +107,9 @@ def run_jobs(
 ) -> list[Job]:
     """Do all jobs in worker processes, in their order; one worker works in this process.
 
-    A run waits for the shared work of its seed. A job is handed out only while memory does for one more worker at work, and where
-    a worker process dies (killed for memory, perhaps) the others go on with one less; its job comes last.
+    A run waits for the shared work of its seed. A job is handed out only while memory does for one
+    more worker at work, and where a worker process dies (killed for memory, perhaps) the others go
+    on with one less; its job comes last.
 
     Args:
         make_workshop: picklable; called once in each worker.
@@ -144,11 +154,15 @@ def _one_by_one(
             ended(outcome)
 
 
-# ------------------------------------------------------------------------------------------------- in a worker process
+# ------------------------------------------------------------------------------ in a worker process
+# in a worker process
 
 
 def _work(mine: Connection, make_workshop: Callable[[], Workshop], gpu: str | None) -> None:
-    """Do what comes through the pipe until nothing comes; send events, outcomes, or the error that kept this worker from starting."""
+    """Do what comes through the pipe until nothing comes.
+
+    Send events, outcomes, or the error that kept this worker from starting.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends its workers itself
     threading.Thread(target=_die_with, args=(os.getppid(),), daemon=True).start()
     if gpu is not None:
@@ -189,13 +203,17 @@ def _next_job(mine: Connection) -> Job | None:
 
 
 def _die_with(parent: int) -> None:
-    """End this worker when its parent is gone: a killed command must leave nothing behind that goes on writing."""
+    """End this worker when its parent is gone.
+
+    A killed command must leave nothing behind that goes on writing.
+    """
     while os.getppid() == parent:
         time.sleep(0.5)
     os._exit(1)
 
 
-# -------------------------------------------------------------------------------------------------- in the parent process
+# ---------------------------------------------------------------------------- in the parent process
+# in the parent process
 
 
 @dataclass(slots=True)
@@ -327,7 +345,8 @@ class _Crew:
         if left < self._largest and not self._has_warned:
             self._has_warned = True
             print(
-                f"harness: memory is short: {max(left, 0) / 1e9:.1f} GB are left beside {running} worker(s), one takes {self._largest / 1e9:.1f} GB; "
+                f"harness: memory is short: {max(left, 0) / 1e9:.1f} GB are left beside {running} "
+                f"worker(s), one takes {self._largest / 1e9:.1f} GB; "
                 f"fewer than {self._size} will be at work at times",
                 file=sys.stderr,
             )

@@ -50,7 +50,8 @@ def check_sizes(
     smallest = min(min(size) for size in (*sizes.values(), *val_sizes.values()))
     if spec.harness.window > smallest:
         raise InputError(
-            f"harness.window is {spec.harness.window}; allowed: at most {smallest}, the smallest side of an image"
+            f"harness.window is {spec.harness.window}; allowed: at most {smallest}, the smallest "
+            "side of an image"
         )
     head = spec.model.get("decode_head")
     written = head.get("num_classes", n_classes) if isinstance(head, dict) else n_classes
@@ -144,7 +145,8 @@ class Workshop:
         """
         if shutil.disk_usage(self.out).free < _SMALLEST_FREE_BYTES:
             raise InputError(
-                f"{self.out}: less than {_SMALLEST_FREE_BYTES >> 20} MiB of disk space left; allowed: more, or another --out"
+                f"{self.out}: less than {_SMALLEST_FREE_BYTES >> 20} MiB of disk space left; "
+                "allowed: more, or another --out"
             )
         strategy = self.strategies.get(job.strategy)
         folder = RunFolder(run_path(self.out, job.strategy, job.seed))
@@ -304,10 +306,13 @@ def import_modules(spec: ExperimentSpec) -> None:
 
 
 def set_up_torch(device: str, threads: int = 1, *, deterministic: bool = True) -> None:
-    """Fix what results depend on besides seeds: threads, and algorithms that give the same bits each time.
+    """Fix what results depend on besides seeds.
 
-    On a GPU an operation that has no such algorithm is named in a warning; ours are all written so that they have one: up-sampling
-    is two matrix products, since the backward of torch's own adds in any order.
+    Threads, and algorithms that give the same bits each time.
+
+    On a GPU an operation that has no such algorithm is named in a warning; ours are all written so
+    that they have one: up-sampling is two matrix products, since the backward of torch's own adds
+    in any order.
     """
     import torch
 

@@ -1,4 +1,7 @@
-"""Every strategy, by name. A new one is one factory and one line here; others are entry points, or files."""
+"""Every strategy, by name. A new one is one factory and one line here.
+
+Others are entry points, or files.
+"""
 
 from __future__ import annotations
 
@@ -295,7 +298,8 @@ def make(identity: str) -> Strategy:
     match = _IDENTITY.match(identity) if len(identity) <= _LONGEST else None
     if match is None:
         raise InputError(
-            f"cannot read strategy {shorten(identity)}; allowed: name or name[parameter=value,...], "
+            f"cannot read strategy {shorten(identity)}; allowed: name or "
+            "name[parameter=value,...], "
             f"at most {_LONGEST} characters"
         )
     name, added = match["name"], plugins()
@@ -337,7 +341,8 @@ def _parameters(
         if not equals or key not in parameters:
             allowed = ", ".join(parameters) or "none"
             raise InputError(
-                f"strategy {identity!r}: cannot set {shorten(part)}; parameters of this strategy: {allowed}"
+                f"strategy {identity!r}: cannot set {shorten(part)}; parameters of this strategy: "
+                f"{allowed}"
             )
         if key in given:
             raise InputError(f"strategy {identity!r}: {key} is given twice; allowed: once")
@@ -383,7 +388,9 @@ def _known(identity: str) -> str:
 
 
 def parse_list(text: str) -> list[Strategy]:
-    """Build the strategies of a command line: identities separated by commas (commas inside [] belong to one); ``all`` is every name.
+    """Build the strategies of a command line.
+
+    Identities separated by commas (commas inside [] belong to one); ``all`` is every name.
 
     Raises:
         InputError: an empty list, an unknown name, the same strategy twice.
@@ -392,7 +399,8 @@ def parse_list(text: str) -> list[Strategy]:
     identities = [identity for part in parts for identity in (_all() if part == "all" else [part])]
     if not identities:
         raise InputError(
-            f"no strategy in {shorten(text)}; allowed: all, and names separated by commas: {', '.join(available())}"
+            f"no strategy in {shorten(text)}; allowed: all, and names separated by commas: "
+            f"{', '.join(available())}"
         )
     identities = [_known(identity) for identity in identities]
     chosen = [make(identity) for identity in identities]

@@ -1,4 +1,7 @@
-"""What CEREALS is measured against: chance, information alone, cost alone; by image and by region."""
+"""What CEREALS is measured against: chance, information alone, cost alone.
+
+By image and by region.
+"""
 
 from __future__ import annotations
 

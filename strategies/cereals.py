@@ -119,5 +119,8 @@ def g3_vote_entropy(
 
 
 def g2_entropy_oracle_cost() -> Strategy:
-    """Fusion g2 of entropy and the TRUE clicks: the bound that every board shows, not a competitor."""
+    """Fusion g2 of entropy and the TRUE clicks.
+
+    The bound that every board shows, not a competitor.
+    """
     return replace(g2_entropy("oracle"), name="cereals-g2-entropy-oracle-cost")

@@ -1,7 +1,9 @@
-"""The three fusions of CEREALS (arXiv 1810.09726, section 3): scaled information and scaled cost to one score.
+"""The three fusions of CEREALS (arXiv 1810.09726, section 3).
 
-Both inputs lie in [0, 1], scaled over the whole pool; higher scores are asked for earlier. Each fusion rises with the
-information and falls with the cost.
+Scaled information and scaled cost to one score.
+
+Both inputs lie in [0, 1], scaled over the whole pool; higher scores are asked for earlier. Each
+fusion rises with the information and falls with the cost.
 """
 
 from __future__ import annotations
@@ -22,7 +24,9 @@ def g2(information: Tensor, cost: Tensor) -> Tensor:
 
 
 def g3(information: Tensor, cost: Tensor, alpha: float = 0.5) -> Tensor:
-    """Return alpha I + (1 - alpha)(1 - C); alpha = 1 ranks by information alone, alpha = 0 asks the cheapest first.
+    """Return alpha I + (1 - alpha)(1 - C).
+
+    Alpha = 1 ranks by information alone, alpha = 0 asks the cheapest first.
 
     Raises:
         InputError: alpha outside [0, 1].

@@ -13,4 +13,7 @@ Passes = Annotated[int, Field(ge=2, le=255)] | None
 """Committee size E; None takes the configuration's."""
 
 Cost = Literal["predicted", "whole", "oracle", "constant"]
-"""Where the cost in a score comes from; the last two are brackets: labelled as bounds, never ranked."""
+"""Where the cost in a score comes from.
+
+The last two are brackets: labelled as bounds, never ranked.
+"""

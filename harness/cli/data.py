@@ -112,7 +112,10 @@ def check(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> int:
-    """Read every file once, list each problem, print what the data hold; exit code 2 if anything is wrong."""
+    """Read every file once, list each problem, print what the data hold.
+
+    Exit code 2 if anything is wrong.
+    """
     from harness.data.source import check_classes, find_splits, remarks, same_files
 
     _check_target("--sheet", sheet)
@@ -314,10 +317,12 @@ def receipt(
     if opened.simulated_clicks:
         typer.echo("SIMULATED CLICKS: the data have masks and no polygons")
     typer.echo(
-        f"c_p = {clicks.polygon}, c_i = {clicks.intersection}, c_b = {clicks.box}, c_c = {clicks.classes}; new pixels {asked.area_px}"
+        f"c_p = {clicks.polygon}, c_i = {clicks.intersection}, c_b = {clicks.box}, c_c = "
+        f"{clicks.classes}; new pixels {asked.area_px}"
     )
     typer.echo(
-        f"cost_A = {totals.cost_a(clicks):.6f}, cost_B = {totals.cost_b(clicks):.6f}, about {SecondsPerClick().total(clicks):.0f} s"
+        f"cost_A = {totals.cost_a(clicks):.6f}, cost_B = {totals.cost_b(clicks):.6f}, about "
+        f"{SecondsPerClick().total(clicks):.0f} s"
     )
     if plot is not None:
         draw_receipt(opened, asked, clicks, plot)

@@ -15,7 +15,10 @@ def doctor(
         typer.Option("--mend", help="Mend what can be mended; a copy of what is changed is kept."),
     ] = False,
 ) -> int:
-    """Check every file of every run: checksums, round numbers, bills, budgets, leftovers. Exit code 1 while something is wrong."""
+    """Check every file of every run: checksums, round numbers, bills, budgets, leftovers.
+
+    Exit code 1 while something is wrong.
+    """
     from harness import doctor as ward
     from harness.claims import alone
     from harness.results import find_runs

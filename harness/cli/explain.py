@@ -64,13 +64,15 @@ def explain(
     check_device(found.info.device)
     if not 1 <= number < len(found.rounds):
         raise InputError(
-            f"--round is {number}; allowed: 1 to {len(found.rounds) - 1}, the rounds of {run} that bought by score"
+            f"--round is {number}; allowed: 1 to {len(found.rounds) - 1}, the rounds of {run} that "
+            "bought by score"
         )
     receipts = found.rounds[number].query
     asked = sorted({receipt.image_id for receipt in receipts})
     if image is not None and image not in asked:
         raise InputError(
-            f"--image is {shorten(image)}; allowed: an image that round {number} asked for, such as {', '.join(asked[:3])}"
+            f"--image is {shorten(image)}; allowed: an image that round {number} asked for, such "
+            f"as {', '.join(asked[:3])}"
         )
     spec = _spec(found, run, data_root)
     if spec.custom_imports and not allow_imports:
@@ -87,7 +89,8 @@ def explain(
 
     with draft_folder(Path(tempfile.gettempdir()), "harness-explain") as folder:
         typer.echo(
-            f"training the networks of round {number - 1} again, for {found.info.strategy} seed {found.info.seed}"
+            f"training the networks of round {number - 1} again, for {found.info.strategy} seed "
+            f"{found.info.seed}"
         )
         proposals, budget_px, photo = _again(spec, found, number, folder)
         explanation = reasons(
@@ -121,7 +124,8 @@ def explain(
     console = Console(highlight=False, width=console_width())
     console.print(explained.to_table(explanation, windows[:_MOST_ROWS]))
     typer.echo(
-        f"{len(explanation.windows)} windows asked for of {explanation.candidates} candidates in {explanation.images_in_the_pool} images; "
+        f"{len(explanation.windows)} windows asked for of {explanation.candidates} candidates in "
+        f"{explanation.images_in_the_pool} images; "
         + (
             "the query made again is the recorded one"
             if explanation.reproduced
@@ -175,7 +179,8 @@ def _again(
     workshop = build_workshop(spec, [info.strategy], folder, provenance)
     if workshop.info.data_fingerprint != info.data_fingerprint:
         raise InputError(
-            f"the data here have the fingerprint {workshop.info.data_fingerprint[:12]}, the run's {info.data_fingerprint[:12]}; allowed: the same data"
+            f"the data here have the fingerprint {workshop.info.data_fingerprint[:12]}, the run's "
+            f"{info.data_fingerprint[:12]}; allowed: the same data"
         )
     strategy, pool = workshop.strategies[info.strategy], LabelledPool(workshop.sizes)
     for record in run.rounds[:number]:

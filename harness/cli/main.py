@@ -87,8 +87,8 @@ def _stop_on_signals() -> None:
 def main() -> None:
     """Run the command line.
 
-    Exit codes: 0 done, 1 a run failed while the others went on, 2 bad input, 128 + a signal's number
-    (130 for Ctrl-C).
+    Exit codes: 0 done, 1 a run failed while the others went on, 2 bad input, 128 + a signal's
+    number (130 for Ctrl-C).
     """
     forgive()
     _stop_on_signals()
@@ -120,7 +120,10 @@ def _run() -> tuple[int, str]:
 
 
 def _known(error: Exception) -> tuple[int, str] | None:
-    """Return the exit code and the line of an error that is the user's or the machine's; else None."""
+    """Return the exit code and the line of an error that is the user's or the machine's.
+
+    Else None.
+    """
     if isinstance(error, InputError):
         return 2, str(error)
     if isinstance(error, RunError):

@@ -43,7 +43,10 @@ def noise(
         bool, typer.Option(help="Only algorithms that give the same bits each time.")
     ] = True,
 ) -> int:
-    """Repeat one strategy with one seed and print the spread: the noise floor below which a difference means nothing."""
+    """Repeat one strategy with one seed and print the spread.
+
+    The noise floor below which a difference means nothing.
+    """
     if not 2 <= repeats <= 10_000:
         raise InputError(f"--repeats must be from 2 to 10000, got {shorten(repeats)}")
     if not 0 <= seed < 2**31:
@@ -89,7 +92,8 @@ def _report(folders: list[Path], name: str, seed: int, out: Path, *, vary: bool)
             {"round": number, "pixel_share": share / 100, "miou": [value / 100 for value in values]}
         )
         typer.echo(
-            f"  round {number}, {share:5.2f} % of pixels: {mean:.2f} ± {std:.2f}, {min(values):.2f} to {max(values):.2f}"
+            f"  round {number}, {share:5.2f} % of pixels: {mean:.2f} ± {std:.2f}, "
+            f"{min(values):.2f} to {max(values):.2f}"
         )
     typer.echo("the runs are equal byte for byte" if equal else "the runs differ")
     write_text(

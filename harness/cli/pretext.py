@@ -68,7 +68,8 @@ def pretext(
     save_trunk(
         network.model.backbone,
         out,
-        f"{steps} steps on {scenes} scenes of {data.height} x {data.width}, seed {seed}: seven groups",
+        f"{steps} steps on {scenes} scenes of {data.height} x {data.width}, seed {seed}: seven "
+        "groups",
     )
     typer.echo(f"wrote {out}: {out.stat().st_size} bytes")
     return 0

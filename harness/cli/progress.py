@@ -21,7 +21,8 @@ class Progress(Watcher):
     """Counts finished rounds, weighted by the length of their trainings in steps, and estimates the time left.
 
     Args:
-        weights: for each job, the steps of each training that is left to do; the last one is that of its last round.
+        weights: for each job, the steps of each training that is left to do; the last one is that
+            of its last round.
     """
 
     def __init__(self, weights: Mapping[Job, Sequence[float]]) -> None:
@@ -94,7 +95,8 @@ class Progress(Watcher):
         state = "failed" if outcome.error else "done"
         if self._bar is None:
             print(
-                f"[{self._ended}/{len(self._weights)}] {outcome.job.title}: {state} in {outcome.seconds:.0f} s{self._time_left(', ')}"
+                f"[{self._ended}/{len(self._weights)}] {outcome.job.title}: {state} in "
+                f"{outcome.seconds:.0f} s{self._time_left(', ')}"
             )
 
     def _time_left(self, prefix: str = "") -> str:

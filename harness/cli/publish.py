@@ -18,7 +18,10 @@ if TYPE_CHECKING:
     from harness.publish.significance import Significance
 
 TEXTS = ("leaderboard.md", "leaderboard.csv", "leaderboard.json", "leaderboard.tex", "index.html")
-"""What ``--check`` compares, byte for byte; figures depend on the version of the drawing library."""
+"""What ``--check`` compares, byte for byte.
+
+Figures depend on the version of the drawing library.
+"""
 
 
 def publish(
@@ -106,7 +109,8 @@ def _read(
     ]
     if dirty and not allow_dirty:
         raise InputError(
-            f"{folders[0]}: {len(dirty)} runs, such as {dirty[0].strategy} seed {dirty[0].seed}, are of code that was not committed; "
+            f"{folders[0]}: {len(dirty)} runs, such as {dirty[0].strategy} seed {dirty[0].seed}, "
+            "are of code that was not committed; "
             "allowed: runs of a clean commit, or --allow-dirty"
         )
     return board
@@ -192,7 +196,8 @@ def _check(board: Board, target: Path, photos: dict[str, Path] | None) -> int:
         stale = [name for name in TEXTS if not _same(folder / name, target / name)]
     if stale:
         raise RunError(
-            f"{target}: {', '.join(stale)} {'is' if len(stale) == 1 else 'are'} not what the runs say; harness publish writes them again"
+            f"{target}: {', '.join(stale)} {'is' if len(stale) == 1 else 'are'} not what the runs "
+            "say; harness publish writes them again"
         )
     typer.echo(f"{target}: {', '.join(TEXTS)} are what the runs say")
     return 0

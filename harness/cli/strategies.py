@@ -55,7 +55,8 @@ def list_strategies(
     console = Console(highlight=False, width=console_width())
     console.print(table)
     console.print(
-        "I, C: window sums, scaled to [0, 1] over the pool. Set a parameter as in cereals-g3-entropy[alpha=0.3].",
+        "I, C: window sums, scaled to [0, 1] over the pool. Set a parameter as in "
+        "cereals-g3-entropy[alpha=0.3].",
         markup=False,
     )
 

@@ -1,4 +1,7 @@
-"""Standard output and error that never cost a finished board: they may be closed, full, or of few characters."""
+"""Standard output and error that never cost a finished board.
+
+They may be closed, full, or of few characters.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,10 @@ from typing import Any, TextIO
 
 
 class Forgiving:
-    """A text stream that goes on where its reader is gone or its disk is full; it is asked for all else."""
+    """A text stream that goes on where its reader is gone or its disk is full.
+
+    It is asked for all else.
+    """
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream

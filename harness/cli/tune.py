@@ -57,7 +57,10 @@ def tune(
     ] = None,
     device: Annotated[str | None, typer.Option(help="cpu or cuda.")] = None,
 ) -> int:
-    """Tune a strategy on training images and seeds of its own; several processes may work on one study."""
+    """Tune a strategy on training images and seeds of its own.
+
+    Several processes may work on one study.
+    """
     _one_of("--sampler", sampler, ("tpe", "grid"))
     _one_of("--pruner", pruner, ("median", "hyperband", "none"))
     _one_of("--objective", objective, ("aubc-clicks", "c95", "aubc-clicks,time"))

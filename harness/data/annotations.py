@@ -1,4 +1,7 @@
-"""``*_polygons.json`` files with all their oddities: what was recorded, and which of it counts as clicks."""
+"""``*_polygons.json`` files with all their oddities.
+
+What was recorded, and which of it counts as clicks.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,10 @@ from harness.errors import InputError, one_line, shorten
 
 @dataclass(frozen=True, slots=True)
 class RecordedObject:
-    """One object as its annotator left it: (n, 2) float vertices (x, y) in pixels, in the order of the clicks."""
+    """One object as its annotator left it.
+
+    (n, 2) float vertices (x, y) in pixels, in the order of the clicks.
+    """
 
     label: str
     vertices: npt.NDArray[np.float64]
@@ -41,8 +47,9 @@ class Recording:
     def visible_vertices(self, label_ids: npt.NDArray[np.uint8]) -> npt.NDArray[np.int32]:
         """Return only the vertices that an annotator could still see in the finished image.
 
-        Choice: a vertex is visible when one of the 3 x 3 pixels around it has its object's label; an object whose label
-        the label image cannot show (license plate, an unknown name) is not visible.
+        Choice: a vertex is visible when one of the 3 x 3 pixels around it has its object's label;
+        an object whose label the label image cannot show (license plate, an unknown name) is not
+        visible.
         """
         kept = [np.empty((0, 2), np.int32)]
         padded = np.pad(label_ids.astype(np.int16), 1, constant_values=-2)
@@ -63,8 +70,9 @@ class Recording:
 def read_recording(path: Path) -> Recording:
     """Read a polygon file.
 
-    Integer and float coordinates, vertices on and outside the frame, repeated vertices, closed polygons, fewer than three
-    vertices, unknown labels and an empty list of objects are all taken as they are.
+    Integer and float coordinates, vertices on and outside the frame, repeated vertices, closed
+    polygons, fewer than three vertices, unknown labels and an empty list of objects are all taken
+    as they are.
 
     Raises:
         InputError: not JSON, or not of this form; one line that names the file and the object.
@@ -82,7 +90,8 @@ def read_recording(path: Path) -> Recording:
         )
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise InputError(
-            f"{path}: not a polygon file ({shorten(error, 200)}); allowed: imgHeight, imgWidth, objects with label and polygon"
+            f"{path}: not a polygon file ({shorten(error, 200)}); allowed: imgHeight, imgWidth, "
+            "objects with label and polygon"
         ) from error
     return Recording(height, width, objects)
 

@@ -21,7 +21,10 @@ _REMEMBERED_IMAGES = 64
 
 
 class ErringOracle(ClickOracle):
-    """A click oracle whose labels and click counts carry slips. An image always gets the same slips, whatever is asked of it."""
+    """A click oracle whose labels and click counts carry slips.
+
+    An image always gets the same slips, whatever is asked of it.
+    """
 
     def __init__(self, split: Split, slips: Slips) -> None:
         super().__init__(split)

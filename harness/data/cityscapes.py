@@ -1,4 +1,6 @@
-"""The one reader of data in Cityscapes' layout, and the oracle over it: the ONLY reader of hidden labels.
+"""The one reader of data in Cityscapes' layout, and the oracle over it.
+
+The ONLY reader of hidden labels.
 
 The embedded pack and the real data set go through the same code; nothing may depend on which it is.
 """
@@ -70,7 +72,10 @@ class Split:
     class_names: tuple[str, ...] = CLASS_NAMES
     simulated_clicks = False
     max_void_share = 0.5
-    """Choice: a split with more void than this was read with the wrong table. Cityscapes has a tenth."""
+    """Choice: a split with more void than this was read with the wrong table.
+
+    Cityscapes has a tenth.
+    """
 
     def __init__(self, root: Path, name: str, cache: Path, *, visible_only: bool = False) -> None:
         self.root, self.name, self.cache, self.visible_only = root, name, cache, visible_only
@@ -134,7 +139,8 @@ class Split:
         manifest = read_manifest(self.root)
         if manifest is None:
             self.problems.append(
-                f"{self.root / MANIFEST}: must list the files of the pack with their checksums; make "
+                f"{self.root / MANIFEST}: must list the files of the pack with their checksums; "
+                "make "
                 "the pack again, or delete this file if the folder is data of your own"
             )
             return None
@@ -151,10 +157,14 @@ class Split:
             annotation / f"{stem}_gtFine_labelTrainIds.png",
         )
 
-    # ------------------------------------------------------------------------------------------------------- reading
+    # -------------------------------------------------------------------------------------- reading
+    # reading
 
     def photo(self, image_id: str) -> npt.NDArray[np.uint8]:
-        """Return the (H, W, 3) RGB photograph, read-only: from the decoded cache, or decoded and kept in bounded memory."""
+        """Return the (H, W, 3) RGB photograph, read-only.
+
+        From the decoded cache, or decoded and kept in bounded memory.
+        """
         cached = self._decoded.photo(image_id) if self._decoded else None
         if cached is not None:
             return cached
@@ -173,12 +183,18 @@ class Split:
         return pixels
 
     def label_ids(self, image_id: str) -> npt.NDArray[np.uint8]:
-        """Return the (H, W) label ids; ``labelIds.png`` is the label, polygons are for clicks only."""
+        """Return the (H, W) label ids.
+
+        ``labelIds.png`` is the label, polygons are for clicks only.
+        """
         cached = self._decoded.label_ids(image_id) if self._decoded else None
         return self.decode_label_ids(image_id) if cached is None else cached
 
     def train_ids(self, image_id: str) -> npt.NDArray[np.uint8]:
-        """Return the (H, W) train ids, 255 for void: from ``labelTrainIds.png`` where there is one."""
+        """Return the (H, W) train ids, 255 for void.
+
+        From ``labelTrainIds.png`` where there is one.
+        """
         given = self.files[image_id].train_ids
         if given.is_file():
             return read_labels(given).astype(np.uint8)
@@ -193,7 +209,8 @@ class Split:
         cached = self._decoded.vertices(image_id) if self._decoded else None
         return self.decode_vertices(image_id) if cached is None else cached
 
-    # ------------------------------------------------------------------------------------ decoding, for index and cache
+    # ---------------------------------------------------------------- decoding, for index and cache
+    # for index and cache
 
     def decode_photo(self, image_id: str) -> npt.NDArray[np.uint8]:
         """Decode the photograph."""
@@ -208,7 +225,10 @@ class Split:
         return read_labels(self.files[image_id].label_ids)
 
     def to_label_ids(self, raw: npt.NDArray[np.int32]) -> npt.NDArray[np.uint8]:
-        """Map stored values to label ids: here they are the same. Others than the table's are void."""
+        """Map stored values to label ids: here they are the same.
+
+        Others than the table's are void.
+        """
         return np.where(raw > HIGHEST_LABEL_ID, 0, raw).astype(np.uint8)
 
     def class_of_value(self, value: int) -> int | None:
@@ -224,7 +244,8 @@ class Split:
         """Return what is wrong with the values that this split's label images hold."""
         total = sum(value_px.values())
         return [
-            f"data root {self.root}: labelIds of {self.name} must hold 0 to {HIGHEST_LABEL_ID}, got "
+            f"data root {self.root}: labelIds of {self.name} must hold 0 to {HIGHEST_LABEL_ID}, "
+            "got "
             f"{value} on {100 * count / total:.2f} % of the pixels"
             for value, count in value_px.items()
             if value > HIGHEST_LABEL_ID
@@ -250,7 +271,8 @@ class Split:
             b"visible only" if self.visible_only else b""
         )
 
-    # ------------------------------------------------------------------------------------------------------- checking
+    # ------------------------------------------------------------------------------------- checking
+    # checking
 
     @property
     def identity(self) -> str:
@@ -259,7 +281,9 @@ class Split:
 
     @cached_property
     def index(self) -> Index:
-        """Sizes, totals and fingerprint; every file is read and checked once, and again only after a change.
+        """Sizes, totals and fingerprint.
+
+        Every file is read and checked once, and again only after a change.
 
         Raises:
             InputError: a broken file, or sizes that disagree; one line that names the first one.
@@ -281,7 +305,10 @@ class Split:
     def check(
         self, *, each: Callable[[str], None] | None = None
     ) -> tuple[Index | None, list[Problem]]:
-        """Read every file again, whatever was indexed before; return what was found and everything that is wrong."""
+        """Read every file again, whatever was indexed before.
+
+        Return what was found and everything that is wrong.
+        """
         found, problems = check_split(self, each=each)
         self.__dict__.pop("index", None)
         self.__dict__.pop("_decoded", None)
@@ -296,7 +323,10 @@ class Split:
         return dict(sorted(found.items()))
 
     def only(self, image_ids: Iterable[str]) -> Self:
-        """Return the split of some of its images, with their own totals and fingerprint; files and caches are shared."""
+        """Return the split of some of its images, with their own totals and fingerprint.
+
+        Files and caches are shared.
+        """
         kept = set(image_ids)
         part = copy.copy(self)
         part.files = {image_id: files for image_id, files in self.files.items() if image_id in kept}
@@ -315,16 +345,22 @@ class Split:
 
 
 class ClickOracle:
-    """Replays the annotators' recorded clicks: the only one who reads the labels of the training set (CEREALS, section 4)."""
+    """Replays the annotators' recorded clicks.
+
+    The only one who reads the labels of the training set (CEREALS, section 4).
+    """
 
     def __init__(self, split: Split) -> None:
         self._split = split
         self.totals = split.index.totals
 
     def annotate(self, regions: Sequence[Region], pool: LabelledPool) -> list[Annotation]:
-        """Return labels and clicks of each region; pixels that the pool holds are neither new nor billed again.
+        """Return labels and clicks of each region.
 
-        Choice: with overlapping regions only vertices in new pixels are billed; the border is always billed in full.
+        Pixels that the pool holds are neither new nor billed again.
+
+        Choice: with overlapping regions only vertices in new pixels are billed; the border is
+        always billed in full.
         """
         answers = []
         billed: dict[str, npt.NDArray[np.bool_]] = {}
@@ -346,5 +382,8 @@ class ClickOracle:
         return Annotation(region, labels, inside, is_new, count_region(billed, label_ids, region))
 
     def click_map(self, image_id: str) -> npt.NDArray[np.int64]:
-        """Return the (H, W) true polygon clicks per pixel; for strategies that are marked as bounds."""
+        """Return the (H, W) true polygon clicks per pixel.
+
+        For strategies that are marked as bounds.
+        """
         return vertex_map(self._split.vertices(image_id), *self._split.index.sizes[image_id])

@@ -1,4 +1,7 @@
-"""Decoded photographs, labels and vertices of one split in memory-mapped files: built once, shared by all runs and workers."""
+"""Decoded photographs, labels and vertices of one split in memory-mapped files.
+
+Built once, shared by all runs and workers.
+"""
 
 from __future__ import annotations
 
@@ -49,7 +52,10 @@ class _Catalogue:
 
 
 class DecodedCache:
-    """Read access to one folder of decoded images; every array is checked against its CRC-32 when it is first used."""
+    """Read access to one folder of decoded images.
+
+    Every array is checked against its CRC-32 when it is first used.
+    """
 
     FILES = ("photos.raw", "labels.raw", "vertices.raw")
 
@@ -107,7 +113,8 @@ class DecodedCache:
         data = self._maps[kind][entry.offsets[kind] : entry.offsets[kind] + length]
         if (image_id, kind) not in self._sound:
             if zlib.crc32(data.tobytes()) != entry.crc32[kind]:
-                # the next start finds no catalogue and builds the cache again; this one decodes the image itself
+                # the next start finds no catalogue and builds the cache again; this one decodes the
+                # image itself
                 (self._folder / "catalogue.json").unlink(missing_ok=True)
                 return None
             self._sound.add((image_id, kind))
@@ -170,7 +177,9 @@ class DecodedWriter:
 
 
 def limit_bytes() -> int:
-    """Return how much disk all decoded caches may take: HARNESS_CACHE_GIB, or 64 GiB; 0 switches them off.
+    """Return how much disk all decoded caches may take: HARNESS_CACHE_GIB, or 64 GiB.
+
+    0 switches them off.
 
     Raises:
         InputError: the variable is no number from 0 on.
@@ -186,7 +195,10 @@ def limit_bytes() -> int:
 
 
 def make_room(parent: Path, needed: int) -> bool:
-    """Delete the least recently used caches until ``needed`` bytes fit the limit; False where they never will."""
+    """Delete the least recently used caches until ``needed`` bytes fit the limit.
+
+    False where they never will.
+    """
     if needed > limit_bytes():
         return False
     parent.mkdir(parents=True, exist_ok=True)

@@ -159,7 +159,9 @@ def load_index(split: Split) -> Index | None:
 def check_split(
     split: Split, *, each: Callable[[str], None] | None = None
 ) -> tuple[Index | None, list[Problem]]:
-    """Read every file of a split once, in parallel; write the index and the decoded images if all is well.
+    """Read every file of a split once, in parallel.
+
+    Write the index and the decoded images if all is well.
 
     Args:
         each: called after each image, for progress.
@@ -402,7 +404,8 @@ def _other_polygons(
     if differing <= LARGEST_DISAGREEMENT:
         return []
     return [
-        f"{files.polygons}: painted, its polygons must be the labels of {files.label_ids.name}, but "
+        f"{files.polygons}: painted, its polygons must be the labels of {files.label_ids.name}, "
+        "but "
         f"they differ on {100 * differing:.0f} % of the pixels"
     ]
 

@@ -1,4 +1,7 @@
-"""The Cityscapes label table: names, label ids as in ``*_labelIds.png`` and the 19 train ids (cityscapesScripts)."""
+"""The Cityscapes label table.
+
+Names, label ids as in ``*_labelIds.png`` and the 19 train ids (cityscapesScripts).
+"""
 
 from __future__ import annotations
 
@@ -75,7 +78,10 @@ NUM_CLASSES = len(CLASS_NAMES)
 
 
 def find_label(name: str) -> Label | None:
-    """Return the row of an object's label; ``cargroup`` counts as ``car``, as in cityscapesScripts; None if unknown."""
+    """Return the row of an object's label.
+
+    ``cargroup`` counts as ``car``, as in cityscapesScripts; None if unknown.
+    """
     label = BY_NAME.get(name)
     if label is None and name.endswith("group"):
         label = BY_NAME.get(name.removesuffix("group"))
@@ -83,7 +89,10 @@ def find_label(name: str) -> Label | None:
 
 
 def train_id_table() -> npt.NDArray[np.uint8]:
-    """Return the (256,) lookup from label id to train id; ids without a train id map to ``IGNORE``."""
+    """Return the (256,) lookup from label id to train id.
+
+    Ids without a train id map to ``IGNORE``.
+    """
     table = np.full(256, IGNORE, dtype=np.uint8)
     for label in LABELS:
         if label.train_id != NO_TRAIN_ID:

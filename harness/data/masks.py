@@ -1,4 +1,6 @@
-"""Any folder of images and label images as a pool: no polygons, so clicks are SIMULATED from the masks' contours.
+"""Any folder of images and label images as a pool.
+
+No polygons, so clicks are SIMULATED from the masks' contours.
 
 Use it for CamVid, KITTI or one's own data. Every table says "simulated clicks".
 """
@@ -23,7 +25,9 @@ from harness.errors import InputError, shorten
 
 
 class MaskSplit(Split):
-    """One split of a folder of images and masks. Its label ids are class numbers, its vertices simulated.
+    """One split of a folder of images and masks.
+
+    Its label ids are class numbers, its vertices simulated.
 
     Choice: the classes are what an annotator would outline, so two values of one class are one
     label, and all void is one label.
@@ -151,7 +155,8 @@ class MaskSplit(Split):
         }
         return [
             f"data root {self.root}: the masks of {self.name} must hold declared classes and "
-            f"data.void only, got {self.name_of_value(value)} on {100 * count / total:.2f} % of the "
+            f"data.void only, got {self.name_of_value(value)} on {100 * count / total:.2f} % of "
+            "the "
             "pixels"
             for value, count in list(strange.items())[:10]
         ]
@@ -198,10 +203,11 @@ def _plain(image_id: str) -> str:
 def simulate_clicks(label_map: npt.NDArray[np.uint8], tolerance_px: float) -> npt.NDArray[np.int32]:
     """Return the vertices of the polygons that an annotator would draw around the components of a label map.
 
-    Choice: each 8-connected component is one object; its outer contour is simplified (Douglas-Peucker) to within
-    ``tolerance_px``. Holes are not traced: whatever fills them is an object of its own, in front. A border between two
-    objects is clicked once, for the smaller one, which is taken to be in front; vertices of the larger one within
-    1.5 px + tolerance of a border already clicked are left out.
+    Choice: each 8-connected component is one object; its outer contour is simplified
+    (Douglas-Peucker) to within ``tolerance_px``. Holes are not traced: whatever fills them is an
+    object of its own, in front. A border between two objects is clicked once, for the smaller one,
+    which is taken to be in front; vertices of the larger one within 1.5 px + tolerance of a border
+    already clicked are left out.
 
     Args:
         label_map: (H, W) labels, void values too.
@@ -250,7 +256,10 @@ class Calibration:
 
 
 def calibrate(split: Split, tolerances: tuple[float, ...], window_px: int) -> list[Calibration]:
-    """Compare simulated with recorded c_p per window where both exist; ``ratio`` is simulated over recorded, summed."""
+    """Compare simulated with recorded c_p per window where both exist.
+
+    ``ratio`` is simulated over recorded, summed.
+    """
     recorded = [
         _tiles(split.vertices(image_id), split.index.sizes[image_id], window_px)
         for image_id in split.files

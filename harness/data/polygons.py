@@ -1,4 +1,7 @@
-"""Polygons that annotators really set, in the formats of LabelMe, COCO and CVAT: their clicks are replayed, not simulated."""
+"""Polygons that annotators really set, in the formats of LabelMe, COCO and CVAT.
+
+Their clicks are replayed, not simulated.
+"""
 
 from __future__ import annotations
 

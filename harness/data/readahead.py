@@ -1,4 +1,7 @@
-"""Photographs read by a thread while the network works on the one before: a cold disk or a decoder costs no waiting."""
+"""Photographs read by a thread while the network works on the one before.
+
+A cold disk or a decoder costs no waiting.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,9 @@ Photo = npt.NDArray[np.uint8]
 
 
 class ReadAhead:
-    """Gives photographs by image id; those that were announced are in memory before they are asked for.
+    """Gives photographs by image id.
+
+    Those that were announced are in memory before they are asked for.
 
     Args:
         read: image id -> (H, W, 3) photograph; it may be a view of a file.
@@ -32,7 +37,10 @@ class ReadAhead:
         self._announced = deque(image_ids)
 
     def get(self, image_id: str) -> Photo:
-        """Return a photograph, and start to read the next ones. Errors of reading are raised here."""
+        """Return a photograph, and start to read the next ones.
+
+        Errors of reading are raised here.
+        """
         while self._coming and self._coming[0][0] != image_id:
             self._coming.popleft()
         if not self._coming:

@@ -1,4 +1,7 @@
-"""Where a board's data comes from: the embedded pack, made once per user, or a folder that the user names."""
+"""Where a board's data comes from.
+
+The embedded pack, made once per user, or a folder that the user names.
+"""
 
 from __future__ import annotations
 
@@ -95,7 +98,10 @@ def pack_spec(data: StreetsData) -> PackSpec:
 
 
 def data_root(data: Data) -> Path:
-    """Return the folder of a board's data; the embedded pack is made in the user's cache folder, once, under a lock."""
+    """Return the folder of a board's data.
+
+    The embedded pack is made in the user's cache folder, once, under a lock.
+    """
     if isinstance(data, OtherData):
         return Path()
     if not isinstance(data, StreetsData):
@@ -120,7 +126,10 @@ def _has_all_names(root: Path) -> bool:
 
 
 def _put_away(root: Path, why: str) -> None:
-    """Give a damaged embedded pack another name, so that it is made again; nothing of it is lost."""
+    """Give a damaged embedded pack another name, so that it is made again.
+
+    Nothing of it is lost.
+    """
     aside = next(
         path
         for path in (
@@ -192,7 +201,8 @@ def same_files(train: Split, val: Split) -> list[Problem]:
     if not shared:
         return []
     return [
-        f"data root {train.root}: train and val must not share an image, got {len(shared)} in both, "
+        f"data root {train.root}: train and val must not share an image, got {len(shared)} in "
+        "both, "
         f"such as {shared[0]}"
     ]
 

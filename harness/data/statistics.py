@@ -27,7 +27,10 @@ def _object_class(item: RecordedObject, split: Split) -> int:
 
 
 def _clicks_by_class(split: Split, image_id: str, labels: npt.NDArray[np.uint8]) -> Counter[int]:
-    """Count clicks of each class, void last: of recorded objects, or of labels under simulated ones."""
+    """Count clicks of each class, void last.
+
+    Of recorded objects, or of labels under simulated ones.
+    """
     void, counts = len(split.class_names), Counter[int]()
     recording = split.recording(image_id)
     if recording is not None:
@@ -85,8 +88,8 @@ def per_value(split: Split) -> pd.DataFrame:
 def per_window(split: Split, sides: Sequence[int]) -> pd.DataFrame:
     """Return what windows cost: one row per side in pixels, over all placements in all images.
 
-    Columns: the mean of each kind of clicks and of their bill c_p + c_i + c_b, the bill's median and
-    90 % point, and the bill per pixel against that of whole images: what the cut itself costs.
+    Columns: the mean of each kind of clicks and of their bill c_p + c_i + c_b, the bill's median
+    and 90 % point, and the bill per pixel against that of whole images: what the cut itself costs.
 
     Raises:
         ValueError: a window that does not fit into an image.
@@ -160,8 +163,9 @@ _COLOURS = mpl.colormaps["tab20"].colors  # type: ignore[attr-defined]
 def draw_sheet(splits: Sequence[Split], path: Path) -> None:
     """Draw a contact sheet: images of each split, their labels over them, and their clicks.
 
-    One look tells whether classes and orientation are right. Void is black. Images are spread evenly
-    over the order of their ids, the first and the last among them; large ones are made smaller.
+    One look tells whether classes and orientation are right. Void is black. Images are spread
+    evenly over the order of their ids, the first and the last among them; large ones are made
+    smaller.
     """
     chosen = [(split, image_id) for split in splits for image_id in _spread(list(split.files))]
     figure = Figure(figsize=(15, 3.1 * len(chosen) + 1.2), layout="constrained")
@@ -211,7 +215,10 @@ def _painted(labels: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
 
 
 def draw_receipt(split: Split, region: Region, clicks: Clicks, path: Path) -> None:
-    """Draw one region on its photograph: recorded vertices, those that are billed, and where labels cross the border."""
+    """Draw one region on its photograph.
+
+    Recorded vertices, those that are billed, and where labels cross the border.
+    """
     photo, labels = split.photo(region.image_id), split.label_ids(region.image_id)
     vertices = split.vertices(region.image_id)
     billed = vertices_inside(vertices, region)
@@ -261,7 +268,8 @@ def draw_receipt(split: Split, region: Region, clicks: Clicks, path: Path) -> No
     )
     axes.set_axis_off()
     axes.set_title(
-        f"{region.image_id}: rows {region.top}-{region.top + region.height - 1}, columns {region.left}-{region.left + region.width - 1}",
+        f"{region.image_id}: rows {region.top}-{region.top + region.height - 1}, columns "
+        f"{region.left}-{region.left + region.width - 1}",
         fontsize=10,
     )
     figure.legend(loc="outside lower center", ncols=4, fontsize=9, frameon=False)
@@ -269,7 +277,10 @@ def draw_receipt(split: Split, region: Region, clicks: Clicks, path: Path) -> No
 
 
 def _crossings(labels: np.ndarray, region: Region) -> np.ndarray:
-    """Return the (n, 2) points (x, y) on the region's sides where the label changes; sides on the frame have none."""
+    """Return the (n, 2) points (x, y) on the region's sides where the label changes.
+
+    Sides on the frame have none.
+    """
     bottom, right = region.top + region.height - 1, region.left + region.width - 1
     points = [np.empty((0, 2))]
     for row, counts in ((region.top, region.top > 0), (bottom, bottom < labels.shape[0] - 1)):

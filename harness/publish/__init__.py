@@ -1,1 +1,4 @@
-"""Rounds to leaderboard to tables and figures; reads run folders only, never the code's current settings."""
+"""Rounds to leaderboard to tables and figures.
+
+Reads run folders only, never the code's current settings.
+"""

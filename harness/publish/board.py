@@ -160,7 +160,9 @@ class Board:
 
 
 def build_board(*folders: Path, theirs: Sequence[Path] = (), mixed: bool = False) -> Board:
-    """Read all runs below the folders; those with missing rounds are left out, since a table compares equal budgets only.
+    """Read all runs below the folders.
+
+    Those with missing rounds are left out, since a table compares equal budgets only.
 
     Args:
         folders: of one or several machines; a run that lies in two of them counts once.
@@ -168,7 +170,8 @@ def build_board(*folders: Path, theirs: Sequence[Path] = (), mixed: bool = False
         mixed: allow runs of different configs, data or trainers on one board.
 
     Raises:
-        InputError: no finished run, runs of different boards, or two runs of one identity that differ, both named.
+        InputError: no finished run, runs of different boards, or two runs of one identity that
+            differ, both named.
     """
     folders = tuple(unpacked(folder) for folder in folders)
     theirs = [unpacked(folder) for folder in theirs]
@@ -190,7 +193,8 @@ def build_board(*folders: Path, theirs: Sequence[Path] = (), mixed: bool = False
     _check_same_code(by_name)
     if not by_name:
         raise InputError(
-            f"{where}: no finished run; allowed: a folder where harness bench has finished at least one"
+            f"{where}: no finished run; allowed: a folder where harness bench has finished at "
+            "least one"
         )
     full = [mean_iou(run.rounds[0].areas) for run in references]
     thresholds = [level * sum(full) / len(full) for level in LEVELS] if full else []
@@ -240,7 +244,8 @@ def _gather(folders: Iterable[tuple[Path, bool]]) -> dict[tuple[str, int], tuple
                 or found[key][0].rounds != run.rounds
             ):
                 raise InputError(
-                    f"{places[key]} and {path} are both {key[0]} seed {key[1]}, and they differ; allowed: one of the two, or equal copies"
+                    f"{places[key]} and {path} are both {key[0]} seed {key[1]}, and they differ; "
+                    "allowed: one of the two, or equal copies"
                 )
             if is_theirs and any(
                 name == key[0] and not foreign for (name, _), (_, foreign) in found.items()
@@ -289,7 +294,8 @@ def _check_same_labels(first: Run, run: Run) -> None:
     different = [name for name, differs in what.items() if differs]
     if different:
         raise InputError(
-            f"{first.path} and {run.path} must have the same {', '.join(different)}: they are scored "
+            f"{first.path} and {run.path} must have the same {', '.join(different)}: they are "
+            "scored "
             "on different data"
         )
 
@@ -302,7 +308,8 @@ def _check_same_board(where: str, runs: list[Run]) -> None:
                 f"{info.strategy} seed {info.seed}" for info in list(values.values())[:2]
             )
             raise InputError(
-                f"{where}: {named} have different {what}; allowed: one board in a table, or --allow-mixed"
+                f"{where}: {named} have different {what}; allowed: one board in a table, or "
+                "--allow-mixed"
             )
 
 

@@ -195,7 +195,8 @@ def _value(found: Place | None) -> float | None:
     return found.gain.value if found and found.gain else None
 
 
-# ---------------------------------------------------------------------------------------------- figures as text, percent
+# ------------------------------------------------------------------------- figures as text, percent
+# figures as text, percent
 
 
 def percent(spread: Spread | None) -> str:

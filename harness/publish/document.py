@@ -29,7 +29,10 @@ DOCUMENT_VERSION = 2
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """After one round, means over seeds: shares of the training set's pixels and clicks, hours of annotation, mIoU."""
+    """After one round, means over seeds.
+
+    Shares of the training set's pixels and clicks, hours of annotation, mIoU.
+    """
 
     pixel_share: float
     cost_a: float
@@ -42,9 +45,11 @@ class Round:
 class Entry:
     """One strategy. Shares in [0, 1]; None where a figure does not exist.
 
-    clicks, pixels: its place by AUBC over each axis. clicks_to: share of the clicks at which a share of the
-    full-data mIoU is reached, by that share in percent. miou_by_seed: for each seed, mIoU after each round. iou_by_class, miou_by_city: after the last round, means over seeds.
-    cost_calibration: predicted and recorded clicks of bought windows, means of tenths by prediction; polygon clicks, or the whole cost_B of strategies with cost=whole.
+    clicks, pixels: its place by AUBC over each axis. clicks_to: share of the clicks at which a
+    share of the full-data mIoU is reached, by that share in percent. miou_by_seed: for each seed,
+    mIoU after each round. iou_by_class, miou_by_city: after the last round, means over seeds.
+    cost_calibration: predicted and recorded clicks of bought windows, means of tenths by
+    prediction; polygon clicks, or the whole cost_B of strategies with cost=whole.
     """
 
     strategy: str
@@ -70,7 +75,10 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """What determined the runs and where they were made. runs_sha256: of all run files but timings."""
+    """What determined the runs and where they were made.
+
+    runs_sha256: of all run files but timings.
+    """
 
     config_sha256: str
     data_fingerprint: str
@@ -241,7 +249,8 @@ def calibration(group: list[Run]) -> list[tuple[float, float]]:
     ]
 
 
-# -------------------------------------------------------------------------------------------------------------- LaTeX
+# -------------------------------------------------------------------------------------------- LaTeX
+# LaTeX
 
 
 def to_tex(board: Board, columns: Sequence[Column], path: Path) -> None:

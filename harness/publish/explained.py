@@ -145,7 +145,8 @@ def draw_costs(explanation: Explanation, recorded: list[int], path: Path) -> Non
     axes.set_ylabel("recorded clicks")
     rho = "-" if quality.spearman is None else f"{quality.spearman:.2f}"
     axes.set_title(
-        f"{explanation.strategy}, seed {explanation.seed}, round {explanation.round}: Spearman {rho}",
+        f"{explanation.strategy}, seed {explanation.seed}, round {explanation.round}: Spearman "
+        f"{rho}",
         fontsize=10,
     )
     axes.spines[["top", "right"]].set_visible(False)

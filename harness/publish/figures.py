@@ -184,9 +184,12 @@ def _save(figure: Figure, path: Path) -> None:
 
 
 def draw_ranks(verdicts: Significance, board: Board, path: Path) -> None:
-    """Draw who can be told from whom: left a critical-difference diagram over AUBC, right the pairwise penalty matrix.
+    """Draw who can be told from whom.
 
-    A bar joins strategies of which no pair differs. A cell is the share of budgets at which the row beats the column.
+    Left a critical-difference diagram over AUBC, right the pairwise penalty matrix.
+
+    A bar joins strategies of which no pair differs. A cell is the share of budgets at which the row
+    beats the column.
     """
     rows = [row for row in board.rows if not row.is_bound]
     names = [figure_text(row.label) for row in rows]
@@ -234,13 +237,15 @@ def draw_ranks(verdicts: Significance, board: Board, path: Path) -> None:
     right.set_xticks(range(len(rows)), names, rotation=60, ha="right", fontsize=7)
     right.set_yticks(range(len(rows)), [])
     right.set_title(
-        "share of budgets at which the row beats the column\n(moderated paired t-test, p < 0.05, uncorrected)",
+        "share of budgets at which the row beats the column\n(moderated paired t-test, p < 0.05, "
+        "uncorrected)",
         fontsize=9,
     )
     figure.suptitle(
         _titled(
             board,
-            f"{verdicts.clicks.separable} of {len(verdicts.clicks.pairs)} pairs differ after Holm's correction "
+            f"{verdicts.clicks.separable} of {len(verdicts.clicks.pairs)} pairs differ after "
+            "Holm's correction "
             f"({verdicts.seeds} seeds)",
         ),
         fontsize=11,

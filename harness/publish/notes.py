@@ -58,7 +58,10 @@ def _is_above(last: Spread, seeds: int, board: Board) -> bool:
 
 
 def _poor_reference(board: Board) -> list[str]:
-    """Name what makes the reference none: labels that do not help, or a strategy that ends above it."""
+    """Name what makes the reference none.
+
+    Labels that do not help, or a strategy that ends above it.
+    """
     if not board.full_data:
         return []
     full = mean_std(board.full_data)[0]
@@ -73,7 +76,8 @@ def _poor_reference(board: Board) -> list[str]:
     better = [row.strategy for row in board.rows if _is_above(row.miou[-1], len(row.curves), board)]
     if better and full > start:
         lines.append(
-            f"the full-data reference ({100 * full:.1f}) is worse than {', '.join(better)} after the "
+            f"the full-data reference ({100 * full:.1f}) is worse than {', '.join(better)} after "
+            "the "
             "last round: the reference is trained too little"
         )
     at_once = [
@@ -83,7 +87,8 @@ def _poor_reference(board: Board) -> list[str]:
     ]
     if at_once and full > start:
         lines.append(
-            "95 % of the full-data mIoU is reached at the seed set, before any strategy has chosen: "
+            "95 % of the full-data mIoU is reached at the seed set, before any strategy has "
+            "chosen: "
             "what it takes to reach it says nothing"
         )
     return lines
@@ -100,7 +105,8 @@ def _absent_classes(board: Board) -> list[str]:
     if not absent:
         return []
     return [
-        f"val holds no pixel of {', '.join(absent)}: mIoU leaves {'them' if len(absent) > 1 else 'it'} "
+        f"val holds no pixel of {', '.join(absent)}: mIoU leaves "
+        f"{'them' if len(absent) > 1 else 'it'} "
         "out, unless a network predicts it"
     ]
 
@@ -117,13 +123,17 @@ def _small_crops(board: Board) -> list[str]:
     if share >= SMALL_CROP:
         return []
     return [
-        f"crops of {crop[0]}x{crop[1]} px are small against images of {area:.0f} px: a network that "
+        f"crops of {crop[0]}x{crop[1]} px are small against images of {area:.0f} px: a network "
+        "that "
         "sees little of what is around learns less (docs/training.md)"
     ]
 
 
 def _proxy(board: Board) -> list[str]:
-    """Say what was given before the first label: weights, and whether anything but heads was trained."""
+    """Say what was given before the first label.
+
+    Weights, and whether anything but heads was trained.
+    """
     config = board.any_run.info.config
     weights = str(config.get("pretrained_sha256", ""))
     frozen = config.get("training", {}).get("frozen_trunk", False)
@@ -146,7 +156,8 @@ def _reference(board: Board) -> str:
     mean, std = mean_std(board.full_data)
     spread = f" ± {100 * std:.1f}" if std is not None else ""
     return (
-        f"Full-data reference: mIoU {100 * mean:.1f}{spread} ({len(board.full_data)} seeds); 95 % of "
+        f"Full-data reference: mIoU {100 * mean:.1f}{spread} ({len(board.full_data)} seeds); 95 % "
+        "of "
         f"it is {100 * board.threshold:.1f}."
     )
 
@@ -164,7 +175,8 @@ def _missing(board: Board) -> list[str]:
     differing = sorted(set(seeds) ^ {run.info.seed for run in board.references})
     if board.references and differing:
         lines.append(
-            f"References and runs do not have the same seeds; they differ in {', '.join(map(str, differing))}."
+            "References and runs do not have the same seeds; they differ in "
+            f"{', '.join(map(str, differing))}."
         )
     if board.unfinished:
         lines.append(f"Left out, unfinished: {'; '.join(board.unfinished)}.")
@@ -189,7 +201,8 @@ def _clicks(board: Board) -> list[str]:
     lines = []
     if info.simulated_clicks:
         lines.append(
-            "SIMULATED CLICKS: this data set has masks and no polygons; clicks were derived from the masks' contours."
+            "SIMULATED CLICKS: this data set has masks and no polygons; clicks were derived from "
+            "the masks' contours."
         )
     slips = info.config.get("annotator", {})
     if any(slips.get(key) for key in ("missed", "wrong", "jitter_px", "click_noise")):
@@ -202,8 +215,10 @@ def _tuned(board: Board) -> list[str]:
         json.dumps(run.info.config.get("tuned")) for group in board.groups.values() for run in group
     }
     return [
-        f"Tuned: {how['strategy']} was found by harness tune in {how['trials']} trials ({how['objective']}) on training images and seeds of their own; "
-        f"that took {how['clicks']} recorded clicks and {how['hours']:.2f} hours of computing, which no column holds."
+        f"Tuned: {how['strategy']} was found by harness tune in {how['trials']} trials "
+        f"({how['objective']}) on training images and seeds of their own; "
+        f"that took {how['clicks']} recorded clicks and {how['hours']:.2f} hours of computing, "
+        "which no column holds."
         for how in map(json.loads, sorted(found))
         if how is not None
     ]
@@ -219,7 +234,8 @@ def _cost_models(board: Board) -> list[str]:
     ]
     return (
         [
-            f"The cost model orders windows hardly better than a constant would (Spearman of clicks per window on val): {', '.join(weak)}."
+            "The cost model orders windows hardly better than a constant would (Spearman of "
+            f"clicks per window on val): {', '.join(weak)}."
         ]
         if weak
         else []
@@ -229,9 +245,11 @@ def _cost_models(board: Board) -> list[str]:
 def _order(board: Board) -> str:
     info = board.any_run.info
     return (
-        f"Seeds {', '.join(map(str, _seeds(board)))}; {len(board.budget_shares) - 1} rounds after the seed set; clicks as cost_B = (c_p + c_i + c_b) / C_p "
+        f"Seeds {', '.join(map(str, _seeds(board)))}; {len(board.budget_shares) - 1} rounds after "
+        "the seed set; clicks as cost_B = (c_p + c_i + c_b) / C_p "
         f"with C_p = {info.totals.polygon}; rows are ordered by AUBC over clicks, which ends at "
-        f"{100 * board.click_stop:.1f} % of them: {100 * NEARLY_ALL:.0f} % of the ranked runs bought so much."
+        f"{100 * board.click_stop:.1f} % of them: {100 * NEARLY_ALL:.0f} % of the ranked runs "
+        "bought so much."
     )
 
 
@@ -248,9 +266,11 @@ def _ranks(verdicts: Significance | None) -> str:
         f"Rank: from 1 + the number of strategies that are demonstrably better by AUBC over clicks "
         f"to the last place that those demonstrably worse leave; {found}, and "
         f"{pixels.separable} over pixels ({verdicts.seeds} seeds: "
-        f"moderated paired t-test for new seeds and new val images, Holm's correction, p < {LEVEL})."
+        "moderated paired t-test for new seeds and new val images, Holm's correction, p < "
+        f"{LEVEL})."
         f"{_power(clicks)} Against random-region: difference of that AUBC in points of mIoU with "
-        f"Dunnett's simultaneous 95 % interval. Clicks and pixels to a share of the full-data mIoU: "
+        "Dunnett's simultaneous 95 % interval. Clicks and pixels to a share of the full-data "
+        "mIoU: "
         f"the Kaplan-Meier median over seeds with its 95 % interval, ? where it has no end; "
         f"> where half of the seeds do not reach it. Sooner: log-rank test, Holm's correction."
     )

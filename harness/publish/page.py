@@ -19,7 +19,10 @@ from harness.results import Run, read_maps
 _TEMPLATE = Path(__file__).with_name("page.html")
 _LARGEST_PHOTO_PX = 512
 _MOST_RECEIPTS = 20_000
-"""Choice: the page stays below a few megabytes; a larger board shows what was asked for first, and maps of its first and last query."""
+"""Choice: the page stays below a few megabytes.
+
+A larger board shows what was asked for first, and maps of its first and last query.
+"""
 
 
 def to_page(
@@ -33,7 +36,8 @@ def to_page(
     """Write the page. Everything that it shows is data in it, and is shown as text.
 
     Args:
-        photos: image id -> file, for data sets whose terms allow that they are passed on; none without it.
+        photos: image id -> file, for data sets whose terms allow that they are passed on; none
+            without it.
     """
     queries, maps = {}, {}
     for row in board.rows:

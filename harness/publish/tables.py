@@ -31,7 +31,8 @@ def to_markdown(
     lines += [f"> **{markdown(note)}**\n" for note in beside if note.startswith(WARNING)]
     lines += [
         "Figures in percent; mean ± standard deviation over seeds, or the median over seeds with "
-        "its 95 % interval. Bounds use what no annotator could know and have no place in the order.",
+        "its 95 % interval. Bounds use what no annotator could know and have no place in the "
+        "order.",
         "",
         *_markdown_table(answers(columns)),
         "",

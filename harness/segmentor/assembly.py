@@ -32,7 +32,9 @@ _CLASS_LAYERS = ("conv_seg", "auxiliary_head")
 
 
 class Assembly:
-    """Builds the network of a config: class count, channels and crop size are asked, not written down.
+    """Builds the network of a config.
+
+    Class count, channels and crop size are asked, not written down.
 
     Args:
         config: mmseg's ``model``, of type ``EncoderDecoder``. ``num_classes`` and ``in_channels``

@@ -15,11 +15,12 @@ AHEAD = 2
 class Batches(DataLoader[Any]):
     """A DataLoader whose next batches a thread draws and pins while the device works on the one before.
 
-    What the i-th item is does not depend on who draws it, so the batches are the same with any ``ahead``.
+    What the i-th item is does not depend on who draws it, so the batches are the same with any
+    ``ahead``.
 
     Args:
-        ahead: batches that are drawn before they are asked for; 0 draws each when it is asked for, as on a CPU, whose one thread
-            has no time to spare.
+        ahead: batches that are drawn before they are asked for; 0 draws each when it is asked for,
+            as on a CPU, whose one thread has no time to spare.
     """
 
     def __init__(self, *arguments: Any, ahead: int = 0, **options: Any) -> None:

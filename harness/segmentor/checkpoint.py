@@ -24,10 +24,12 @@ EVERY_S = 30.0
 
 @dataclass(slots=True)
 class Checkpoints:
-    """The checkpoints of one training: the newest, and the one before it in case the newest is damaged.
+    """The checkpoints of one training.
 
-    Each is a magic word, the SHA-256 of the rest, and a torch file that is read with weights only. ``folder`` belongs to exactly one
-    training: same labels, seed, round, recipe and data.
+    The newest, and the one before it in case the newest is damaged.
+
+    Each is a magic word, the SHA-256 of the rest, and a torch file that is read with weights only.
+    ``folder`` belongs to exactly one training: same labels, seed, round, recipe and data.
     """
 
     folder: Path
@@ -42,7 +44,10 @@ class Checkpoints:
         return self.folder / "training-before.ckpt"
 
     def latest(self) -> dict[str, Any] | None:
-        """Return the state of the last good checkpoint; None where there is none. A damaged one is said on standard error."""
+        """Return the state of the last good checkpoint; None where there is none.
+
+        A damaged one is said on standard error.
+        """
         for path in (self._newest, self._older):
             if not path.exists():
                 continue
@@ -77,8 +82,9 @@ def _open(content: bytes) -> dict[str, Any]:
 class CheckpointHook(Hook):  # type: ignore[misc]
     """Puts back a state before the first step, and keeps one every few seconds after a step is done in full.
 
-    A state is the number of steps done, weights and running statistics (averaged ones too), the optimizer's and the schedules' state, and the random
-    states that a step draws from: torch's, on the CPU and on the GPU. (Crops come from numbered streams of their own.)
+    A state is the number of steps done, weights and running statistics (averaged ones too), the
+    optimizer's and the schedules' state, and the random states that a step draws from: torch's, on
+    the CPU and on the GPU. (Crops come from numbered streams of their own.)
     """
 
     priority = "VERY_LOW"  # after the schedules have stepped

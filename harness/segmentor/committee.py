@@ -27,9 +27,9 @@ Drawn = tuple[Tensor, ...]
 class Passes:
     """A network with a stock head, of mmseg or somebody else's.
 
-    Where its only dropout is the one before its last layer, a member repeats that layer alone: mmseg's
-    ``cls_seg`` is dropout and a 1 x 1 convolution. Otherwise what holds a dropout is run again in
-    full for each member, with nothing but its dropout modules in training.
+    Where its only dropout is the one before its last layer, a member repeats that layer alone:
+    mmseg's ``cls_seg`` is dropout and a 1 x 1 convolution. Otherwise what holds a dropout is run
+    again in full for each member, with nothing but its dropout modules in training.
 
     Args:
         model: a segmentor in evaluation.

@@ -1,7 +1,8 @@
 """The cost network: clicks per pixel from the frozen trunk's features and the class probabilities (after arXiv 1611.08272).
 
-It works on cells of 8 x 8 pixels, the stride of pool3, whatever the strides of the network. Every choice here is ours: the paper names the idea only. docs/cost-model.md
-compares the choices by their error on images that were held out.
+It works on cells of 8 x 8 pixels, the stride of pool3, whatever the strides of the network. Every
+choice here is ours: the paper names the idea only. docs/cost-model.md compares the choices by their
+error on images that were held out.
 """
 
 from __future__ import annotations
@@ -28,7 +29,8 @@ _CELL_PX = LOGIT_STRIDE_PX
 class CostHead(nn.Module):
     """A small network on every cell: standardised features -> clicks per cell, > 0.
 
-    Choice: pointwise, since pool4 and pool5 bring the context; then only labelled cells have to be kept for training.
+    Choice: pointwise, since pool4 and pool5 bring the context; then only labelled cells have to be
+    kept for training.
     """
 
     def __init__(self, channels: int, hidden: int) -> None:
@@ -47,10 +49,12 @@ class CostHead(nn.Module):
         return _clicks(self.layers(self.standardise(cells)).squeeze(-1))
 
     def of_image(self, levels: Sequence[Tensor], cells: tuple[int, int]) -> Tensor:
-        """Return the (h, w) expected clicks of one image's cells: what ``forward`` gives, to rounding, in a fraction of the time.
+        """Return the (h, w) expected clicks of one image's cells.
 
-        The first layer is linear and so is up-sampling, so the layer comes first: it leaves few channels to be made large. The
-        standardisation is folded into its weights.
+        What ``forward`` gives, to rounding, in a fraction of the time.
+
+        The first layer is linear and so is up-sampling, so the layer comes first: it leaves few
+        channels to be made large. The standardisation is folded into its weights.
 
         Args:
             levels: (1, c_i, h_i, w_i) maps whose channels add up to F. cells: (h, w).
@@ -98,7 +102,10 @@ def feature_levels(
 
 
 def _highest_nearby(maps: Tensor) -> Tensor:
-    """Return the largest value of the 3 x 3 neighbourhood of each cell; beyond the rim there is nothing."""
+    """Return the largest value of the 3 x 3 neighbourhood of each cell.
+
+    Beyond the rim there is nothing.
+    """
     for axis in (2, 3):
         count = maps.shape[axis]
         shifted = [maps.narrow(axis, max(by, 0), count - abs(by)) for by in (1, -1)]
@@ -111,7 +118,10 @@ def _highest_nearby(maps: Tensor) -> Tensor:
 
 
 def cell_features(features: Sequence[Tensor], logits: Tensor, size: tuple[int, int]) -> Tensor:
-    """Return ``feature_levels`` as (h, w, F), one row of features for each cell: what the head is trained on."""
+    """Return ``feature_levels`` as (h, w, F), one row of features for each cell.
+
+    What the head is trained on.
+    """
     levels = feature_levels(features, logits, size)
     return torch.cat([upsample(level, cells_of(size)) for level in levels], dim=1)[0].permute(
         1, 2, 0
@@ -138,8 +148,9 @@ def click_density(
 ) -> npt.NDArray[np.float64]:
     """Spread each recorded vertex over labelled pixels: the target of the cost head.
 
-    Choice: a Gaussian that is cut at the mask and scaled back to mass 1 for each vertex, so the map's sum is the number of
-    vertices, and no vertex outside the labelled pixels can leave a trace.
+    Choice: a Gaussian that is cut at the mask and scaled back to mass 1 for each vertex, so the
+    map's sum is the number of vertices, and no vertex outside the labelled pixels can leave a
+    trace.
 
     Args:
         vertices: (n, 2) pixel (x, y), all inside ``labelled``.

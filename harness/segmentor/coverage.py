@@ -28,7 +28,10 @@ class Place(NamedTuple):
 
 
 class Piece(NamedTuple):
-    """A labelled rectangle that fits into a crop: rows top to bottom, columns left to right, half-open."""
+    """A labelled rectangle that fits into a crop.
+
+    Rows top to bottom, columns left to right, half-open.
+    """
 
     top: int
     left: int
@@ -39,10 +42,12 @@ class Piece(NamedTuple):
 class Coverage:
     """Plans crops around labelled regions.
 
-    Choice: the paper does not say how a network is trained on regions. Each epoch cuts every labelled region into pieces that fit
-    into a crop, lays crops around them at random places, and lets each piece count in exactly one crop, together with all other
-    pieces of the image that happen to lie inside it. So every labelled pixel is seen equally often, whatever the mix of whole images
-    and windows, and a crop is never laid where nothing is left to learn. Regions that overlap share their pixels: the first has them.
+    Choice: the paper does not say how a network is trained on regions. Each epoch cuts every
+    labelled region into pieces that fit into a crop, lays crops around them at random places, and
+    lets each piece count in exactly one crop, together with all other pieces of the image that
+    happen to lie inside it. So every labelled pixel is seen equally often, whatever the mix of
+    whole images and windows, and a crop is never laid where nothing is left to learn. Regions that
+    overlap share their pixels: the first has them.
     """
 
     def __init__(self, pool: LabelledPool, height: int, width: int) -> None:
@@ -79,7 +84,8 @@ def counts_in(place: Place, pieces: Sequence[Piece]) -> npt.NDArray[np.bool_]:
     """Return the mask, of the crop's size, of the pixels that count in it.
 
     Args:
-        pieces: all pieces of the image in this epoch; where two overlap, the pixel belongs to the first.
+        pieces: all pieces of the image in this epoch; where two overlap, the pixel belongs to the
+            first.
     """
     owner = _owners(pieces, place.top, place.left, place.height, place.width)
     return np.isin(owner, place.pieces)
@@ -125,7 +131,10 @@ def _pack(
     pieces: Sequence[Piece],
     rng: np.random.Generator,
 ) -> list[Place]:
-    """Lay crops until each piece counts in one: around a random piece that is left, at the best of a few random places."""
+    """Lay crops until each piece counts in one.
+
+    Around a random piece that is left, at the best of a few random places.
+    """
     boxes = np.array(pieces)
     areas = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
     left_over = np.ones(len(boxes), np.bool_)

@@ -133,7 +133,10 @@ class Covering:
 
 
 def class_weights(pool: LabelledPool, n_classes: int) -> list[float]:
-    """Return 1 / sqrt(share) of each class among the labelled pixels, mean 1; 0 for a class not seen yet."""
+    """Return 1 / sqrt(share) of each class among the labelled pixels, mean 1.
+
+    0 for a class not seen yet.
+    """
     counts = np.zeros(n_classes)
     for image_id in pool.touched_ids:
         counts += np.bincount(pool.labels(image_id).ravel(), minlength=256)[:n_classes]

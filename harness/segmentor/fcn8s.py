@@ -1,6 +1,7 @@
 """FCN8s in MMSegmentation: a VGG16 trunk of any width and a head with skips from pool4 and pool3 (arXiv 1411.4038).
 
-mmseg's ``fcn_*-d8`` models are dilated ResNets, another network; and ``mmcv.cnn.VGG`` has a fixed width.
+mmseg's ``fcn_*-d8`` models are dilated ResNets, another network; and ``mmcv.cnn.VGG`` has a fixed
+width.
 """
 
 from __future__ import annotations
@@ -35,12 +36,16 @@ def scaled(channels: int, width: float) -> int:
 
 @MODELS.register_module()
 class VGG16(BaseModule):  # type: ignore[misc]
-    """The convolutional part of VGG16 with a width multiplier; returns pool3, pool4 and pool5 (strides 8, 16, 32).
+    """The convolutional part of VGG16 with a width multiplier.
+
+    Returns pool3, pool4 and pool5 (strides 8, 16, 32).
 
     Args:
         width: multiplier on every channel count, 0 < width <= 1.
-        norm_cfg: normalisation after each convolution. Choice: batch norm by default, since training is from scratch.
-        pretrained: weights on disk: those that ``harness pretext`` wrote, or a torchvision ``vgg16`` or ``vgg16_bn`` state dict at full width.
+        norm_cfg: normalisation after each convolution. Choice: batch norm by default, since
+            training is from scratch.
+        pretrained: weights on disk: those that ``harness pretext`` wrote, or a torchvision
+            ``vgg16`` or ``vgg16_bn`` state dict at full width.
     """
 
     def __init__(
@@ -86,7 +91,8 @@ class VGG16(BaseModule):  # type: ignore[misc]
                 self.load_state_dict(document["state"])
             except (RuntimeError, KeyError) as error:
                 raise InputError(
-                    f"backbone.pretrained: {path} is of another trunk than this one, of width {self._width:g}"
+                    f"backbone.pretrained: {path} is of another trunk than this one, of width "
+                    f"{self._width:g}"
                 ) from error
         else:
             self._load_torchvision(path, document)
@@ -94,7 +100,8 @@ class VGG16(BaseModule):  # type: ignore[misc]
     def _load_torchvision(self, path: Path, state: dict[str, Any]) -> None:
         if self._width != 1.0:
             raise InputError(
-                f"backbone.pretrained: weights of torchvision need full width, but backbone.width is {self._width}"
+                "backbone.pretrained: weights of torchvision need full width, but backbone.width "
+                f"is {self._width}"
             )
         source = [
             (name, value)
@@ -110,7 +117,8 @@ class VGG16(BaseModule):  # type: ignore[misc]
             tuple(value.shape) for _, value in target
         ]:
             raise InputError(
-                f"backbone.pretrained: {path} does not fit this trunk; with batch norm use vgg16_bn, without it vgg16"
+                f"backbone.pretrained: {path} does not fit this trunk; with batch norm use "
+                "vgg16_bn, without it vgg16"
             )
         self.load_state_dict(
             {to: value for (to, _), (_, value) in zip(target, source, strict=True)}, strict=False
@@ -118,9 +126,12 @@ class VGG16(BaseModule):  # type: ignore[misc]
 
 
 def draw_weights(model: nn.Module, seed: int) -> None:
-    """Draw all weights in the order of their names: they depend on the seed and the architecture alone.
+    """Draw all weights in the order of their names.
 
-    Convolutions: normal, fan-out, for ReLU (He et al. 2015); score layers: normal with standard deviation 0.01; biases 0.
+    They depend on the seed and the architecture alone.
+
+    Convolutions: normal, fan-out, for ReLU (He et al. 2015); score layers: normal with standard
+    deviation 0.01; biases 0.
     """
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
@@ -150,15 +161,18 @@ class Masks(NamedTuple):
 
 @MODELS.register_module()
 class FCN8sHead(BaseDecodeHead):  # type: ignore[misc]
-    """fc6 (7x7), fc7, dropout 0.5 after both, score layers, skips from pool4 and pool3; logits at stride 8.
+    """fc6 (7x7), fc7, dropout 0.5 after both, score layers, skips from pool4 and pool3.
 
-    Choice: bilinear up-sampling instead of learned deconvolutions, and "same" padding in fc6 instead of 100 px around the
-    image; the receptive field and the skip points are the paper's.
+    Logits at stride 8.
+
+    Choice: bilinear up-sampling instead of learned deconvolutions, and "same" padding in fc6
+    instead of 100 px around the image; the receptive field and the skip points are the paper's.
 
     Args:
         in_channels: channels of pool3, pool4, pool5.
         channels: channels of fc6 and fc7 (4096 at full width).
-        loss_stride: the loss is taken on every ``loss_stride``-th pixel of each axis; 1 is every pixel.
+        loss_stride: the loss is taken on every ``loss_stride``-th pixel of each axis; 1 is every
+            pixel.
     """
 
     def __init__(
@@ -188,7 +202,10 @@ class FCN8sHead(BaseDecodeHead):  # type: ignore[misc]
         self.score_pool3 = nn.Conv2d(pool3, self.num_classes, 1)
 
     def prefix(self, inputs: tuple[Tensor, ...]) -> HeadState:
-        """Run what comes before the first dropout: once per image, whatever the size of the committee."""
+        """Run what comes before the first dropout.
+
+        Once per image, whatever the size of the committee.
+        """
         pool3, pool4, pool5 = self._transform_inputs(inputs)
         return HeadState(F.relu(self.fc6(pool5)), self.score_pool4(pool4), self.score_pool3(pool3))
 
@@ -212,14 +229,20 @@ class FCN8sHead(BaseDecodeHead):  # type: ignore[misc]
         )
 
     def committee(self, state: HeadState, masks: Masks) -> Tensor:
-        """One stochastic pass of the suffix for each member (Gal & Ghahramani 2016). ``state`` is of one image."""
+        """One stochastic pass of the suffix for each member (Gal & Ghahramani 2016).
+
+        ``state`` is of one image.
+        """
         hidden = F.relu(self.fc7(state.fc6 * masks.fc6 / (1.0 - self.drop6.p)))
         score = self.cls_seg(hidden * masks.fc7 / (1.0 - self.drop7.p))
         score = upsample(score, _size(state.pool4_score)) + state.pool4_score
         return upsample(score, _size(state.pool3_score)) + state.pool3_score
 
     def loss_by_feat(self, seg_logits: Tensor, batch_data_samples: list[Any]) -> dict[str, Tensor]:
-        """Cross entropy at ``loss_stride``, in float32; mmseg's per-step accuracy is left out, since it took a third of a small step."""
+        """Cross entropy at ``loss_stride``, in float32.
+
+        Mmseg's per-step accuracy is left out, since it took a third of a small step.
+        """
         labels = self._stack_batch_gt(batch_data_samples).squeeze(1)
         offset = self.loss_stride // 2
         labels = labels[:, offset :: self.loss_stride, offset :: self.loss_stride]

@@ -59,7 +59,9 @@ def trunk_features(model: Any, photo: npt.NDArray[np.uint8]) -> Features:
 
 
 class LabelledFeatures(Dataset[dict[str, Any]]):
-    """Whole images as features with what is labelled of them: each epoch shows each touched image once, mirrored or not.
+    """Whole images as features with what is labelled of them.
+
+    Each epoch shows each touched image once, mirrored or not.
 
     So every labelled pixel counts equally often here too. Choice: where sizes differ, each image is
     grey beyond its right and lower rim, up to the largest height and width, and void there.

@@ -91,13 +91,17 @@ class TrainedNetwork:
         """Whether a committee of it would have different members."""
         return self._passes.has_dropout
 
-    # ---------------------------------------------------------------------------------------------------- prediction
+    # ----------------------------------------------------------------------------------- prediction
+    # prediction
 
     def predict(self, image_id: str, n_passes: int) -> View:
-        """Predict one training image; nothing stochastic runs before ``passes`` is read, and the trunk runs once.
+        """Predict one training image.
+
+        Nothing stochastic runs before ``passes`` is read, and the trunk runs once.
 
         Raises:
-            RunError: while passes are read: all committee members are identical, so dropout does nothing.
+            RunError: while passes are read: all committee members are identical, so dropout does
+                nothing.
         """
         seen = self._see_last(image_id)
         passes: Iterator[Logits | Tensor] = (
@@ -133,7 +137,10 @@ class TrainedNetwork:
 
     @torch.no_grad()
     def see(self, photo: npt.NDArray[np.uint8], key: str | None = None) -> _Seen:
-        """Run trunk and head once on an (H, W, 3) photograph; a frozen trunk only once for each ``key``."""
+        """Run trunk and head once on an (H, W, 3) photograph.
+
+        A frozen trunk only once for each ``key``.
+        """
         batch = functools.cache(functools.partial(batch_of, self._model, photo))
         if self._features is None or key is None:
             features = tuple(self._model.extract_feat(batch()))
@@ -217,7 +224,8 @@ class TrainedNetwork:
             raise RunError("the cost network's clicks are NaN or infinite")
         return per_pixel(clicks, seen.size)
 
-    # ---------------------------------------------------------------------------------------------------- evaluation
+    # ----------------------------------------------------------------------------------- evaluation
+    # evaluation
 
     def evaluate(self) -> list[ImageAreas]:
         """Return class areas of every validation image."""
@@ -260,7 +268,8 @@ class TrainedNetwork:
             )
         return self._validated
 
-    # ------------------------------------------------------------------------------------------------------- storing
+    # -------------------------------------------------------------------------------------- storing
+    # storing
 
     def save(self, path: Path) -> None:
         """Write the weights under a temporary name, then rename.

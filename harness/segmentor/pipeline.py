@@ -41,7 +41,8 @@ def build_pipeline(transforms: Sequence[dict[str, Any]]) -> Compose:
         except Exception as error:
             said = one_line(f"{type(error).__name__}: {error}")
             raise InputError(
-                f"train_pipeline: {shorten(item.get('type'))} (number {number}) cannot be built: {said}"
+                f"train_pipeline: {shorten(item.get('type'))} (number {number}) cannot be built: "
+                f"{said}"
             ) from error
     return Compose(kept)
 

@@ -1,4 +1,7 @@
-"""A trunk that starts with something: weights learned on other generated scenes, on a coarser task than the board's."""
+"""A trunk that starts with something.
+
+Weights learned on other generated scenes, on a coarser task than the board's.
+"""
 
 from __future__ import annotations
 

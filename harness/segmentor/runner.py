@@ -1,4 +1,7 @@
-"""mmengine's Runner for thousands of short trainings in one process: no files, no visualizer, nothing left behind."""
+"""mmengine's Runner for thousands of short trainings in one process.
+
+No files, no visualizer, nothing left behind.
+"""
 
 from __future__ import annotations
 
@@ -100,7 +103,8 @@ class _LossCurve(Hook):  # type: ignore[misc]
 class Bfloat16OptimWrapper(OptimWrapper):  # type: ignore[misc]
     """Convolutions and products of a step in bfloat16, weights and update in float32.
 
-    mmengine's ``AmpOptimWrapper`` needs a GPU and scales gradients, for float16; bfloat16 has the exponents of float32 and needs neither.
+    mmengine's ``AmpOptimWrapper`` needs a GPU and scales gradients, for float16; bfloat16 has the
+    exponents of float32 and needs neither.
     """
 
     @contextmanager
@@ -115,7 +119,10 @@ class QuietRunner(Runner):  # type: ignore[misc]
     """A Runner that writes nothing, draws no weights of its own and keeps no open file."""
 
     def build_logger(self, *_: Any, **__: Any) -> MMLogger:
-        """Return one logger for all trainings of this process: warnings to standard error, no file."""
+        """Return one logger for all trainings of this process.
+
+        Warnings to standard error, no file.
+        """
         return _logger()
 
     def build_visualizer(self, *_: Any, **__: Any) -> Any:

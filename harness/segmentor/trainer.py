@@ -163,7 +163,8 @@ class SegmentorTrainer:
             end = item.get("end", item.get("total_steps", 0))
             if isinstance(end, int) and end > 2 * max(lengths):
                 print(
-                    f"harness: param_scheduler[{number}] ends at step {end}, but the longest training "
+                    f"harness: param_scheduler[{number}] ends at step {end}, but the longest "
+                    "training "
                     f"has {max(lengths)}: without an end it spans each training",
                     file=sys.stderr,
                 )
@@ -231,7 +232,8 @@ class SegmentorTrainer:
         """Train on the labelled pixels; the initial weights depend on the seed alone.
 
         Args:
-            checkpoints: a folder that belongs to this training; one that was killed goes on from what lies there.
+            checkpoints: a folder that belongs to this training; one that was killed goes on from
+                what lies there.
 
         Raises:
             RunError: a loss or weight that is NaN or infinite.
@@ -277,7 +279,10 @@ class SegmentorTrainer:
         return network
 
     def _batches(self, data: Subset[dict[str, Any]]) -> Batches:
-        """Return the batches of a training; on a GPU crops are drawn and pinned ahead of it, and their copies wait for nobody."""
+        """Return the batches of a training.
+
+        On a GPU crops are drawn and pinned ahead of it, and their copies wait for nobody.
+        """
         frozen, size = self._training.frozen_trunk, self._training.batch_size
         ahead = self._device.type == "cuda" and not frozen
         return Batches(
@@ -299,7 +304,10 @@ class SegmentorTrainer:
     def _data(
         self, model: Any, pool: LabelledPool, length: int, key: np.random.SeedSequence
     ) -> LabelledCrops | LabelledFeatures | LabelledFeatureCrops | LabelledPipeline:
-        """Return what a training is shown: crops, or whole images as features of a trunk that stays as it is."""
+        """Return what a training is shown.
+
+        Crops, or whole images as features of a trunk that stays as it is.
+        """
         options = self._training
         if options.sampler == "pipeline":
             return LabelledPipeline(
@@ -336,7 +344,10 @@ class SegmentorTrainer:
         return Cells(*(torch.cat(column) for column in zip(*parts, strict=True)))
 
     def _drawn_cells(self, pool: LabelledPool, seed: int, round_number: int) -> dict[str, Tensor]:
-        """Draw which labelled cells of each image are kept, before any features are made; empty where there is room for all."""
+        """Draw which labelled cells of each image are kept, before any features are made.
+
+        Empty where there is room for all.
+        """
         counts = [
             int((per_cell(pool.is_labelled(image_id).astype(np.float64)) > 0).sum())
             for image_id in pool.touched_ids
@@ -429,7 +440,10 @@ _WHOLE = slice(0, None), slice(0, None)
 """Where a network's receptive field is not known, the whole image is looked at."""
 _ALIGNED_PX = 32
 _FIELD_PX = 224
-"""More than half of the receptive field of 404 px: what lies further away cannot change a labelled cell's features."""
+"""More than half of the receptive field of 404 px.
+
+What lies further away cannot change a labelled cell's features.
+"""
 
 
 def check_hooks(hooks: Sequence[dict[str, Any]]) -> None:
@@ -441,7 +455,8 @@ def check_hooks(hooks: Sequence[dict[str, Any]]) -> None:
     for number, hook in enumerate(hooks):
         if hook.get("type") != "EMAHook":
             raise InputError(
-                f"custom_hooks[{number}] must be an EMAHook: checkpoints, logs and validation are the "
+                f"custom_hooks[{number}] must be an EMAHook: checkpoints, logs and validation are "
+                "the "
                 f"loop's own, got {shorten(hook.get('type'))}"
             )
         try:
@@ -464,17 +479,20 @@ def check_optimizer(
         build_optim_wrapper(model, copy.deepcopy(optim_wrapper))
     except Exception as error:
         raise InputError(
-            f"the config's optim_wrapper cannot be built: {one_line(f'{type(error).__name__}: {error}')}"
+            "the config's optim_wrapper cannot be built: "
+            f"{one_line(f'{type(error).__name__}: {error}')}"
         ) from error
     if optim_wrapper.get("accumulative_counts", 1) != 1:
         raise InputError(
-            "the config's optim_wrapper accumulates gradients; allowed: accumulative_counts = 1, and a batch_size that fits"
+            "the config's optim_wrapper accumulates gradients; allowed: accumulative_counts = 1, "
+            "and a batch_size that fits"
         )
     for item in param_scheduler:
         kind = item.get("type")
         if not isinstance(kind, str) or not kind or PARAM_SCHEDULERS.get(kind) is None:
             raise InputError(
-                f"the config's param_scheduler has the type {shorten(kind)}; allowed: a schedule of mmengine, such as OneCycleLR"
+                f"the config's param_scheduler has the type {shorten(kind)}; allowed: a schedule "
+                "of mmengine, such as OneCycleLR"
             )
 
 
@@ -489,7 +507,8 @@ def check_schedules(
     """Build the schedules for a training of so many steps, and go through the first of them.
 
     Raises:
-        InputError: a schedule that cannot be built, or that gives a rate that is no number from 0 on.
+        InputError: a schedule that cannot be built, or that gives a rate that is no number from 0
+            on.
     """
     wrapper = build_optim_wrapper(model, copy.deepcopy(optim_wrapper))
     for number, item in enumerate(param_scheduler):

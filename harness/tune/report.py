@@ -51,7 +51,10 @@ def find(study: optuna.Study, space: Space, objective: Objective) -> Findings | 
 
 
 def importances(study: optuna.Study, findings: Findings) -> dict[str, float]:
-    """Return how much each parameter decides (PED-ANOVA); empty where trials are too few or have different parameters."""
+    """Return how much each parameter decides (PED-ANOVA).
+
+    Empty where trials are too few or have different parameters.
+    """
     if len(findings.ended) < _FEWEST_FOR_IMPORTANCES or len(study.directions) > 1:
         return {}
     try:
@@ -73,7 +76,8 @@ def to_markdown(
         shares = ", ".join(f"{name} {100 * value:.0f} %" for name, value in deciding.items())
         text += [f"Share of the differences that each parameter decides (PED-ANOVA): {shares}.", ""]
     text += [
-        "A value in brackets is that of a pruned trial after its first seeds; it cannot be compared with the others.",
+        "A value in brackets is that of a pruned trial after its first seeds; it cannot be "
+        "compared with the others.",
         "",
     ]
     text += ["| " + " | ".join(columns) + " |", "|" + "---|" * len(columns)]
@@ -173,7 +177,8 @@ def tuned_config(spec: ExperimentSpec, tuned: Tuned, path: Path) -> None:
     if isinstance(blocks["data"], dict):
         blocks["data"].pop("root", None)
     text = [
-        f"# Found by harness tune in {tuned.trials} trials; run it with: harness bench --strategies all --config {path}",
+        f"# Found by harness tune in {tuned.trials} trials; run it with: harness bench "
+        f"--strategies all --config {path}",
         "",
     ]
     for name, block in {**blocks, "tuned": tuned.model_dump(mode="python")}.items():

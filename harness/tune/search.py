@@ -1,4 +1,7 @@
-"""An Optuna study that several processes share: bound to its config and data, killed trials found and tried again."""
+"""An Optuna study that several processes share.
+
+Bound to its config and data, killed trials found and tried again.
+"""
 
 from __future__ import annotations
 
@@ -153,7 +156,8 @@ def _check_journal(path: Path) -> None:
                 is_entry = False
             if not is_entry:
                 raise InputError(
-                    f"--storage {path}:{number}: must be an entry of an Optuna journal; restore the "
+                    f"--storage {path}:{number}: must be an entry of an Optuna journal; restore "
+                    "the "
                     "file, or name another"
                 )
 
@@ -190,7 +194,8 @@ def open_study(
                 pruner=_pruner(pruner, objective),
             )
             found = study.user_attrs.get(_BOUND_TO)
-            # each opening has a random stream of its own: two processes, or a restart, must not ask for the same points
+            # each opening has a random stream of its own: two processes, or a restart, must not ask
+            # for the same points
             opening = int(study.user_attrs.get(_OPENINGS, 0))
             study.set_user_attr(_OPENINGS, opening + 1)
             draws = int(np.random.SeedSequence([seed, opening]).generate_state(1)[0])
@@ -199,7 +204,8 @@ def open_study(
             )
         except (ValueError, KeyError, TypeError) as error:
             raise InputError(
-                f"study {name}: the storage cannot be read ({' '.join(str(error).split())}); allowed: another --storage"
+                f"study {name}: the storage cannot be read ({' '.join(str(error).split())}); "
+                "allowed: another --storage"
             ) from error
         if found is not None and (
             different := sorted(
@@ -207,7 +213,8 @@ def open_study(
             )
         ):
             raise InputError(
-                f"study {name} in this storage was started with another {', '.join(different)}; allowed: what it was started with, or another --storage"
+                f"study {name} in this storage was started with another {', '.join(different)}; "
+                "allowed: what it was started with, or another --storage"
             )
         for point in [
             *([] if found else [space.defaults()]),
@@ -238,8 +245,9 @@ class Search:
 
     With ``trials`` = 0 only what is queued is done: a grid.
 
-    A process beats for its trial every few seconds. A trial is dead when this process has seen the same beat for ``grace_s``
-    by its own clock, so clocks of two machines need not agree; its point is then put back in the queue.
+    A process beats for its trial every few seconds. A trial is dead when this process has seen the
+    same beat for ``grace_s`` by its own clock, so clocks of two machines need not agree; its point
+    is then put back in the queue.
     """
 
     study: optuna.Study
@@ -252,7 +260,10 @@ class Search:
     _own: set[int] = field(default_factory=set)
 
     def run(self) -> None:
-        """Work until the study has its trials; other processes' trials are waited for, in case they die."""
+        """Work until the study has its trials.
+
+        Other processes' trials are waited for, in case they die.
+        """
         while True:
             self._bury_the_dead()
             trials = self.study.get_trials(deepcopy=False)
@@ -307,7 +318,10 @@ class Search:
                 self._retry(trial.number)
 
     def _retry(self, number: int) -> None:
-        """Queue a trial's point again, then fail it: a kill in between costs a second try, not the point."""
+        """Queue a trial's point again, then fail it.
+
+        A kill in between costs a second try, not the point.
+        """
         trials = self.study.get_trials(deepcopy=False)
         trial = trials[number]
         if not any(other.user_attrs.get("retry of") == number for other in trials):
@@ -357,7 +371,10 @@ def _beating(trial: optuna.Trial) -> Iterator[None]:
 def bound_to(
     config_sha256: str, tune: dict[str, Any], data: str, objective: str, trainer_version: int
 ) -> dict[str, str]:
-    """Return what binds a study: trials of another config, data set, space, objective or trainer cannot be compared."""
+    """Return what binds a study.
+
+    Trials of another config, data set, space, objective or trainer cannot be compared.
+    """
     return {
         "config": config_sha256,
         "space": json.dumps(tune, sort_keys=True),

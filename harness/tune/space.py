@@ -38,25 +38,29 @@ class Space:
         """Read and check the ``tune`` block.
 
         Raises:
-            InputError: no such block, an unknown strategy, a parameter that no strategy has, nothing to choose.
+            InputError: no such block, an unknown strategy, a parameter that no strategy has,
+                nothing to choose.
         """
         if spec.tune is None:
             raise InputError(
-                f"config {spec.name} has no tune block; allowed: one with strategy, parameters, window, seeds (docs/tuning.md)"
+                f"config {spec.name} has no tune block; allowed: one with strategy, parameters, "
+                "window, seeds (docs/tuning.md)"
             )
         space = cls(spec.tune, spec.harness.window, spec.harness.stride, spec.harness.committee)
         known = {name: space._parameters(name) for name in spec.tune.strategy}
         for parameter in spec.tune.parameters:
             if not any(parameter in own for own in known.values()):
                 raise InputError(
-                    f"tune.parameters has {shorten(parameter)}, which none of {', '.join(known)} has; see harness strategies"
+                    f"tune.parameters has {shorten(parameter)}, which none of {', '.join(known)} "
+                    "has; see harness strategies"
                 )
         if (
             not spec.tune.parameters
             and max(map(len, (spec.tune.strategy, spec.tune.window, spec.tune.stride))) < 2
         ):
             raise InputError(
-                "the tune block leaves nothing to choose; allowed: parameters, or two or more of strategy, window or stride"
+                "the tune block leaves nothing to choose; allowed: parameters, or two or more of "
+                "strategy, window or stride"
             )
         for name, own in known.items():
             for end in (0, 1):
@@ -70,10 +74,14 @@ class Space:
         return space
 
     def _parameters(self, strategy: str) -> dict[str, float | int]:
-        """Return the tuned parameters that a strategy has, with their defaults; a whole number where it takes one."""
+        """Return the tuned parameters that a strategy has, with their defaults.
+
+        A whole number where it takes one.
+        """
         if "[" in strategy:
             raise InputError(
-                f"tune.strategy {shorten(strategy)} sets a parameter; allowed: bare names, bounds go to tune.parameters"
+                f"tune.strategy {shorten(strategy)} sets a parameter; allowed: bare names, bounds "
+                "go to tune.parameters"
             )
         strategies.make(strategy)
         own = inspect.signature(strategies.available()[strategy]).parameters
@@ -82,7 +90,8 @@ class Space:
             default = own[name].default
             if default is not None and type(default) not in {int, float}:
                 raise InputError(
-                    f"tune.parameters must name numbers with a default, such as alpha or passes, got "
+                    "tune.parameters must name numbers with a default, such as alpha or passes, "
+                    "got "
                     f"{shorten(name)} of {strategy}"
                 )
             found[name] = (
@@ -129,7 +138,9 @@ class Space:
         return values
 
     def grid(self) -> dict[str, list[Value]]:
-        """Return the points of a sweep along each axis; ``tune.grid_points`` of a float between its bounds.
+        """Return the points of a sweep along each axis.
+
+        ``tune.grid_points`` of a float between its bounds.
 
         Raises:
             InputError: several strategies of which not all have every parameter.
@@ -137,7 +148,8 @@ class Space:
         own = {name: self._parameters(name) for name in self.tune.strategy}
         if any(set(parameters) != set(self.tune.parameters) for parameters in own.values()):
             raise InputError(
-                "a grid needs every tuned parameter in every tuned strategy; allowed: --sampler tpe, or one strategy"
+                "a grid needs every tuned parameter in every tuned strategy; allowed: --sampler "
+                "tpe, or one strategy"
             )
         axes: dict[str, list[Value]] = {
             name: list(choices)
@@ -158,7 +170,10 @@ class Space:
         return axes
 
     def choice(self, values: dict[str, Value]) -> Choice:
-        """Turn a point into a strategy's identity and window rules. Choice: a float parameter counts to four digits."""
+        """Turn a point into a strategy's identity and window rules.
+
+        Choice: a float parameter counts to four digits.
+        """
         name = str(values.get("strategy", self.tune.strategy[0]))
         own = ",".join(f"{key}={_four_digits(values[key])}" for key in self._parameters(name))
         identity = strategies.make(f"{name}[{own}]" if own else name).name

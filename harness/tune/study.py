@@ -84,7 +84,8 @@ class Study:
         self.study: optuna.Study
         self._me = f"{_WORK}{uuid.uuid4().hex[:12]}"
 
-    # --------------------------------------------------------------------------------------------------------- search
+    # --------------------------------------------------------------------------------------- search
+    # search
 
     def search(
         self, storage: str, trials: int | None, sampler: Any, pruner: Any, grace_s: float
@@ -106,7 +107,8 @@ class Study:
             lock=self.out / ".study.lock",
         )
         self._tell(
-            f"study {self.spec.name}: {len(tuner.train.files)} training images to buy from, {len(tuner.val.files)} to score on, "
+            f"study {self.spec.name}: {len(tuner.train.files)} training images to buy from, "
+            f"{len(tuner.val.files)} to score on, "
             f"seeds {', '.join(map(str, tuner.seeds))}; val is not touched"
         )
         start = time.monotonic()
@@ -138,16 +140,21 @@ class Study:
         )
         self._tell(f"trial {trial.number}: {point}: {values}{best}")
 
-    # ----------------------------------------------------------------------------------------------------- conclusion
+    # ----------------------------------------------------------------------------------- conclusion
+    # conclusion
 
     def conclude(self, write: Path, *, report: bool) -> None:
-        """Write tables, figures and the tuned config; then report on other seeds. One process does it, the others leave."""
+        """Write tables, figures and the tuned config; then report on other seeds.
+
+        One process does it, the others leave.
+        """
         try:
             with FileLock(self.out / ".report.lock").acquire(timeout=0):
                 findings = find(self.study, self.space, self.objective)
                 if findings is None:
                     raise InputError(
-                        f"study {self.spec.name}: no trial has ended; allowed: more trials, or --pruner none"
+                        f"study {self.spec.name}: no trial has ended; allowed: more trials, or "
+                        "--pruner none"
                     )
                 chosen = self.space.choice(findings.best.params)
                 tuned = self._tuned(chosen, findings)
@@ -201,17 +208,21 @@ class Study:
         counts = ", ".join(f"{states.count(state)} {state}" for state in sorted(set(states)))
         default = findings.default
         lines = [
-            f"Best of {len(states)} trials ({counts}): {chosen.strategy}, window {chosen.window}, stride {chosen.stride}; "
-            f"{self.objective} {', '.join(f'{value:.4f}' for value in findings.best.values)} on tuning images and seeds."
+            f"Best of {len(states)} trials ({counts}): {chosen.strategy}, window {chosen.window}, "
+            f"stride {chosen.stride}; "
+            f"{self.objective} {', '.join(f'{value:.4f}' for value in findings.best.values)} on "
+            "tuning images and seeds."
         ]
         if default is not None:
             gain = findings.best.values[0] - default.values[0]
             lines.append(
-                f"Default parameters (trial {default.number}): {default.values[0]:.4f}; the best is {gain:+.4f} from there."
+                f"Default parameters (trial {default.number}): {default.values[0]:.4f}; the best "
+                f"is {gain:+.4f} from there."
             )
         lines.append(
             f"Shared: {work.trainings_asked} trainings asked for, {work.trainings_run} run; "
-            f"{work.images_asked} image predictions asked for, {work.images_predicted} run; {hours:.2f} hours in all processes."
+            f"{work.images_asked} image predictions asked for, {work.images_predicted} run; "
+            f"{hours:.2f} hours in all processes."
         )
         return lines
 
@@ -227,7 +238,8 @@ class Study:
             )
             if ending.failed:
                 raise InputError(
-                    f"the report could not be finished ({ending.failed[0].error}); the same command "
+                    f"the report could not be finished ({ending.failed[0].error}); the same "
+                    "command "
                     "goes on there"
                 )
             row = next(row for row in build_board(folder).rows if row.strategy == choice.strategy)
@@ -237,7 +249,8 @@ class Study:
                 found[name] = row.c95.value
         if len(found) < 2:
             return [
-                f"On the reporting seeds {', '.join(map(str, self.spec.harness.seeds))} and val: c95 is not reached; see {self.out / 'report'}."
+                f"On the reporting seeds {', '.join(map(str, self.spec.harness.seeds))} and val: "
+                f"c95 is not reached; see {self.out / 'report'}."
             ]
         sign = -1.0 if self.objective == "c95" else 1.0
         gain, optimism = (
@@ -254,6 +267,8 @@ class Study:
 
         write_text(self.out / "report.json", json.dumps(document, indent=1) + "\n")
         return [
-            f"On the reporting seeds {', '.join(map(str, self.spec.harness.seeds))} and val: default {found['default']:.4f}, tuned {found['tuned']:.4f}, "
-            f"a gain of {gain:+.4f}; optimism (tuned score minus reported score) {optimism:+.4f}, which holds the difference between the images, too."
+            f"On the reporting seeds {', '.join(map(str, self.spec.harness.seeds))} and val: "
+            f"default {found['default']:.4f}, tuned {found['tuned']:.4f}, "
+            f"a gain of {gain:+.4f}; optimism (tuned score minus reported score) {optimism:+.4f}, "
+            "which holds the difference between the images, too."
         ]

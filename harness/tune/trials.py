@@ -1,4 +1,7 @@
-"""What one tuning trial is: a strategy with its window rules, run on tuning images with tuning seeds, sharing all that it can."""
+"""What one tuning trial is.
+
+A strategy with its window rules, run on tuning images with tuning seeds, sharing all that it can.
+"""
 
 from __future__ import annotations
 
@@ -41,9 +44,12 @@ SoFar = Callable[[Run], None]
 
 
 def tuning_splits(train: Split, share: float) -> tuple[Split, Split]:
-    """Cut TRAIN into images to buy from and images to score on: whole cities, the last ones by name until ``share`` is reached.
+    """Cut TRAIN into images to buy from and images to score on.
 
-    Choice: where there is one folder only, every k-th image is for scoring. The validation split is never touched.
+    Whole cities, the last ones by name until ``share`` is reached.
+
+    Choice: where there is one folder only, every k-th image is for scoring. The validation split is
+    never touched.
 
     Raises:
         InputError: too few images to cut.
@@ -60,15 +66,19 @@ def tuning_splits(train: Split, share: float) -> tuple[Split, Split]:
     bought = sorted(set(train.files) - set(scored))
     if not bought:
         raise InputError(
-            f"tune.city_share is {share}: no training image is left to tune on; allowed: less, or more cities"
+            f"tune.city_share is {share}: no training image is left to tune on; allowed: less, or "
+            "more cities"
         )
     return train.only(bought), train.only(scored)
 
 
 def score(run: Run, objective: Objective, threshold: float | None) -> float:
-    """Return the value of a run's curve so far: AUBC over clicks, or the share of clicks at 95 % of the full-data mIoU.
+    """Return the value of a run's curve so far.
 
-    Choice: a curve that does not reach it counts 1 + how far it stayed below, relative to the threshold: worse than any that does.
+    AUBC over clicks, or the share of clicks at 95 % of the full-data mIoU.
+
+    Choice: a curve that does not reach it counts 1 + how far it stayed below, relative to the
+    threshold: worse than any that does.
     """
     curve = curve_of(run)
     if objective == "c95":
@@ -82,7 +92,10 @@ def score(run: Run, objective: Objective, threshold: float | None) -> float:
 
 @dataclass(slots=True)
 class Tuner:
-    """Evaluates points of the space. Trials share data, trainer, each seed's round 0, and region maps of equal window rules."""
+    """Evaluates points of the space.
+
+    Trials share data, trainer, each seed's round 0, and region maps of equal window rules.
+    """
 
     spec: ExperimentSpec
     out: Path
@@ -101,7 +114,10 @@ class Tuner:
         return self.spec.tune.seeds if self.spec.tune else ()
 
     def evaluate(self, values: dict[str, Value], report: Report) -> list[float]:
-        """Run one point on every tuning seed, round by round; return the values of the objective."""
+        """Run one point on every tuning seed, round by round.
+
+        Return the values of the objective.
+        """
         choice = Space.of(self.spec).choice(values)
         threshold = self._threshold() if self.objective == "c95" else None
         rounds, seconds = self.spec.harness.rounds, 0.0
@@ -123,7 +139,10 @@ class Tuner:
         return [mean, seconds] if self.objective == "aubc-clicks,time" else [mean]
 
     def _board(self, choice: Choice) -> Path:
-        """Return the folder of all trials with the same window rules: one board, which ``harness publish`` reads."""
+        """Return the folder of all trials with the same window rules.
+
+        One board, which ``harness publish`` reads.
+        """
         return self.out / "trials" / f"window-{choice.window}-stride-{choice.stride}"
 
     def _run(self, choice: Choice, seed: int, so_far: SoFar) -> Run:
@@ -232,7 +251,10 @@ def at(spec: ExperimentSpec, choice: Choice) -> ExperimentSpec:
 
 @dataclass(slots=True)
 class _Watched:
-    """A writer that also shows the curve so far; what it wrote stays, so a trial that is tried again goes on there."""
+    """A writer that also shows the curve so far.
+
+    What it wrote stays, so a trial that is tried again goes on there.
+    """
 
     writer: RunWriter
     workshop: Workshop

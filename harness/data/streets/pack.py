@@ -41,7 +41,10 @@ _FRAMES_APART = 19
 
 @dataclass(frozen=True, slots=True)
 class PackSpec:
-    """All that determines a pack, byte for byte. ``redundancy`` is the number of near-duplicate frames of one sequence."""
+    """All that determines a pack, byte for byte.
+
+    ``redundancy`` is the number of near-duplicate frames of one sequence.
+    """
 
     height: int = 128
     width: int = 256
@@ -65,7 +68,8 @@ class PackSpec:
             raise InputError(f"pack seed is {self.seed}; allowed: 0 or more")
         if not 1.0 <= self.width / self.height <= 4.0:
             raise InputError(
-                f"pack size is {self.height}x{self.width}; allowed: a width of 1 to 4 times the height"
+                f"pack size is {self.height}x{self.width}; allowed: a width of 1 to 4 times the "
+                "height"
             )
 
     @property
@@ -148,7 +152,9 @@ def write_frame(root: Path, frame: Frame) -> None:
 
 
 def make_pack(spec: PackSpec, out: Path) -> Path:
-    """Write the whole pack into the new folder ``out``: complete under its final name, or not there at all.
+    """Write the whole pack into the new folder ``out``.
+
+    Complete under its final name, or not there at all.
 
     Raises:
         InputError: ``out`` exists and is not an empty folder, or cannot be written.

@@ -1,4 +1,7 @@
-"""A list of painted polygons at a chosen resolution: the photograph, the recorded polygons and the label image."""
+"""A list of painted polygons at a chosen resolution.
+
+The photograph, the recorded polygons and the label image.
+"""
 
 from __future__ import annotations
 
@@ -21,17 +24,24 @@ _SMALLEST_SUPERSAMPLED_PX = 512
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """What an annotator left behind for one object: its label and the vertices, in pixels of the final image."""
+    """What an annotator left behind for one object.
+
+    Its label and the vertices, in pixels of the final image.
+    """
 
     label: str
     polygon: list[list[int]]
 
 
-# ---------------------------------------------------------------------------------------------------------- polygons
+# ----------------------------------------------------------------------------------------- polygons
+# polygons
 
 
 def clip_to_frame(polygon: Polygon, aspect: float) -> Polygon:
-    """Clip a polygon against the image frame (Sutherland-Hodgman); an empty result has shape (0, 2)."""
+    """Clip a polygon against the image frame (Sutherland-Hodgman).
+
+    An empty result has shape (0, 2).
+    """
     for axis, bound, keep_below in (
         (0, 0.0, False),
         (0, aspect, True),
@@ -59,7 +69,10 @@ def _clip_half_plane(polygon: Polygon, axis: int, bound: float, *, keep_below: b
 def record(
     paints: Sequence[Paint], height: int, width: int, rng: np.random.Generator
 ) -> list[Recorded]:
-    """Return the annotator's clicks: visible-frame polygons rounded to pixels, with the slips that real files have."""
+    """Return the annotator's clicks.
+
+    Visible-frame polygons rounded to pixels, with the slips that real files have.
+    """
     recorded = []
     for paint in paints:
         if paint.label is None:
@@ -81,7 +94,8 @@ def record(
     return recorded
 
 
-# -------------------------------------------------------------------------------------------------------- photograph
+# --------------------------------------------------------------------------------------- photograph
+# photograph
 
 
 _NOISES = {
@@ -191,7 +205,10 @@ def _motion_blur(pixels: FloatMap, extent_px: float) -> FloatMap:
 def photograph(
     paints: Sequence[Paint], look: CityLook, height: int, width: int, rng: np.random.Generator
 ) -> Photo:
-    """Return the (H, W, 3) RGB photograph: textures, haze, shadows, light of the day, motion blur and sensor noise."""
+    """Return the (H, W, 3) RGB photograph.
+
+    Textures, haze, shadows, light of the day, motion blur and sensor noise.
+    """
     factor = 2 if height < _SMALLEST_SUPERSAMPLED_PX else 1
     canvas = _Canvas(factor * height, factor * width, rng)
     for paint in paints:

@@ -34,7 +34,10 @@ def box(left: float, bottom: float, right: float, top: float) -> Outline:
 
 
 def blob(rng: np.random.Generator, n: int, roughness: float) -> Outline:
-    """Return a ragged closed curve about the unit disc: tree crowns, bushes, groups seen from afar."""
+    """Return a ragged closed curve about the unit disc.
+
+    Tree crowns, bushes, groups seen from afar.
+    """
     angle = np.linspace(0.0, 2 * np.pi, n, endpoint=False) + rng.uniform(-0.5, 0.5, n) * np.pi / n
     radius = 1.0 + roughness * rng.standard_normal(n)
     return np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=1)

@@ -1,7 +1,9 @@
-"""A street seen through a pinhole camera: what is painted, the camera, the look of a city, the things that stand in it.
+"""A street seen through a pinhole camera.
 
-A scene knows nothing about pixels. Coordinates are in units of the image height: x in [0, aspect], y in [0, 1], y down;
-world coordinates are metres, X to the right of the camera, Y up, Z ahead.
+What is painted, the camera, the look of a city, the things that stand in it.
+
+A scene knows nothing about pixels. Coordinates are in units of the image height: x in [0, aspect],
+y in [0, 1], y down; world coordinates are metres, X to the right of the camera, Y up, Z ahead.
 """
 
 from __future__ import annotations
@@ -41,7 +43,10 @@ class Paint:
 
 @dataclass(frozen=True, slots=True)
 class CityLook:
-    """What the images of one city have in common: colours, light, haze, street width, camera mount."""
+    """What the images of one city have in common.
+
+    Colours, light, haze, street width, camera mount.
+    """
 
     road: Color
     sidewalk: Color
@@ -191,7 +196,10 @@ class Street:
 
 
 def _frame(look: CityLook, aspect: float, rng: Rng) -> Iterator[Paint]:
-    """Yield what the camera mount adds to each image of a city: the car's own hood and the borders outside the frame."""
+    """Yield what the camera mount adds to each image of a city.
+
+    The car's own hood and the borders outside the frame.
+    """
     yield Paint(look.hood, (28.0, 28.0, 32.0), "ego vehicle", "metal", 0.2, 0.3)
     edge = 0.008
     yield Paint(

@@ -1,4 +1,7 @@
-"""What moves or is parked in a street: cars, lorries, buses, trains, two-wheelers, people, clutter."""
+"""What moves or is parked in a street.
+
+Cars, lorries, buses, trains, two-wheelers, people, clutter.
+"""
 
 from __future__ import annotations
 
