@@ -147,11 +147,9 @@ def acquire(
         rng_for=rng_for,
     )
     fits = max(0, budget_px) // rules.window_px**2
-    best = RunningBest(
-        None
-        if rules.allow_overlap or strategy.whole_image
-        else fits * (1 if strategy.select is None else strategy.considered)
-    )
+    most = fits * (1 if strategy.select is None else strategy.considered)
+    bounded = not (rules.allow_overlap or strategy.whole_image)
+    best = RunningBest(most if bounded else None)
     candidates: list[Candidate] = []
     for image_id in pool.open_ids:
         for candidate in proposals.of(image_id, best.floor):
@@ -164,7 +162,10 @@ def acquire(
         query = select_within_budget(candidates, budget_px)
     else:
         context = QueryContext(pool, predictor, rng_for(""))
-        query = select_by(strategy, candidates, budget_px, context)
+        candidates.sort(key=lambda item: item.rank_key)
+        query = select_by(
+            strategy, candidates[:most] if bounded else candidates, budget_px, context
+        )
     if look is not None:
         look(proposals, query)
     return query
@@ -279,16 +280,22 @@ class Proposals:
         """Return a window sum on the pool's scale, in [0, 1]."""
         return float(rescale(torch.tensor([[value]], dtype=torch.float64), *self.bounds[request]))
 
+    def _scaled(self, region_map: Tensor, request: MapRequest) -> Tensor:
+        """Return a region map as the strategy's score sees it."""
+        if not self.strategy.scaled:
+            return region_map
+        return rescale(region_map, *self.bounds[request])
+
     def _fused(self, image_id: str, information: Tensor | None, cost: Tensor | None) -> Tensor:
         requests = requests_of(self.strategy, self.source.rules)
         if information is None or requests.information is None:
             scaled = torch.zeros(self._placements(image_id), dtype=torch.float64)
         else:
-            scaled = rescale(information, *self.bounds[requests.information])
+            scaled = self._scaled(information, requests.information)
         if cost is None or requests.cost is None:
             scaled_cost = torch.zeros_like(scaled) if self.strategy.cost == "constant" else None
         else:
-            scaled_cost = rescale(cost, *self.bounds[requests.cost])
+            scaled_cost = self._scaled(cost, requests.cost)
         rng = self.rng_for(image_id)
         if self.strategy.score is not None:
             further = self._made([request for _, request in requests.further], image_id)
@@ -296,7 +303,7 @@ class Proposals:
                 "information": None if requests.information is None else scaled,
                 "cost": scaled_cost,
                 **{
-                    name: rescale(further[request], *self.bounds[request])
+                    name: self._scaled(further[request], request)
                     for name, request in requests.further
                 },
             }

@@ -43,6 +43,8 @@ class QueryContext:
         by_image: dict[str, list[int]] = defaultdict(list)
         for number, region in enumerate(regions):
             by_image[region.image_id].append(number)
+        if not regions:
+            return torch.empty((0, 0))
         self.predictor.expect(by_image)
         found: dict[int, Tensor] = {}
         for image_id, numbers in by_image.items():

@@ -18,11 +18,15 @@ from harness.errors import InputError
 from harness.maps import MapRequest, QueryRules, requests_of
 from harness.pace import Pace, kind_of
 from harness.protocols import ImageSizes, Strategy
+from harness.publish.significance import FEWEST_SEEDS
 from harness.segmentor.frozen import MOST_FEATURE_BYTES
+from harness.statistics import gap_told_apart
 from harness.workshop import WORK_FOLDER, rules_of, schedule_of
 
 _STEP, _PREDICTIONS = 3.0, {"nothing": 0.0, "one pass": 1.0, "committee": 2.3}
 """Choice: a training step and what a strategy asks of an image, in predictions of as many pixels (docs/performance.md): for the order of jobs."""
+_SPREAD = 0.01
+"""Choice: what a paired difference varies by, about that of results/streets (docs/streets.md)."""
 _RESERVE_BYTES = 1 << 28
 """Choice: what must stay free for networks and results."""
 
@@ -112,7 +116,6 @@ class Estimate:
         ]
 
     # ----------------------------------------------------------------------------------------- disk
-    # disk
 
     def _passes(self) -> int:
         """Return how many passes' maps lie on disk at once.
@@ -181,7 +184,6 @@ class Estimate:
             )
 
     # ---------------------------------------------------------------------------------------- words
-    # words
 
     def described(self) -> list[str]:
         """Say runs, rounds, budgets and disk, a line each."""
@@ -200,6 +202,7 @@ class Estimate:
             lines.append(f"  round {number}: {budget} px labelled, {share:.2f} % of the pool")
         lengths = [length for job in self.jobs for length in self.lengths(job)]
         lines.append(f"{len(lengths)} trainings, {sum(lengths)} steps")
+        lines += self._what_seeds_show()
         again = (
             "all find room"
             if self._shared_bytes <= self.bytes_per_pass
@@ -207,6 +210,21 @@ class Estimate:
         )
         wanted = self.wanted_bytes / 1e9
         return [*lines, f"region maps: {wanted:.2f} GB of disk while it runs; {again}"]
+
+    def _what_seeds_show(self) -> list[str]:
+        """Say which differences so many seeds can tell apart, before a run is spent on them."""
+        ranked = sum(not strategy.is_bound for strategy in self.strategies)
+        seeds = len(self.spec.harness.seeds)
+        if ranked < 2:
+            return []
+        if seeds < FEWEST_SEEDS:
+            return [f"no ranks: they need {FEWEST_SEEDS} seeds, got {seeds}"]
+        gap, wider = (gap_told_apart(ranked, n, _SPREAD) for n in (seeds, 2 * seeds))
+        return [
+            f"with {seeds} seeds, {ranked} strategies are told apart half of the time at a gap of "
+            f"{100 * gap:.1f} points of AUBC, with {2 * seeds} at {100 * wider:.1f}, where their "
+            f"difference varies by {100 * _SPREAD:.1f} points from seed to seed (docs/streets.md)"
+        ]
 
     def foretold(self, pace: Pace, val_images: int) -> str:
         """Say time and memory in one line."""
@@ -217,7 +235,6 @@ class Estimate:
         )
 
     # ------------------------------------------------------------------------------ time and memory
-    # time and memory
 
     def seconds(self, pace: Pace, val_images: int) -> float:
         """Return the time of all that is left.

@@ -106,7 +106,7 @@ class Logits:
     def entropy(self) -> Tensor:
         """Return the (H, W) entropy of the softmax in nats.
 
-        Ln sum e^z - sum p z, in one pass over the rows.
+        It is ln sum e^z - sum p z, in one pass over the rows.
         """
         result = self.values.new_empty(self.size)
         for rows, logits in self.strips():

@@ -71,8 +71,9 @@ class Strategy:
     n_passes: committee size E; None takes the configuration's. cost: where the cost in the score
     comes from: "predicted" is c_p (the paper's), "whole" adds what else a window costs, c_i on the
     predicted label map and 4 for its box; "oracle" (the true c_p) and "constant" (no cost at all)
-    bracket what a cost model can bring. whole_image: the window is the image. code: of a plug-in,
-    its package, version and a hash of its source; empty for the built-in ones.
+    bracket what a cost model can bring. whole_image: the window is the image. scaled: the score
+    gets region maps on [0, 1] over the pool; without it, the window sums themselves. code: of a
+    plug-in, its package, version and a hash of its source; empty for the built-in ones.
     """
 
     name: str
@@ -84,6 +85,7 @@ class Strategy:
     cost: CostSource = "none"
     whole_image: bool = False
     code: str = ""
+    scaled: bool = True
     maps: Mapping[str, Measure] = field(default_factory=dict)
     score: Score | None = None
     select: Select | None = None

@@ -301,6 +301,18 @@ def seeds_needed(found: Differences, number: int, seeds: int, level: float) -> i
     return None
 
 
+def gap_told_apart(strategies: int, seeds: int, spread: float, level: float = 0.05) -> float:
+    """Return the difference of two strategies that a board finds as often as it misses it.
+
+    By the first and hardest step of Holm's procedure over all pairs, with val images to spare.
+
+    Args:
+        spread: standard deviation over seeds of the difference of two strategies.
+    """
+    pairs = strategies * (strategies - 1) // 2
+    return half_width(spread**2 / seeds, (strategies - 1) * (seeds - 1), level / pairs)
+
+
 def holm(p_values: Sequence[float]) -> list[float]:
     """Return Holm's adjusted p-values, in the order given: they keep the family-wise error rate."""
     order = np.argsort(p_values, kind="stable")

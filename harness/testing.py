@@ -77,6 +77,7 @@ class ToyNetwork:
             plain_pass=lambda: Logits(scores, (height, width)),
             backbone_maps=lambda: features,
             photograph=lambda: photo,
+            mirrored_pass=lambda: Logits(scores.flip(-1) * 0.9, (height, width)),
         )
 
     def expect(self, image_ids: Iterable[str]) -> None:

@@ -36,11 +36,17 @@ class View:
     photograph: Callable[[], npt.NDArray[np.uint8]] | None = None
     labelled: Callable[[], npt.NDArray[np.bool_]] | None = None
     class_counts: Callable[[], npt.NDArray[np.int64]] | None = None
+    mirrored_pass: Callable[[], Logits] | None = None
 
     @property
     def logits(self) -> Logits:
         """The pass without dropout, at the network's stride; ``size`` is (H, W)."""
         return _asked(self.plain_pass, "logits")
+
+    @property
+    def mirrored(self) -> Logits:
+        """The pass without dropout over the mirrored photograph, mirrored back."""
+        return _asked(self.mirrored_pass, "mirrored")
 
     @property
     def size(self) -> tuple[int, int]:

@@ -155,7 +155,6 @@ def _one_by_one(
 
 
 # ------------------------------------------------------------------------------ in a worker process
-# in a worker process
 
 
 def _work(mine: Connection, make_workshop: Callable[[], Workshop], gpu: str | None) -> None:
@@ -213,7 +212,6 @@ def _die_with(parent: int) -> None:
 
 
 # ---------------------------------------------------------------------------- in the parent process
-# in the parent process
 
 
 @dataclass(slots=True)

@@ -24,7 +24,8 @@ from pydantic import TypeAdapter, ValidationError
 
 from harness.errors import InputError, one_line, shorten, unknown_name
 from harness.protocols import CostSource, Strategy
-from strategies import baselines, cereals
+from strategies import baselines, cereals, field
+from strategies.modifiers import MODIFIERS
 
 _COSTS: tuple[str, ...] = get_args(CostSource)
 
@@ -43,11 +44,32 @@ STRATEGIES: dict[str, Callable[..., Strategy]] = {
     "cereals-g2-vote-entropy": cereals.g2_vote_entropy,
     "cereals-g3-vote-entropy": cereals.g3_vote_entropy,
     "cereals-g2-entropy-oracle-cost": cereals.g2_entropy_oracle_cost,
+    "margin": field.margin,
+    "bald": field.bald,
+    "ripu": field.ripu,
+    "balanced-random": field.balanced_random,
+    "coreset": field.coreset,
+    "margin-image": field.margin_image,
+    "least-confidence": field.least_confidence,
+    "least-confidence-image": field.least_confidence_image,
+    "bald-image": field.bald_image,
+    "variation-ratio": field.variation_ratio,
+    "mean-deviation": field.mean_deviation,
+    "ripu-image": field.ripu_image,
+    "equal": field.equal,
+    "balanced-margin": field.balanced_margin,
+    "typiclust": field.typiclust,
+    "entropy-coreset": field.entropy_coreset,
+    "entropy-spread": field.entropy_spread,
 }
+
+_OF_A_FAMILY = {"margin", "bald", "ripu", "balanced-random", "coreset"}
+"""One of each family of the field, for ``all``: it has these and the paper's own."""
+_FIELD = {name for name, factory in STRATEGIES.items() if factory.__module__ == field.__name__}
 
 ENTRY_POINT_GROUP = "harness.strategies"
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
-_IDENTITY = re.compile(r"^(?P<name>[a-z0-9][a-z0-9-]*)(?:\[(?P<parameters>[^\[\]]*)\])?$")
+_PART = re.compile(r"(?P<name>[a-z0-9][a-z0-9-]*)(?:\[(?P<parameters>[^\[\]]*)\])?")
 _WORD = re.compile(r"[\w.+-]{1,64}", re.ASCII)
 _LONGEST = 160
 """An identity is the name of a folder."""
@@ -136,6 +158,7 @@ def _built(factory: Factory, given: dict[str, Any]) -> Strategy:
     faults = [
         fault
         for fault, is_so in {
+            "scaled must be True or False": not isinstance(strategy.scaled, bool),
             "fuse or score must be a function, and not both": callable(strategy.fuse)
             == callable(strategy.score),
             "maps must be functions by names other than information and cost": not (
@@ -275,7 +298,8 @@ def parameters_of(factory: Factory) -> dict[str, inspect.Parameter]:
         ValueError: parameters without a name of their own.
     """
     found = dict(inspect.signature(factory).parameters)
-    hints = get_type_hints(factory, include_extras=True) if inspect.isfunction(factory) else {}
+    plain = factory.func if isinstance(factory, functools.partial) else factory
+    hints = get_type_hints(plain, include_extras=True) if inspect.isfunction(plain) else {}
     for name, parameter in found.items():
         if parameter.kind not in {
             inspect.Parameter.POSITIONAL_OR_KEYWORD,
@@ -290,19 +314,25 @@ def parameters_of(factory: Factory) -> dict[str, inspect.Parameter]:
 
 
 def make(identity: str) -> Strategy:
-    """Build a strategy from its identity, ``name`` or ``name[parameter=value,...]``.
+    """Build a strategy from its identity.
+
+    ``name``, ``name[parameter=value,...]``, or with modifiers.
+
+    A modifier stands behind a plus sign, with parameters of its own: ``bald+g3[alpha=0.4]``.
 
     Raises:
         InputError: unknown name or parameter, malformed or out-of-range value, a broken plug-in.
     """
-    match = _IDENTITY.match(identity) if len(identity) <= _LONGEST else None
-    if match is None:
+    parts = re.split(r"\+(?![^\[]*\])", identity) if len(identity) <= _LONGEST else []
+    matches = [_PART.fullmatch(part) for part in parts]
+    if not matches or None in matches:
         raise InputError(
             f"cannot read strategy {shorten(identity)}; allowed: name or "
-            "name[parameter=value,...], "
+            "name[parameter=value,...], with +MODIFIER behind it, "
             f"at most {_LONGEST} characters"
         )
-    name, added = match["name"], plugins()
+    first, *modifiers = [match for match in matches if match is not None]
+    name, added = first["name"], plugins()
     if name in added.broken:
         raise InputError(
             f"strategy {name!r} cannot be used: its plug-in is left out, as said above"
@@ -310,9 +340,21 @@ def make(identity: str) -> Strategy:
     table = available()
     if name not in table:
         raise unknown_name("strategy", name, table)
-    factory = table[name]
+    strategy, full = _called(identity, name, first["parameters"] or "", table[name])
+    code = {**added.code, **_files()[1]}.get(name, "")
+    for modifier in modifiers:
+        if modifier["name"] not in MODIFIERS:
+            raise unknown_name("modifier", modifier["name"], MODIFIERS)
+        change = functools.partial(MODIFIERS[modifier["name"]], strategy)
+        strategy, own = _called(identity, modifier["name"], modifier["parameters"] or "", change)
+        full = f"{full}+{own}"
+    return replace(strategy, name=full, code=code)
+
+
+def _called(identity: str, name: str, text: str, factory: Factory) -> tuple[Strategy, str]:
+    """Call a factory or a modifier; return the strategy, and its name with what is not default."""
     parameters = parameters_of(factory)
-    given = _parameters(identity, match["parameters"] or "", parameters)
+    given = _parameters(identity, name, text, parameters)
     for key, parameter in parameters.items():
         if parameter.default is inspect.Parameter.empty and key not in given:
             raise InputError(f"strategy {identity!r}: {key} must be given, as in {name}[{key}=...]")
@@ -322,18 +364,14 @@ def make(identity: str) -> Strategy:
         if isinstance(error.__cause__, InputError):
             raise error.__cause__ from None
         raise InputError(f"strategy {identity!r}: {error}") from error
-    changed = {
-        key: value for key, value in sorted(given.items()) if value != parameters[key].default
-    }
-    suffix = (
-        "[" + ",".join(f"{key}={value}" for key, value in changed.items()) + "]" if changed else ""
-    )
-    code = {**added.code, **_files()[1]}
-    return replace(strategy, name=name + suffix, code=code.get(name, ""))
+    changed = [
+        f"{key}={value}" for key, value in sorted(given.items()) if value != parameters[key].default
+    ]
+    return strategy, f"{name}[{','.join(changed)}]" if changed else name
 
 
 def _parameters(
-    identity: str, text: str, parameters: dict[str, inspect.Parameter]
+    identity: str, name: str, text: str, parameters: dict[str, inspect.Parameter]
 ) -> dict[str, Any]:
     given: dict[str, Any] = {}
     for part in filter(None, (piece.strip() for piece in text.split(","))):
@@ -341,7 +379,7 @@ def _parameters(
         if not equals or key not in parameters:
             allowed = ", ".join(parameters) or "none"
             raise InputError(
-                f"strategy {identity!r}: cannot set {shorten(part)}; parameters of this strategy: "
+                f"strategy {identity!r}: cannot set {shorten(part)}; parameters of {name}: "
                 f"{allowed}"
             )
         if key in given:
@@ -367,13 +405,18 @@ def _value(identity: str, key: str, value: str, kind: Any) -> Any:
 
 
 def _all() -> list[str]:
+    """Return the paper's strategies, one of each family of the field, and those of plug-ins."""
+    return [name for name in _everything() if name not in _FIELD - _OF_A_FAMILY]
+
+
+def _everything() -> list[str]:
     """Return every name that can be used without a parameter."""
     names = []
     for name, factory in available().items():
         defaults = [parameter.default for parameter in parameters_of(factory).values()]
         if inspect.Parameter.empty in defaults:
             print(
-                f"harness: strategy {name!r} is not among all: a parameter of it must be given",
+                f"harness: strategy {name!r} is left out: a parameter of it must be given",
                 file=sys.stderr,
             )
             continue
@@ -383,20 +426,22 @@ def _all() -> list[str]:
 
 def _known(identity: str) -> str:
     """Return an identity, that of a file's strategy where a file is named."""
-    found = re.fullmatch(r"(?P<place>.+\.py:\w+)(?P<parameters>\[[^\[\]]*\])?", identity)
+    found = re.fullmatch(r"(?P<place>.+\.py:\w+)(?P<parameters>[\[+].*)?", identity)
     return add_file(found["place"]) + (found["parameters"] or "") if found else identity
 
 
 def parse_list(text: str) -> list[Strategy]:
     """Build the strategies of a command line.
 
-    Identities separated by commas (commas inside [] belong to one); ``all`` is every name.
+    Identities separated by commas (commas inside [] belong to one). ``all`` is the paper's and one
+    of each family of the field, ``everything`` every name.
 
     Raises:
         InputError: an empty list, an unknown name, the same strategy twice.
     """
     parts = [part.strip() for part in re.split(r",(?![^\[]*\])", text) if part.strip()]
-    identities = [identity for part in parts for identity in (_all() if part == "all" else [part])]
+    named = {"all": _all, "everything": _everything}
+    identities = [item for part in parts for item in (named[part]() if part in named else [part])]
     if not identities:
         raise InputError(
             f"no strategy in {shorten(text)}; allowed: all, and names separated by commas: "

@@ -17,3 +17,9 @@ Cost = Literal["predicted", "whole", "oracle", "constant"]
 
 The last two are brackets: labelled as bounds, never ranked.
 """
+
+Considered = Annotated[int, Field(ge=1, le=1000)]
+"""How many times as many candidates as the budget holds a second stage looks at."""
+
+Beta = Annotated[float, Field(gt=0.0, le=1000.0, allow_inf_nan=False)]
+"""Sharpness of power sampling: high values follow the score, low ones chance."""

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from harness.clicks import count_region, vertex_map, vertices_inside
+from harness.logits import Logits
 from harness.loop import Trained
 from harness.maps import MemoryMaps
 from harness.types import Annotation, ClickTotals, CostQuality, ImageAreas, Region, RoundRecord
@@ -91,7 +92,18 @@ class FakeNetwork:
             torch.randn((CLASSES, height, width), generator=generator).softmax(0)
             for _ in range(n_passes)
         ]
-        return View(iter(passes), torch.rand((height, width), generator=generator) * 0.1)
+        cost = torch.rand((height, width), generator=generator) * 0.1
+        shown = torch.randn((CLASSES, height, width), generator=generator)
+        mirrored = shown + 0.1 * torch.randn(shown.shape, generator=generator)
+        features = [torch.randn((1, 6, height // 4, width // 4), generator=generator)]
+        return View(
+            iter(passes),
+            cost,
+            plain_pass=lambda: Logits(shown, (height, width)),
+            backbone_maps=lambda: features,
+            class_counts=lambda: np.zeros(256, np.int64),
+            mirrored_pass=lambda: Logits(mirrored, (height, width)),
+        )
 
     def expect(self, image_ids) -> None:
         """Nothing is read ahead."""

@@ -16,7 +16,7 @@ from harness.machine import Machine, check_device, limit_threads
 def noise(
     strategy: Annotated[
         str, typer.Option(help="One strategy; see harness strategies.")
-    ] = "random-region",
+    ] = "cereals-g2-entropy",
     seed: Annotated[int, typer.Option(help="The one seed of all repetitions.")] = 0,
     repeats: Annotated[int, typer.Option(help="How often the run is repeated.")] = 3,
     vary: Annotated[

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
+import re
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Literal, get_args, get_origin
 
 import typer
@@ -24,6 +27,7 @@ def list_strategies(
     from rich.table import Table
 
     from strategies import available, make, parameters_of, plugins
+    from strategies.modifiers import MODIFIERS
 
     added = plugins()
     table = Table(box=None, pad_edge=False)
@@ -59,31 +63,46 @@ def list_strategies(
         "cereals-g3-entropy[alpha=0.3].",
         markup=False,
     )
+    console.print(
+        f"Behind any of them: +{', +'.join(MODIFIERS)}, as in bald+g2, ripu+g3[alpha=0.4] or "
+        "margin+ratio. --strategies all: the paper's and one of each family of the field; "
+        "everything: every name.",
+        markup=False,
+    )
 
 
 def _show(identity: str) -> None:
     """Print one strategy: what it asks for, its parameters with their types and defaults."""
-    import inspect
-
     from strategies import available, parameters_of, parse_list
+    from strategies.modifiers import MODIFIERS
 
     found = parse_list(identity)
     if len(found) != 1:
         raise InputError(f"one strategy must be named, got {shorten(identity)}")
     strategy = found[0]
-    factory = available()[strategy.name.partition("[")[0]]
+    parts = re.split(r"\+(?![^\[]*\])", strategy.name)
+    names = [part.partition("[")[0] for part in parts]
     typer.echo(f"{strategy.name}: {strategy.summary}")
     typer.echo(f"  score: {strategy.equation}")
-    said = (inspect.getdoc(factory) or "").partition("\n")[0]
-    if said:
-        typer.echo(f"  {said}")
     if strategy.is_bound:
         typer.echo("  a bound: listed, never ranked")
-    for key, parameter in parameters_of(factory).items():
-        default = "must be given" if parameter.default is parameter.empty else parameter.default
-        typer.echo(f"  {key}: {_kind(parameter.annotation)}, default {default}")
+    own = available()[names[0]]
+    _describe(names[0], own, parameters_of(own))
+    for name in names[1:]:
+        changed = dict(list(parameters_of(MODIFIERS[name]).items())[1:])
+        _describe(f"+{name}", MODIFIERS[name], changed)
     if strategy.code:
         typer.echo(f"  of {strategy.code}")
+
+
+def _describe(
+    name: str, factory: Callable[..., Any], parameters: Mapping[str, inspect.Parameter]
+) -> None:
+    """Print what a function says of itself, and its parameters."""
+    typer.echo(f"  {name}: {(inspect.getdoc(factory) or '').partition(chr(10))[0]}")
+    for key, parameter in parameters.items():
+        default = "must be given" if parameter.default is parameter.empty else parameter.default
+        typer.echo(f"    {key}: {_kind(parameter.annotation)}, default {default}")
 
 
 def _kind(annotation: Any) -> str:

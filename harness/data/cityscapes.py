@@ -158,7 +158,6 @@ class Split:
         )
 
     # -------------------------------------------------------------------------------------- reading
-    # reading
 
     def photo(self, image_id: str) -> npt.NDArray[np.uint8]:
         """Return the (H, W, 3) RGB photograph, read-only.
@@ -272,7 +271,6 @@ class Split:
         )
 
     # ------------------------------------------------------------------------------------- checking
-    # checking
 
     @property
     def identity(self) -> str:

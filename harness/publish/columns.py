@@ -196,7 +196,6 @@ def _value(found: Place | None) -> float | None:
 
 
 # ------------------------------------------------------------------------- figures as text, percent
-# figures as text, percent
 
 
 def percent(spread: Spread | None) -> str:

@@ -250,7 +250,6 @@ def calibration(group: list[Run]) -> list[tuple[float, float]]:
 
 
 # -------------------------------------------------------------------------------------------- LaTeX
-# LaTeX
 
 
 def to_tex(board: Board, columns: Sequence[Column], path: Path) -> None:

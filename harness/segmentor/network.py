@@ -32,6 +32,8 @@ from harness.statistics import cost_quality
 from harness.types import CostQuality, ImageAreas, LossPoint
 from harness.views import View
 
+_MOST_MEMBER_BYTES = 256 << 20
+"""Choice: members of one image, at the network's stride, that wait for the next measure."""
 _MEMBERS_AT_ONCE = 4
 
 
@@ -74,6 +76,7 @@ class TrainedNetwork:
         self._read, self._photos = train.photo, ReadAhead(train.photo)
         self._last: tuple[str, _Seen] | None = None
         self._version = 0
+        self._members_of: tuple[str, int, list[tuple[Logits, int]]] | None = None
         self._validated: tuple[list[ImageAreas], CostQuality | None] | None = None
 
     @property
@@ -92,7 +95,6 @@ class TrainedNetwork:
         return self._passes.has_dropout
 
     # ----------------------------------------------------------------------------------- prediction
-    # prediction
 
     def predict(self, image_id: str, n_passes: int) -> View:
         """Predict one training image.
@@ -107,7 +109,7 @@ class TrainedNetwork:
         passes: Iterator[Logits | Tensor] = (
             iter([Logits(seen.logits[0], seen.size)])
             if n_passes == 1
-            else self._committee(image_id, seen, n_passes)
+            else self._committee_once(image_id, seen, n_passes)
         )
         return View(
             passes,
@@ -115,7 +117,14 @@ class TrainedNetwork:
             plain_pass=lambda: Logits(seen.logits[0], seen.size),
             backbone_maps=lambda: seen.features,
             photograph=lambda: self._read(image_id),
+            mirrored_pass=lambda: self._mirrored(image_id),
         )
+
+    def _mirrored(self, image_id: str) -> Logits:
+        """See the mirrored photograph, and mirror what is seen back."""
+        photo = np.ascontiguousarray(self._read(image_id)[:, ::-1])
+        seen = self.see(photo, f"train/{image_id} mirrored")
+        return Logits(seen.logits[0].flip(-1), seen.size)
 
     def expect(self, image_ids: Iterable[str]) -> None:
         """Read these images ahead, in this order."""
@@ -128,6 +137,7 @@ class TrainedNetwork:
                 "other strategies read them too"
             )
         if self._last is None or self._last[0] != image_id:
+            self._members_of = None
             try:
                 self._last = image_id, self.see(self._photos.get(image_id), f"train/{image_id}")
             except RunError as error:
@@ -152,8 +162,34 @@ class TrainedNetwork:
             raise RunError("the segmentation network's logits are NaN or infinite")
         return _Seen((photo.shape[0], photo.shape[1]), features, state, logits)
 
+    def _committee_once(
+        self, image_id: str, seen: _Seen, n_passes: int
+    ) -> Iterator[Logits | Tensor]:
+        """Yield a committee's members; those of the last image are remembered for other measures.
+
+        Raises:
+            RunError: a strategy has changed a member's scores in place.
+        """
+        if self._members_of is not None and self._members_of[:2] == (image_id, n_passes):
+            for member, version in self._members_of[2]:
+                if member.values._version != version:  # noqa: SLF001
+                    raise RunError(
+                        f"image {image_id}: a committee member's scores were changed in place by a "
+                        "strategy; other strategies read them too"
+                    )
+                yield member
+            return
+        self._members_of, kept, size = None, [], 0
+        for member in self._committee(image_id, seen, n_passes):
+            size += member.values.nbytes
+            if size <= _MOST_MEMBER_BYTES:
+                kept.append((member, member.values._version))  # noqa: SLF001
+            yield member
+        if size <= _MOST_MEMBER_BYTES:
+            self._members_of = image_id, n_passes, kept
+
     @torch.no_grad()
-    def _committee(self, image_id: str, seen: _Seen, n_passes: int) -> Iterator[Logits | Tensor]:
+    def _committee(self, image_id: str, seen: _Seen, n_passes: int) -> Iterator[Logits]:
         generator = torch.Generator(self._device).manual_seed(
             torch_seed(self._seed, self._round, Purpose.COMMITTEE, image_id)
         )
@@ -225,7 +261,6 @@ class TrainedNetwork:
         return per_pixel(clicks, seen.size)
 
     # ----------------------------------------------------------------------------------- evaluation
-    # evaluation
 
     def evaluate(self) -> list[ImageAreas]:
         """Return class areas of every validation image."""
@@ -269,7 +304,6 @@ class TrainedNetwork:
         return self._validated
 
     # -------------------------------------------------------------------------------------- storing
-    # storing
 
     def save(self, path: Path) -> None:
         """Write the weights under a temporary name, then rename.

@@ -85,7 +85,6 @@ class Study:
         self._me = f"{_WORK}{uuid.uuid4().hex[:12]}"
 
     # --------------------------------------------------------------------------------------- search
-    # search
 
     def search(
         self, storage: str, trials: int | None, sampler: Any, pruner: Any, grace_s: float
@@ -141,7 +140,6 @@ class Study:
         self._tell(f"trial {trial.number}: {point}: {values}{best}")
 
     # ----------------------------------------------------------------------------------- conclusion
-    # conclusion
 
     def conclude(self, write: Path, *, report: bool) -> None:
         """Write tables, figures and the tuned config; then report on other seeds.

@@ -191,6 +191,7 @@ HARMLESS = {
     "harness.segmentor.committee._SEEDS": "all seeds that there are",
     "harness.segmentor.efficientnet.WEIGHTS_SHA256": "other weights are refused",
     "harness.segmentor.trainer._CROPS": "names of options",
+    "harness.segmentor.network._MOST_MEMBER_BYTES": "a bound of memory",
     "harness.segmentor.trainer._PRETRAINED": "a name",
     "harness.segmentor.trainer._WHOLE": "all of an image",
     "harness.segmentor.trainer._CHECKED_MEMBERS": "of the check at the start",

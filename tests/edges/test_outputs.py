@@ -280,7 +280,7 @@ def test_a_figure_that_cannot_be_drawn_takes_no_table_with_it(board, tmp_path, m
     def broken(*_):
         raise ValueError("no such\nglyph")
 
-    monkeypatch.setattr("harness.publish.figures.draw_ranks", broken)
+    monkeypatch.setattr("harness.publish.write.draw_ranks", broken)
     _, _, faults = write_files(build_board(board), tmp_path / "out")
     assert len(faults) == 1
     assert "ranks.png cannot be drawn (ValueError: no such glyph)" in faults[0]

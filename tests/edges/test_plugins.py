@@ -108,7 +108,7 @@ BROKEN = {
 def test_a_broken_one_is_named_and_left_out(plug, capsys, what):
     body, points, said = BROKEN[what]
     plug(body, points)
-    assert [strategy.name for strategy in strategies.parse_list("all")] == list(
+    assert [strategy.name for strategy in strategies.parse_list("everything")] == list(
         strategies.STRATEGIES
     )
     strategies.parse_list("random-image, random-region")

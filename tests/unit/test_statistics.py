@@ -9,6 +9,7 @@ from harness.statistics import (
     added_freedom,
     compare_pairs,
     dunnett_quantile,
+    gap_told_apart,
     groups,
     holm,
     image_weights,
@@ -301,3 +302,19 @@ def test_the_log_rank_test_keeps_its_level_and_finds_a_difference():
 def test_the_probability_of_improvement_by_hand():
     assert improvement([2.0, 3.0], [1.0, 2.5]) == 0.75
     assert improvement([1.0], [1.0]) == 0.5
+
+
+@pytest.mark.parametrize(("strategies", "seeds"), [(4, 6), (6, 10)])
+def test_the_gap_that_is_told_apart_is_found_half_of_the_time(strategies, seeds):
+    rng = np.random.default_rng(0)
+    spread = 0.02
+    gap = gap_told_apart(strategies, seeds, spread)
+    found = 0
+    for _ in range(300):
+        scores = rng.normal(0.0, spread / np.sqrt(2), (strategies, seeds))
+        scores[0] += gap
+        still = np.repeat(scores.mean(1)[:, None], 2, axis=1)
+        first_step = compare_pairs(scores, still, 10**6)
+        found += first_step.p[0] * len(first_step.pairs) < 0.05
+    assert 0.4 < found / 300 < 0.6
+    assert gap_told_apart(strategies, 2 * seeds, spread) < gap

@@ -68,7 +68,7 @@ class Notes:
         self.note(job)
         raise FailedBeforeError("noted")
 
-    def keep_timings(self, job: Job, seconds: dict[str, float]) -> None:
+    def keep_timings(self, job: Job) -> None:
         """Keep nothing."""
 
 

@@ -34,7 +34,6 @@ class Recorded:
 
 
 # ----------------------------------------------------------------------------------------- polygons
-# polygons
 
 
 def clip_to_frame(polygon: Polygon, aspect: float) -> Polygon:
@@ -95,7 +94,6 @@ def record(
 
 
 # --------------------------------------------------------------------------------------- photograph
-# photograph
 
 
 _NOISES = {

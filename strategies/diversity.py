@@ -1,0 +1,139 @@
+"""Second stages: among candidates, those that differ from each other and from what is labelled."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from harness.context import QueryContext
+from harness.types import Candidate
+
+
+def k_centre(candidates: list[Candidate], budget_px: int, context: QueryContext) -> list[Candidate]:
+    """Choose greedily the window that is farthest from all chosen and labelled ones.
+
+    Core-set (Sener & Savarese 2018, arXiv 1708.00489) on the mean features of a window. Choice:
+    Euclidean distance at the backbone's last level; the plain greedy algorithm, without outliers.
+    """
+    found, bought = _embeddings(candidates, context)
+    distance = torch.full((len(found),), torch.inf, dtype=found.dtype)
+    if len(bought):
+        distance = torch.cdist(found, bought).min(dim=1).values
+    chosen: list[Candidate] = []
+    spent = 0
+    while len(chosen) < len(candidates) and spent < budget_px:
+        best = int(distance.argmax())
+        chosen.append(candidates[best])
+        spent += candidates[best].new_px
+        distance = torch.minimum(distance, (found - found[best]).norm(dim=1))
+        distance[best] = -1.0
+    return chosen
+
+
+_NEIGHBOURS = 20
+_ROUNDS = 20
+
+
+def typical(candidates: list[Candidate], budget_px: int, context: QueryContext) -> list[Candidate]:
+    """Choose the most typical window of each cluster that holds no labelled one, the largest first.
+
+    TypiClust (Hacohen, Dekel & Weinshall 2022, arXiv 2202.02794): clusters of k-means on
+    embeddings, as many as there are labelled windows and windows to buy; typicality is one over the
+    mean distance to the nearest neighbours within the cluster. Choice: 20 neighbours and, as there
+    is no self-supervised network here, the backbone's features of length 1; when every cluster
+    holds a chosen window, the next round over the clusters begins.
+    """
+    found, bought = (_of_length_one(part) for part in _embeddings(candidates, context))
+    wanted = max(1, budget_px // max(1, min(item.new_px for item in candidates)))
+    together = torch.cat([found, bought]) if len(bought) else found
+    count = min(len(together), len(bought) + wanted)
+    clusters = _k_means(together, count, context.rng)
+    labelled = np.bincount(clusters[len(found) :], minlength=count)
+    own = clusters[: len(found)]
+    order = {label: _by_typicality(found, np.flatnonzero(own == label)) for label in range(count)}
+    sizes = np.bincount(own, minlength=count)
+    ranking = sorted(range(count), key=lambda label: (labelled[label], -sizes[label], label))
+    chosen: list[Candidate] = []
+    spent = 0
+    for turn in range(max(map(len, order.values()), default=0)):
+        for label in ranking:
+            if spent >= budget_px:
+                return chosen
+            if turn < len(order[label]):
+                chosen.append(candidates[order[label][turn]])
+                spent += chosen[-1].new_px
+    return chosen
+
+
+def spread_over_images(
+    candidates: list[Candidate], budget_px: int, context: QueryContext
+) -> list[Candidate]:
+    """Choose by falling score, one window of each image, then a second of each, and so on.
+
+    Diversity across images, after the finding that queries which pile up in a few images waste
+    labels (nnActive, arXiv 2411.19644). It needs no features.
+    """
+    del context
+    chosen: list[Candidate] = []
+    spent, taken = 0, {item.region.image_id: 0 for item in candidates}
+    waiting = list(candidates)
+    turn = 0
+    while waiting and spent < budget_px:
+        later = []
+        for item in waiting:
+            if taken[item.region.image_id] == turn and spent < budget_px:
+                taken[item.region.image_id] += 1
+                chosen.append(item)
+                spent += item.new_px
+            else:
+                later.append(item)
+        waiting, turn = later, turn + 1
+    return chosen
+
+
+def _embeddings(candidates: list[Candidate], context: QueryContext) -> tuple[Tensor, Tensor]:
+    found = context.embeddings([item.region for item in candidates]).double()
+    return found, context.embeddings(context.labelled).double()
+
+
+def _of_length_one(values: Tensor) -> Tensor:
+    length: Tensor = values.norm(dim=1, keepdim=True)
+    return values / length.clamp(min=1e-12)
+
+
+def _k_means(points: Tensor, count: int, rng: np.random.Generator) -> npt.NDArray[np.int64]:
+    """Return the cluster of each point: Lloyd's algorithm from k-means++ seeds."""
+    centres = [int(rng.integers(len(points)))]
+    nearest = (points - points[centres[0]]).square().sum(1)
+    while len(centres) < count:
+        weights = nearest.numpy()
+        total = weights.sum()
+        drawn = int(rng.choice(len(points), p=weights / total)) if total > 0 else len(centres)
+        centres.append(drawn)
+        nearest = torch.minimum(nearest, (points - points[drawn]).square().sum(1))
+    middle = points[centres]
+    clusters = torch.cdist(points, middle).argmin(1)
+    for _ in range(_ROUNDS):
+        sums = torch.zeros_like(middle).index_add_(0, clusters, points)
+        sizes = torch.bincount(clusters, minlength=count)
+        middle = torch.where(sizes[:, None] > 0, sums / sizes.clamp(min=1)[:, None], middle)
+        moved = torch.cdist(points, middle).argmin(1)
+        if torch.equal(moved, clusters):
+            break
+        clusters = moved
+    return clusters.numpy()
+
+
+def _by_typicality(points: Tensor, members: npt.NDArray[np.int64]) -> list[int]:
+    """Return a cluster's members, the most typical first."""
+    if not len(members):
+        return []
+    distance = torch.cdist(points[members], points[members])
+    neighbours = min(_NEIGHBOURS, len(members) - 1)
+    if neighbours:
+        mean = distance.topk(neighbours + 1, largest=False).values[:, 1:].mean(1)
+    else:
+        mean = torch.zeros(len(members))
+    return [int(members[place]) for place in mean.argsort(stable=True)]

@@ -1,0 +1,146 @@
+"""What turns one strategy into another: ``bald+g2``, ``ripu+g3[alpha=0.4]``, ``margin+ratio``.
+
+A modifier is a function of a strategy and of parameters of its own; several stand one behind the
+other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import partial
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from harness.errors import InputError
+from harness.protocols import Strategy
+from strategies import fusion
+from strategies.baselines import information_alone
+from strategies.parameters import Alpha, Beta, Cost
+
+Maps = Mapping[str, Tensor]
+
+
+def base_score(strategy: Strategy, maps: Maps, rng: np.random.Generator) -> Tensor:
+    """Return the score of a strategy that is to be changed, on maps that it knows."""
+    if strategy.score is not None:
+        return strategy.score(maps, rng)
+    if strategy.fuse is None:
+        raise ValueError(f"{strategy.name} has no score")
+    information = maps.get("information")
+    if information is None:  # it asks by chance: only the shape counts
+        information = torch.zeros_like(maps["cost"])
+    return strategy.fuse(information, None, rng)
+
+
+def _fused(
+    maps: Maps,
+    rng: np.random.Generator,
+    *,
+    strategy: Strategy,
+    fuse: Callable[[Tensor, Tensor], Tensor],
+) -> Tensor:
+    score = base_score(strategy, maps, rng)
+    cost = maps.get("cost")
+    return fuse(score, torch.zeros_like(score) if cost is None else cost)
+
+
+def _with_cost(
+    strategy: Strategy, cost: Cost, name: str, words: str, fuse: Callable[[Tensor, Tensor], Tensor]
+) -> Strategy:
+    if strategy.cost != "none":
+        raise InputError(f"+{name} must follow a strategy without a cost, got {strategy.name}")
+    score = partial(_fused, strategy=strategy, fuse=fuse)
+    head, comma, rest = strategy.equation.partition(", ")
+    own = f"{comma}{rest}" if head == "I" else f", I = {strategy.equation}"
+    equation = f"{words}{own}"
+    return replace(
+        strategy,
+        summary=f"{strategy.summary}, against predicted clicks",
+        equation=equation,
+        fuse=None,
+        score=score,
+        cost=cost,
+    )
+
+
+def with_g1(strategy: Strategy, cost: Cost = "predicted") -> Strategy:
+    """I / (1 + C): CEREALS' first fusion of the score and the cost."""
+    return _with_cost(strategy, cost, "g1", "I / (1 + C)", fusion.g1)
+
+
+def with_g2(strategy: Strategy, cost: Cost = "predicted") -> Strategy:
+    """(1 - C) I: CEREALS' second fusion of the score and the cost."""
+    return _with_cost(strategy, cost, "g2", "(1 - C) I", fusion.g2)
+
+
+def with_g3(strategy: Strategy, alpha: Alpha = 0.5, cost: Cost = "predicted") -> Strategy:
+    """Weigh the score against the cost, alpha I + (1 - alpha)(1 - C): CEREALS' third fusion of the score and the cost."""
+    words = f"{alpha:g} I + {1 - alpha:g} (1 - C)"
+    return _with_cost(strategy, cost, "g3", words, partial(fusion.g3, alpha=alpha))
+
+
+def _per_click(information: Tensor, cost: Tensor | None, _rng: np.random.Generator) -> Tensor:
+    if cost is None:
+        raise ValueError("cost is missing; allowed: a cost map")
+    return information / cost.clamp(min=1e-3)
+
+
+def with_ratio(strategy: Strategy, cost: Cost = "whole") -> Strategy:
+    """I / C, both unscaled: information per predicted click, which CEREALS did not try.
+
+    Choice: C is all that a window costs, c_p + c_i + 4, so that it is never near 0.
+    """
+    if strategy.cost != "none" or strategy.fuse is not information_alone:
+        raise InputError(
+            "+ratio must follow a strategy that ranks by its information alone, got "
+            f"{strategy.name}"
+        )
+    if cost == "constant":
+        raise InputError("+ratio needs a cost, got constant")
+    return replace(
+        strategy,
+        summary=f"{strategy.summary}, per predicted click",
+        equation=f"I / C, {strategy.equation.partition(', ')[2]}, unscaled",
+        fuse=_per_click,
+        cost=cost,
+        scaled=False,
+    )
+
+
+def _sampled(maps: Maps, rng: np.random.Generator, *, strategy: Strategy, beta: float) -> Tensor:
+    if strategy.score is not None:
+        score = strategy.score(maps, rng)
+    elif strategy.fuse is not None:
+        score = strategy.fuse(maps["information"], maps.get("cost"), rng)
+    else:
+        raise ValueError(f"{strategy.name} has no score")
+    noise = torch.from_numpy(rng.gumbel(size=tuple(score.shape)))
+    return beta * score.clamp(min=1e-12).log() + noise
+
+
+def with_power(strategy: Strategy, beta: Beta = 1.0) -> Strategy:
+    """Draw by beta ln(score) + Gumbel noise: a draw in proportion to the score's power.
+
+    Stochastic batch acquisition (Kirsch et al. 2021, arXiv 2106.12059), "power" variant.
+    """
+    if strategy.measure is None and not strategy.maps:
+        raise InputError(f"+power must follow a strategy with a measure, got {strategy.name}")
+    return replace(
+        strategy,
+        summary=f"{strategy.summary}, drawn in proportion",
+        equation=f"{beta:g} ln s + Gumbel, s = {strategy.equation}",
+        fuse=None,
+        score=partial(_sampled, strategy=strategy, beta=beta),
+    )
+
+
+MODIFIERS: dict[str, Callable[..., Strategy]] = {
+    "g1": with_g1,
+    "g2": with_g2,
+    "g3": with_g3,
+    "ratio": with_ratio,
+    "power": with_power,
+}
