@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from harness.acquisition import Tally
 from harness.bench import Event, Job, Outcome, plan
@@ -89,6 +90,27 @@ class Forecast:
     estimate: Estimate
     pace: Pace | None
     val_images: int
+
+    def document(self) -> dict[str, Any]:
+        """Return it as data: what is left, with seconds and bytes where a pace was measured."""
+        estimate = self.estimate
+        kinds = [job.kind for job in estimate.jobs]
+        lengths = [length for job in estimate.jobs for length in estimate.lengths(job)]
+        found: dict[str, Any] = {
+            "remarks": self.remarks,
+            "strategies": [strategy.name for strategy in estimate.strategies],
+            "seeds": list(estimate.spec.harness.seeds),
+            "runs_left": kinds.count("run"),
+            "references_left": kinds.count("full-data"),
+            "trainings": len(lengths),
+            "steps": sum(lengths),
+            "map_bytes": estimate.wanted_bytes,
+            "workers": estimate.workers,
+        }
+        if self.pace is not None:
+            found["seconds"] = estimate.seconds(self.pace, self.val_images)
+            found["memory_bytes"] = estimate.memory_bytes(self.pace, self.val_images)
+        return found
 
 
 class Invocation:

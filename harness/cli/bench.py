@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -109,6 +110,9 @@ def bench(
             help="Say what would run and on how much disk; a short measurement here says how long and with how much memory.",
         ),
     ] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="With --dry-run: print the estimate as JSON.")
+    ] = False,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace the runs of these strategies.")
     ] = False,
@@ -123,6 +127,8 @@ def bench(
     ] = False,
 ) -> int:
     """Run strategies x seeds under equal pixel budgets and print the leaderboard."""
+    if as_json and not dry_run:
+        raise InputError("--json goes with --dry-run; a finished board is in leaderboard.json")
     machine = check_machine(workers, disk_gb, device)
     from harness.config import load_spec
     from strategies import parse_list
@@ -164,7 +170,11 @@ def bench(
         executor=executor,
     )
     if dry_run:
-        describe(board.foresee())
+        forecast = board.foresee()
+        if as_json:
+            typer.echo(json.dumps(forecast.document(), indent=1))
+        else:
+            describe(forecast)
         return 0
     return run(board)
 

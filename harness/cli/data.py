@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 import json
 import os
@@ -16,6 +17,8 @@ import typer
 from harness.errors import InputError, shorten
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from harness.data.cityscapes import Split
     from harness.data.source import Data
 
@@ -244,16 +247,17 @@ def stats(
         Path | None,
         typer.Option(help="Draw clicks per class, per image, and against area into this PNG."),
     ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
     """Print pixels and clicks per class."""
     from harness.data.statistics import draw_clicks, per_class
 
     _check_target("--plot", plot)
     opened = _split(config, data_root, split)
-    typer.echo(per_class(opened).to_string(index=False))
+    _print_table(per_class(opened), opened, as_json=as_json)
     if plot is not None:
         draw_clicks(opened, plot)
-        typer.echo(f"wrote {plot}")
+        typer.echo(f"wrote {plot}", err=as_json)
 
 
 @app.command()
@@ -264,6 +268,7 @@ def windows(
     config: ConfigFile = None,
     data_root: DataRoot = None,
     split: SplitName = "train",
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
     """Print what windows of several sizes cost: for the choice of harness.window."""
     from harness.data.statistics import per_window
@@ -276,9 +281,19 @@ def windows(
             f"--sides must be whole numbers from 1 to {largest}, the smallest side of an image, "
             f"got {shorten(sides)}"
         )
-    if opened.simulated_clicks:
+    table = per_window(opened, [int(part) for part in parts])
+    if opened.simulated_clicks and not as_json:
         typer.echo("SIMULATED CLICKS: the data have masks and no polygons")
-    typer.echo(per_window(opened, [int(part) for part in parts]).to_string(index=False))
+    _print_table(table, opened, as_json=as_json)
+
+
+def _print_table(table: pd.DataFrame, split: Split, *, as_json: bool) -> None:
+    if as_json:
+        rows = json.loads(table.to_json(orient="records"))
+        document = {"simulated_clicks": split.simulated_clicks, "rows": rows}
+        typer.echo(json.dumps(document, indent=1, allow_nan=False))
+    else:
+        typer.echo(table.to_string(index=False))
 
 
 @app.command()
@@ -291,6 +306,7 @@ def receipt(
     plot: Annotated[
         Path | None, typer.Option(help="Draw the region with its clicks into this PNG.")
     ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
     """Print what annotating one region would cost, by kind of click."""
     from harness.blocks import SecondsPerClick
@@ -313,7 +329,21 @@ def receipt(
         clicks = count_region(opened.vertices(image), opened.label_ids(image), asked)
     except ValueError as error:
         raise InputError(f"--region: {error}; allowed: a rectangle inside the image") from error
-    totals = opened.index.totals
+    totals, seconds = opened.index.totals, SecondsPerClick().total(clicks)
+    if as_json:
+        document = {
+            "image": image,
+            "region": list(map(int, parts)),
+            "simulated_clicks": opened.simulated_clicks,
+            **dataclasses.asdict(clicks),
+            "cost_a": totals.cost_a(clicks),
+            "cost_b": totals.cost_b(clicks),
+            "seconds": seconds,
+        }
+        typer.echo(json.dumps(document, indent=1))
+        if plot is not None:
+            draw_receipt(opened, asked, clicks, plot)
+        return
     if opened.simulated_clicks:
         typer.echo("SIMULATED CLICKS: the data have masks and no polygons")
     typer.echo(
@@ -322,7 +352,7 @@ def receipt(
     )
     typer.echo(
         f"cost_A = {totals.cost_a(clicks):.6f}, cost_B = {totals.cost_b(clicks):.6f}, about "
-        f"{SecondsPerClick().total(clicks):.0f} s"
+        f"{seconds:.0f} s"
     )
     if plot is not None:
         draw_receipt(opened, asked, clicks, plot)

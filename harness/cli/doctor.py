@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Annotated
 
@@ -14,6 +15,7 @@ def doctor(
         bool,
         typer.Option("--mend", help="Mend what can be mended; a copy of what is changed is kept."),
     ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> int:
     """Check every file of every run: checksums, round numbers, bills, budgets, leftovers.
 
@@ -24,20 +26,31 @@ def doctor(
     from harness.results import find_runs
 
     findings = list(ward.examine(out))
-    left = 0
+    mended: list[bool] = [False] * len(findings)
     if mend and findings:
         with alone(out):
-            for finding in ward.examine(out):
-                done = ward.mend(finding)
-                left += not done
-                typer.echo(
-                    f"{finding.path}: {finding.problem}; {'mended: ' + str(finding.cure) if done else 'cannot be mended: delete the run'}"
-                )
-    else:
-        left = len(findings)
-        for finding in findings:
-            typer.echo(
-                f"{finding.path}: {finding.problem}; {'--mend would ' + finding.cure if finding.cure else 'delete the run, it starts again'}"
+            findings = list(ward.examine(out))
+            mended = [ward.mend(finding) for finding in findings]
+    left = len(findings) - sum(mended)
+    runs = len(find_runs(out))
+    if as_json:
+        rows = [
+            {"path": str(item.path), "problem": item.problem, "cure": item.cure, "mended": done}
+            for item, done in zip(findings, mended, strict=True)
+        ]
+        typer.echo(json.dumps({"runs": runs, "problems": rows, "left": left}, indent=1))
+        return 1 if left else 0
+    for finding, done in zip(findings, mended, strict=True):
+        if done:
+            said = f"mended: {finding.cure}"
+        elif mend:
+            said = "cannot be mended: delete the run"
+        else:
+            said = (
+                f"--mend would {finding.cure}"
+                if finding.cure
+                else "delete the run, it starts again"
             )
-    typer.echo(f"{len(find_runs(out))} runs examined, {len(findings)} problems, {left} left")
+        typer.echo(f"{finding.path}: {finding.problem}; {said}")
+    typer.echo(f"{runs} runs examined, {len(findings)} problems, {left} left")
     return 1 if left else 0

@@ -62,6 +62,9 @@ def publish(
         bool,
         typer.Option("--allow-mixed", help="Take runs of different configs, data or trainers."),
     ] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print leaderboard.json in place of the table.")
+    ] = False,
 ) -> int:
     """Compute the leaderboard again from the run files alone."""
     folders = runs or [Path("out")]
@@ -78,8 +81,17 @@ def publish(
         from harness.archive import ARCHIVE, write_archive
 
         count = write_archive(folders[0], target / ARCHIVE)
-        typer.echo(f"packed {count} run files into {target / ARCHIVE}")
-    _write_and_print(board, target, found, ("png", "svg", "pdf") if vector else ("png",))
+        typer.echo(f"packed {count} run files into {target / ARCHIVE}", err=as_json)
+    kinds = ("png", "svg", "pdf") if vector else ("png",)
+    if as_json:
+        from harness.publish.write import write_files
+
+        _, _, faults = write_files(board, target, kinds=kinds, photos=found)
+        typer.echo((target / "leaderboard.json").read_text(encoding="utf-8"), nl=False)
+        if faults:
+            raise RunError(f"{'; '.join(faults)}; the tables are written")
+        return 0
+    _write_and_print(board, target, found, kinds)
     return 0
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 import re
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Literal, get_args, get_origin
@@ -17,8 +18,12 @@ def list_strategies(
     name: Annotated[
         str | None, typer.Argument(help="One of them, or FILE.py:FUNCTION: all about it.")
     ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
     """List every strategy with one line and its equation, or show one with its parameters."""
+    if as_json:
+        _as_json(name)
+        return
     if name is not None:
         _show(name)
         return
@@ -69,6 +74,26 @@ def list_strategies(
         "everything: every name.",
         markup=False,
     )
+
+
+def _as_json(identity: str | None) -> None:
+    """Print strategies as data: one, or every name that needs no parameter."""
+    from strategies import parse_list
+
+    document = [
+        {
+            "name": strategy.name,
+            "summary": strategy.summary,
+            "equation": strategy.equation,
+            "cost": strategy.cost,
+            "whole_image": strategy.whole_image,
+            "committee": strategy.asks_committee,
+            "bound": strategy.is_bound,
+            "code": strategy.code,
+        }
+        for strategy in parse_list(identity or "everything")
+    ]
+    typer.echo(json.dumps(document, indent=1))
 
 
 def _show(identity: str) -> None:
