@@ -229,11 +229,12 @@ FILES_VARIABLE = "HARNESS_STRATEGY_FILES"
 """Names and places of strategies of files: worker processes inherit them."""
 
 
-def add_file(place: str) -> str:
+def add_file(place: str, parameters: str = "") -> str:
     """Make a strategy of a file known, in this process and in the workers that it starts.
 
     Args:
         place: ``path/to/file.py:function``.
+        parameters: ``key=value,...``, where the function needs some.
 
     Returns:
         Its name: that of the strategy which the function returns.
@@ -245,7 +246,7 @@ def add_file(place: str) -> str:
     file = Path(path).expanduser().resolve()
     try:
         factory = _from_file(file, function)
-        name = _built(factory, {}).name
+        name = _called(place, function, parameters, factory)[0].name
         if not _NAME.fullmatch(name):
             raise _BrokenError("its name must be lower-case letters, digits and hyphens")
         if name in STRATEGIES or name in plugins().factories:
@@ -260,6 +261,16 @@ def add_file(place: str) -> str:
 def _from_file(file: Path, function: str) -> Factory:
     if not file.is_file():
         raise _BrokenError(f"no such file: {file}")
+    module = _module_of(file, hashlib.sha256(file.read_bytes()).hexdigest())
+    factory = getattr(module, function, None)
+    if not callable(factory):
+        raise _BrokenError(f"there is no function {shorten(function)} in {file.name}")
+    return factory  # type: ignore[no-any-return]
+
+
+@functools.cache
+def _module_of(file: Path, _digest: str) -> types.ModuleType:
+    """Run a file, once for each content."""
     module = types.ModuleType(f"harness_strategy_{file.stem}")
     module.__file__ = str(file)
     sys.modules[module.__name__] = module
@@ -269,24 +280,17 @@ def _from_file(file: Path, function: str) -> Factory:
         raise
     except BaseException as error:
         raise _BrokenError(f"it cannot be imported ({_said(error)})") from error
-    factory = getattr(module, function, None)
-    if not callable(factory):
-        raise _BrokenError(f"there is no function {shorten(function)} in {file.name}")
-    return factory  # type: ignore[no-any-return]
-
-
-@functools.cache
-def _of_files(known: str) -> tuple[dict[str, Factory], dict[str, str]]:
-    factories, code = {}, {}
-    for name, (file, function) in json.loads(known).items():
-        factories[name] = _from_file(Path(file), function)
-        digest = hashlib.sha256(Path(file).read_bytes()).hexdigest()[:16]
-        code[name] = f"{Path(file).name} {digest}"
-    return factories, code
+    return module
 
 
 def _files() -> tuple[dict[str, Factory], dict[str, str]]:
-    return _of_files(os.environ.get(FILES_VARIABLE, "{}"))
+    """Return the factories of files by name, and of each a hash of its source."""
+    factories, code = {}, {}
+    for name, (place, function) in json.loads(os.environ.get(FILES_VARIABLE, "{}")).items():
+        file = Path(place)
+        factories[name] = _from_file(file, function)
+        code[name] = f"{file.name} {hashlib.sha256(file.read_bytes()).hexdigest()[:16]}"
+    return factories, code
 
 
 def parameters_of(factory: Factory) -> dict[str, inspect.Parameter]:
@@ -427,7 +431,11 @@ def _everything() -> list[str]:
 def _known(identity: str) -> str:
     """Return an identity, that of a file's strategy where a file is named."""
     found = re.fullmatch(r"(?P<place>.+\.py:\w+)(?P<parameters>[\[+].*)?", identity)
-    return add_file(found["place"]) + (found["parameters"] or "") if found else identity
+    if found is None:
+        return identity
+    behind = found["parameters"] or ""
+    own = re.match(r"\[([^\[\]]*)\]", behind)
+    return add_file(found["place"], own[1] if own else "") + behind
 
 
 def parse_list(text: str) -> list[Strategy]:

@@ -209,3 +209,27 @@ def test_a_board_of_examples_runs_in_workers(tmp_path):
         "my-coreset",
         "my-bald[passes=3]",
     }
+
+
+def test_a_file_runs_once_and_its_functions_may_need_parameters(tmp_path, monkeypatch):
+    monkeypatch.setenv(strategies.FILES_VARIABLE, "{}")
+    file = tmp_path / "needy.py"
+    file.write_text(
+        "from pathlib import Path\n"
+        "from harness.protocols import Strategy\n"
+        "from strategies.baselines import chance\n"
+        f"with Path({str(tmp_path / 'runs')!r}).open('a') as stream:\n"
+        "    stream.write('x')\n"
+        "def needy(k: int) -> Strategy:\n"
+        "    return Strategy('needy', f'{k} times', 'k', fuse=chance)\n"
+        "def plain() -> Strategy:\n"
+        "    return Strategy('plain', 'by chance', 'u', fuse=chance)\n"
+    )
+    listed = strategies.parse_list(f"{file}:needy[k=3], {file}:plain+g2")
+    assert [item.name for item in listed] == ["needy[k=3]", "plain+g2"]
+    assert listed[0].summary == "3 times"
+    assert (tmp_path / "runs").read_text() == "x"
+    with pytest.raises(InputError, match="k must be given"):
+        strategies.parse_list(f"{file}:needy")
+    file.write_text(file.read_text().replace("times", "fold"))
+    assert strategies.parse_list(f"{file}:needy[k=2]")[0].summary == "2 fold"
