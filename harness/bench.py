@@ -200,6 +200,7 @@ def _in_one_line(error: BaseException) -> tuple[str, bool]:
 
 
 def _execute(workshop: Workshop, job: Job, report: Report) -> None:
+    workshop.turn_to(job.seed)
     if job.kind == "shared":
         workshop.check_failure(job)
         _share_round_zero(workshop, job.seed)

@@ -326,7 +326,9 @@ class Protocol(Block):
 
     budgets: after the seed set, the share of the pool's pixels that may be labelled up to each
     round, rising; it stands in the place of ``images_per_round``, equal steps of whole images, and
-    ``rounds`` then is how many of them are used, all without it. Choice: a share is rounded to
+    ``rounds`` then is how many of them are used, all without it. pool_per_seed: each seed has a
+    pool of its own, so many images drawn from the training set: claims are then about the kind of
+    data and not about one pool, and intervals are wider. Choice: a share is rounded to
     whole images of the pool's mean size, so that strategies that ask for whole images can spend it
     too.
     """
@@ -339,6 +341,7 @@ class Protocol(Block):
     rounds: Annotated[int, Field(ge=0, le=1000)]
     budgets: Annotated[tuple[Share, ...], Field(strict=False, json_schema_extra=LATER)] = ()
     committee: Annotated[int, Field(ge=2, le=255)] = 20
+    pool_per_seed: Annotated[Count | None, Field(json_schema_extra=LATER)] = None
     seeds: Annotated[tuple[Seed, ...], Field(strict=False, min_length=1)]
 
     @model_validator(mode="before")

@@ -32,6 +32,7 @@ from harness.workshop import (
     build_workshop,
     check_sizes,
     info_template,
+    pool_sizes,
     rules_of,
     schedule_of,
 )
@@ -259,7 +260,7 @@ class Invocation:
         return Estimate(
             self.spec,
             self.strategies,
-            sizes,
+            pool_sizes(self.spec, sizes),
             jobs,
             done,
             self.machine.workers,

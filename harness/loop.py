@@ -97,6 +97,16 @@ def draw_seed_set(sizes: ImageSizes, n: int, seed: int) -> list[Candidate]:
     return [_whole(ids[i], sizes) for i in sorted(chosen)]
 
 
+def draw_pool(sizes: ImageSizes, n: int | None, seed: int) -> list[str]:
+    """Draw the images of a seed's own pool, in the order of the data set; all without a number."""
+    if n is None:
+        return list(sizes)
+    ids = sorted(sizes)
+    drawn = generator(seed, 0, Purpose.SEED_SET, "pool").choice(len(ids), size=n, replace=False)
+    chosen = {ids[i] for i in drawn}
+    return [image_id for image_id in sizes if image_id in chosen]
+
+
 def _whole(image_id: str, sizes: ImageSizes) -> Candidate:
     height, width = sizes[image_id]
     return Candidate(Region(image_id, 0, 0, height, width), 0.0, height * width)

@@ -20,7 +20,7 @@ from harness.data.annotators import ErringOracle
 from harness.data.cityscapes import ClickOracle, Split
 from harness.data.source import open_splits
 from harness.errors import FailedBeforeError, InputError, one_line, shorten
-from harness.loop import Schedule
+from harness.loop import Schedule, draw_pool
 from harness.maps import QueryRules
 from harness.networks import NetworkStore
 from harness.protocols import ImageSizes, RunWriter, Strategy
@@ -60,6 +60,12 @@ def check_sizes(
             f"model.decode_head.num_classes must be {n_classes}, the classes of the data, "
             f"got {shorten(written)}; it may be left out"
         )
+    own = spec.harness.pool_per_seed
+    if own is not None and own > len(sizes):
+        raise InputError(
+            f"harness.pool_per_seed must be at most {len(sizes)}, the training images, got {own}"
+        )
+    sizes = pool_sizes(spec, sizes)
     schedule = schedule_of(spec)
     images = [schedule.images(number, len(sizes)) for number in range(schedule.rounds + 1)]
     if max(images) > len(sizes):
@@ -73,6 +79,11 @@ def check_sizes(
             f"{schedule.seed_images} images on: got {', '.join(map(str, images))} images of "
             f"{len(sizes)}"
         )
+
+
+def pool_sizes(spec: ExperimentSpec, sizes: ImageSizes) -> ImageSizes:
+    """Return the sizes of as many images as a seed's pool has."""
+    return dict(list(sizes.items())[: spec.harness.pool_per_seed])
 
 
 def schedule_of(spec: ExperimentSpec) -> Schedule:
@@ -132,6 +143,16 @@ class Workshop:
     info: RunInfo
     log: LossLog
     first_seed: int | None = None
+    train: Split | None = None
+    pool_per_seed: int | None = None
+
+    def turn_to(self, seed: int) -> None:
+        """Take the pool of a seed in hand, where each seed has its own."""
+        if self.pool_per_seed is None or self.train is None:
+            return
+        part = self.train.only(draw_pool(self.train.index.sizes, self.pool_per_seed, seed))
+        self.sizes, self.oracle = part.index.sizes, self.oracle.over(part)
+        self.info = replace(self.info, **_counts(part))
 
     def claim(self, job: Job) -> AbstractContextManager[bool]:
         """Keep a job to this process while it lasts."""
@@ -224,11 +245,20 @@ def _keep_beside(folder: RunFolder, round_number: int, clock: Clock, log: LossLo
             log(f"{folder.path.parent.name}/{folder.path.name}/round-{number}", losses)
 
 
+def _counts(train: Split) -> dict[str, Any]:
+    """Return what a run's shares of pixels and clicks are shares of."""
+    sizes = train.index.sizes.values()
+    return {
+        "totals": train.index.totals,
+        "train_images": len(sizes),
+        "train_px": sum(height * width for height, width in sizes),
+    }
+
+
 def info_template(
     spec: ExperimentSpec, train: Split, val: Split, provenance: Provenance
 ) -> RunInfo:
     """Return what the ``run.json`` files of a board have in common."""
-    sizes = train.index.sizes
     return RunInfo(
         schema_version=SCHEMA_VERSION,
         strategy="",
@@ -236,9 +266,7 @@ def info_template(
         is_bound=False,
         seed=0,
         data_fingerprint=f"{train.index.fingerprint[:32]}-{val.index.fingerprint[:32]}",
-        totals=train.index.totals,
-        train_images=len(sizes),
-        train_px=sum(height * width for height, width in sizes.values()),
+        **_counts(train),
         val_images=len(val.files),
         config_sha256=spec.digest(),
         config=spec.model_dump(mode="json", exclude={"device": True, "data": {"root"}}),
@@ -362,4 +390,6 @@ def build_workshop(
         info=info,
         log=loss_log(spec.vis_backends, out / "vis"),
         first_seed=min(spec.harness.seeds),
+        train=train,
+        pool_per_seed=spec.harness.pool_per_seed,
     )

@@ -177,6 +177,7 @@ def _again(
 
     info, provenance = run.info, dataclasses.replace(run.info.provenance, threads=1)
     workshop = build_workshop(spec, [info.strategy], folder, provenance)
+    workshop.turn_to(info.seed)
     if workshop.info.data_fingerprint != info.data_fingerprint:
         raise InputError(
             f"the data here have the fingerprint {workshop.info.data_fingerprint[:12]}, the run's "

@@ -352,6 +352,12 @@ class ClickOracle:
         self._split = split
         self.totals = split.index.totals
 
+    def over(self, split: Split) -> Self:
+        """Return the same annotators over another split."""
+        other = copy.copy(self)
+        other._split, other.totals = split, split.index.totals  # noqa: SLF001
+        return other
+
     def annotate(self, regions: Sequence[Region], pool: LabelledPool) -> list[Annotation]:
         """Return labels and clicks of each region.
 

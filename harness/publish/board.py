@@ -14,7 +14,7 @@ from harness.archive import unpacked
 from harness.blocks import SecondsPerClick
 from harness.errors import InputError
 from harness.loop import FULL_DATA
-from harness.results import Run, accounting, find_runs, read_run
+from harness.results import Run, RunInfo, accounting, find_runs, read_run
 from harness.scoring import aubc, mean_iou, share_at
 from harness.statistics import mean_std, median_share
 
@@ -303,6 +303,8 @@ def _check_same_labels(first: Run, run: Run) -> None:
 def _check_same_board(where: str, runs: list[Run]) -> None:
     for what in _shared(runs[0]) if runs else ():
         values = {_shared(run)[what]: run.info for run in runs}
+        if what in _OF_A_POOL and runs[0].info.config["harness"].get("pool_per_seed"):
+            values = _of_any_seed(runs, what)
         if len(values) > 1:
             named = " and ".join(
                 f"{info.strategy} seed {info.seed}" for info in list(values.values())[:2]
@@ -311,6 +313,18 @@ def _check_same_board(where: str, runs: list[Run]) -> None:
                 f"{where}: {named} have different {what}; allowed: one board in a table, or "
                 "--allow-mixed"
             )
+
+
+_OF_A_POOL = ("train_px", "totals")
+"""What seeds do not share where each has a pool of its own."""
+
+
+def _of_any_seed(runs: list[Run], what: str) -> dict[object, RunInfo]:
+    """Return the values of the first seed whose runs disagree; else those of any."""
+    by_seed: dict[int, dict[object, RunInfo]] = defaultdict(dict)
+    for run in runs:
+        by_seed[run.info.seed][_shared(run)[what]] = run.info
+    return max(by_seed.values(), key=len)
 
 
 def _shared(run: Run) -> dict[str, object]:

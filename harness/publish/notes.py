@@ -242,12 +242,23 @@ def _cost_models(board: Board) -> list[str]:
     )
 
 
+def _denominator(board: Board) -> str:
+    """Say what clicks are shares of."""
+    own = board.any_run.info.config["harness"].get("pool_per_seed")
+    if not own:
+        return f"C_p = {board.any_run.info.totals.polygon}"
+    totals = [run.info.totals.polygon for group in board.groups.values() for run in group]
+    return (
+        f"C_p = {min(totals)} to {max(totals)}: each seed has a pool of its own, {own} images drawn "
+        "from the training set"
+    )
+
+
 def _order(board: Board) -> str:
-    info = board.any_run.info
     return (
         f"Seeds {', '.join(map(str, _seeds(board)))}; {len(board.budget_shares) - 1} rounds after "
         "the seed set; clicks as cost_B = (c_p + c_i + c_b) / C_p "
-        f"with C_p = {info.totals.polygon}; rows are ordered by AUBC over clicks, which ends at "
+        f"with {_denominator(board)}; rows are ordered by AUBC over clicks, which ends at "
         f"{100 * board.click_stop:.1f} % of them: {100 * NEARLY_ALL:.0f} % of the ranked runs "
         "bought so much."
     )
