@@ -16,7 +16,7 @@ from pydantic import TypeAdapter
 
 from harness.files import write_text
 from harness.publish.board import LEVELS, Board, Crossing, Row, Spread
-from harness.publish.columns import Column
+from harness.publish.columns import Column, Number, columns_of
 from harness.publish.significance import Pair, Place, Significance
 from harness.publish.text import latex, marks
 from harness.results import Run
@@ -49,7 +49,8 @@ class Entry:
     share of the full-data mIoU is reached, by that share in percent. miou_by_seed: for each seed,
     mIoU after each round. iou_by_class, miou_by_city: after the last round, means over seeds.
     cost_calibration: predicted and recorded clicks of bought windows, means of tenths by
-    prediction; polygon clicks, or the whole cost_B of strategies with cost=whole.
+    prediction; polygon clicks, or the whole cost_B of strategies with cost=whole. columns: what the
+    tables show of it, by the names of the CSV.
     """
 
     strategy: str
@@ -71,6 +72,7 @@ class Entry:
     cost_calibration: list[tuple[float, float]]
     iou_by_class: dict[str, float | None]
     miou_by_city: dict[str, float]
+    columns: dict[str, Number]
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +121,7 @@ def schema() -> str:
 
 def build_document(board: Board, verdicts: Significance | None, notes: list[str]) -> Document:
     """Put a board, its verdicts and its notes together."""
+    columns = columns_of(board, verdicts)
     return Document(
         DOCUMENT_VERSION,
         board.name,
@@ -126,7 +129,15 @@ def build_document(board: Board, verdicts: Significance | None, notes: list[str]
         board.full_data,
         board.threshold,
         board.click_stop,
-        [_entry(row, board.groups[row.strategy], verdicts) for row in board.rows],
+        [
+            _entry(
+                row,
+                board.groups[row.strategy],
+                verdicts,
+                {column.key: column.values[number] for column in columns},
+            )
+            for number, row in enumerate(board.rows)
+        ],
         verdicts.clicks.pairs if verdicts else [],
         verdicts.pixels.pairs if verdicts else [],
         verdicts.penalty if verdicts else {},
@@ -165,7 +176,9 @@ def _made(board: Board) -> Made:
     )
 
 
-def _entry(row: Row, group: list[Run], verdicts: Significance | None) -> Entry:
+def _entry(
+    row: Row, group: list[Run], verdicts: Significance | None, columns: dict[str, Number]
+) -> Entry:
     verdict = verdicts.verdicts[row.strategy] if verdicts else None
     rounds = [
         Round(
@@ -199,6 +212,7 @@ def _entry(row: Row, group: list[Run], verdicts: Significance | None) -> Entry:
         cost_calibration=calibration(group),
         iou_by_class=_by_class(group),
         miou_by_city=_by_city(group),
+        columns=columns,
     )
 
 
