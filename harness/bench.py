@@ -210,7 +210,7 @@ def _execute(workshop: Workshop, job: Job, report: Report) -> None:
     common: dict[str, Any] = {
         "oracle": workshop.oracle,
         "sizes": workshop.sizes,
-        "networks": workshop.networks,
+        "networks": workshop.networks.of(f"{job.strategy}-seed-{job.seed}"),
         "writer": reporting,
     }
     if job.kind == "full-data":

@@ -5,6 +5,7 @@ Trained once, found again by every run that asks for the same.
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import re
 from collections.abc import Callable, Sequence
@@ -95,8 +96,18 @@ class NetworkStore:
         self._trainer, self._folder, self._map_bytes = trainer, folder, map_bytes
         self._data = data_fingerprint
         self._stage, self._tally, self._note_losses = stage, tally, note_losses
-        self.owner = "nobody"
-        self.rules = "own"
+        self._owner, self._rules = "nobody", "own"
+
+    def of(self, owner: str, rules: str | None = None) -> NetworkStore:
+        """Return the same store as a run uses it.
+
+        Args:
+            owner: names the folder of what this run alone asks for.
+            rules: the window rules whose maps lie apart; as before without it.
+        """
+        store = copy.copy(self)
+        store._owner, store._rules = owner, rules or self._rules  # noqa: SLF001
+        return store
 
     def obtain(
         self, pool: LabelledPool, seed: int, round_number: int, *, with_cost: bool
@@ -166,7 +177,7 @@ class NetworkStore:
             raise
 
     def _maps(self, folder: Path) -> DiskMaps:
-        return DiskMaps(folder / f"maps-{self.rules}", self._map_bytes)
+        return DiskMaps(folder / f"maps-{self._rules}", self._map_bytes)
 
     def release(self, trained: Trained) -> None:
         """Delete networks that only one run could ask for again."""
@@ -175,7 +186,7 @@ class NetworkStore:
     @property
     def private(self) -> Path:
         """Where the networks and maps lie that only the run at hand asks for."""
-        return self._folder / f"{self.owner}-{self.rules}"
+        return self._folder / f"{self._owner}-{self._rules}"
 
     def forget(self) -> None:
         """Delete all that lies in the private folder of the run at hand."""

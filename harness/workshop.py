@@ -171,7 +171,6 @@ class Workshop:
             )
         strategy = self.strategies.get(job.strategy)
         folder = RunFolder(run_path(self.out, job.strategy, job.seed))
-        self.networks.owner = f"{job.strategy}-seed-{job.seed}"
         info = replace(
             self.info,
             strategy=job.strategy,

@@ -149,6 +149,7 @@ class Tuner:
         workshop = self._workshop(choice)
         job = Job("run", choice.strategy, seed)
         finished, writer = workshop.open_run(job)
+        networks = workshop.networks.of(f"{choice.strategy}-seed-{seed}")
         path = run_path(self._board(choice), choice.strategy, seed)
         for number in range(1, len(finished)):
             so_far(Run(workshop.info, finished[: number + 1]))
@@ -161,7 +162,7 @@ class Tuner:
                     rules=workshop.rules,
                     oracle=workshop.oracle,
                     sizes=workshop.sizes,
-                    networks=workshop.networks,
+                    networks=networks,
                     writer=_Watched(writer, workshop, list(finished), so_far),
                     finished=finished,
                     stage=self.clock.stage,
@@ -169,15 +170,14 @@ class Tuner:
                 )
         finally:
             self.clock.take()
-            workshop.networks.forget()
+            networks.forget()
         return read_run(path)
 
     def _workshop(self, choice: Choice) -> Workshop:
         spec = at(self.spec, choice)
         board = self._board(choice)
         board.mkdir(parents=True, exist_ok=True)
-        networks = self._networks()
-        networks.rules = f"{choice.window}-{choice.stride}-{spec.harness.overlap}"
+        rules = f"{choice.window}-{choice.stride}-{spec.harness.overlap}"
         return Workshop(
             out=board,
             oracle=oracle_of(spec, self.train),
@@ -185,7 +185,7 @@ class Tuner:
             schedule=schedule_of(spec),
             rules=rules_of(spec),
             strategies={choice.strategy: strategies.make(choice.strategy)},
-            networks=networks,
+            networks=self._networks().of("nobody", rules),
             clock=self.clock,
             tally=self.tally,
             info=info_template(spec, self.train, self.val, self.provenance),
