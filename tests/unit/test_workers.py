@@ -60,6 +60,9 @@ class Notes:
                 f"{time.monotonic()} {os.getpid()} {os.environ.get('CUDA_VISIBLE_DEVICES', '-')} end {job.title}\n"
             )
 
+    def turn_to(self, seed: int) -> None:
+        """All seeds have the same pool."""
+
     def check_failure(self, job: Job) -> None:
         self.note(job)
         raise FailedBeforeError("noted")
