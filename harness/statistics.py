@@ -93,7 +93,8 @@ def log_rank(first: Followed, second: Followed) -> float:
     """Return the two-sided p-value of the log-rank test: does one group reach it sooner?"""
     if not any(reached for _, reached in (*first, *second)):
         return 1.0
-    p = float(stats.logrank(_censored(first), _censored(second)).pvalue)
+    with np.errstate(invalid="ignore"):  # no variance at all: both reach it at the same share
+        p = float(stats.logrank(_censored(first), _censored(second)).pvalue)
     return p if math.isfinite(p) else 1.0
 
 
