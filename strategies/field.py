@@ -20,27 +20,13 @@ Radius = Annotated[int, Field(ge=1, le=64)]
 
 
 def _by(
-    name: str, words: str, letters: str, measure: Measure, *, whole_image: bool = False
-) -> Strategy:
-    what = "whole images" if whole_image else "windows"
-    return Strategy(
-        f"{name}-image" if whole_image else name,
-        f"{what} by {words}",
-        f"I, I = sum {letters}",
-        measure,
-        information_alone,
-        whole_image=whole_image,
-    )
-
-
-def _by_committee(
     name: str,
     words: str,
     letters: str,
     measure: Measure,
-    passes: int | None,
     *,
     whole_image: bool = False,
+    passes: int | None = 1,
 ) -> Strategy:
     what = "whole images" if whole_image else "windows"
     return Strategy(
@@ -56,9 +42,19 @@ def _by_committee(
 
 _CONFIDENCE = ("least-confidence", "least confidence", "1 - max P", uncertainty.least_confidence)
 _MARGIN = ("margin", "margin", "1 - (P1 - P2)", uncertainty.margin)
-_BALD = ("bald", "mutual information of label and weights", "H(mean P) - mean H(P)")
-_RATIO = ("variation-ratio", "how few members agree", "1 - v / E")
-_DEVIATION = ("mean-deviation", "deviation of the members' probabilities", "mean std P")
+_BALD = (
+    "bald",
+    "mutual information of label and weights",
+    "H(mean P) - mean H(P)",
+    uncertainty.bald,
+)
+_RATIO = ("variation-ratio", "how few members agree", "1 - v / E", uncertainty.variation_ratio)
+_DEVIATION = (
+    "mean-deviation",
+    "deviation of the members' probabilities",
+    "mean std P",
+    uncertainty.mean_deviation,
+)
 
 
 def least_confidence() -> Strategy:
@@ -83,22 +79,22 @@ def margin_image() -> Strategy:
 
 def bald(passes: Passes = None) -> Strategy:
     """Windows by BALD (Houlsby et al. 2011; Gal et al. 2017)."""
-    return _by_committee(*_BALD, uncertainty.bald, passes)
+    return _by(*_BALD, passes=passes)
 
 
 def bald_image(passes: Passes = None) -> Strategy:
     """Whole images by BALD."""
-    return _by_committee(*_BALD, uncertainty.bald, passes, whole_image=True)
+    return _by(*_BALD, whole_image=True, passes=passes)
 
 
 def variation_ratio(passes: Passes = None) -> Strategy:
     """Windows by the share of members that do not vote for the winner (Freeman 1965)."""
-    return _by_committee(*_RATIO, uncertainty.variation_ratio, passes)
+    return _by(*_RATIO, passes=passes)
 
 
 def mean_deviation(passes: Passes = None) -> Strategy:
     """Windows by the mean deviation of the members' probabilities (Kampffmeyer et al. 2016)."""
-    return _by_committee(*_DEVIATION, uncertainty.mean_deviation, passes)
+    return _by(*_DEVIATION, passes=passes)
 
 
 def ripu(radius: Radius = 1) -> Strategy:
