@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -76,6 +75,17 @@ def draw_answer(board: Board, path: Path) -> None:
     for row in [*(row for row in board.rows if row not in named), *named]:
         x = [100 * spread.mean for spread in row.cost_b]
         y = [100 * spread.mean for spread in row.miou]
+        if row.is_bound and "true clicks" in row.equation:
+            axes.plot(x, y, color="0.5", linewidth=1.2, linestyle=":", zorder=1)
+            axes.annotate(
+                "true clicks (bound)",
+                (x[-1], y[-1]),
+                (2, 3),
+                textcoords="offset points",
+                color="0.4",
+                fontsize=8,
+            )
+            continue
         if row not in named:
             axes.plot(x, y, color="0.8", linewidth=1.2, zorder=1)
             continue
@@ -89,9 +99,9 @@ def draw_answer(board: Board, path: Path) -> None:
     right = max(end[0] for end in ends)
     axes.set_xlim(right=right * 1.38)
     axes.set_xticks([tick for tick in axes.get_xticks() if 0 <= tick <= right * 1.02])
-    at = -math.inf
-    for across, up, text, color in sorted(ends, key=_height):
-        at = max(up, at + (high - low) * 0.045)  # names do not lie on each other
+    ends.sort(key=_height)
+    places = _apart([up for _, up, _, _ in ends], step=0.045 * (high - low), most=high)
+    for (across, up, text, color), at in zip(ends, places, strict=True):
         axes.annotate(
             text,
             (across, up),
@@ -103,6 +113,17 @@ def draw_answer(board: Board, path: Path) -> None:
         )
     axes.set_title(_titled(board, "who needs the fewest clicks"), fontsize=11)
     _save(figure, path)
+
+
+def _apart(heights: list[float], *, step: float, most: float) -> list[float]:
+    """Move rising heights so that neighbours are a step apart and none is above ``most``."""
+    places: list[float] = []
+    for height in heights:
+        places.append(max(height, places[-1] + step) if places else height)
+    for number in reversed(range(len(places))):
+        top = places[number + 1] - step if number + 1 < len(places) else most - step / 2
+        places[number] = min(places[number], top)
+    return places
 
 
 def _height(end: tuple[float, float, str, str]) -> float:

@@ -24,6 +24,22 @@ CLAIMS = (
     ("g3 against g2", "cereals-g3-entropy", "cereals-g2-entropy"),
     ("CEREALS g2 against random windows", "cereals-g2-entropy", "random-region"),
     ("CEREALS g3 against random windows", "cereals-g3-entropy", "random-region"),
+    ("g1 of vote entropy against entropy", "cereals-g1-vote-entropy", "entropy-region"),
+    ("g1 of vote entropy against random windows", "cereals-g1-vote-entropy", "random-region"),
+    ("cheapest windows against random windows", "cheapest-region", "random-region"),
+    ("margin against entropy", "margin", "entropy-region"),
+    ("BALD against entropy", "bald", "entropy-region"),
+    ("BALD against vote entropy", "bald", "vote-entropy-region"),
+    ("RIPU against entropy", "ripu", "entropy-region"),
+    ("core-set against random windows", "coreset", "random-region"),
+    ("balanced random against random windows", "balanced-random", "random-region"),
+    ("entropy per click against entropy", "entropy-region+ratio", "entropy-region"),
+    ("entropy per click against g2", "entropy-region+ratio", "cereals-g2-entropy"),
+    (
+        "vote entropy per click against its g1",
+        "vote-entropy-region+ratio",
+        "cereals-g1-vote-entropy",
+    ),
 )
 
 
