@@ -25,7 +25,7 @@ from harness.workshop import WORK_FOLDER, rules_of, schedule_of
 
 _STEP, _PREDICTIONS = 3.0, {"nothing": 0.0, "one pass": 1.0, "committee": 2.3}
 """Choice: a training step and what a strategy asks of an image, in predictions of as many pixels (docs/performance.md): for the order of jobs."""
-_SPREAD = 0.01
+_SPREAD = 0.0065
 """Choice: what a paired difference varies by, about that of results/streets (docs/streets.md)."""
 _RESERVE_BYTES = 1 << 28
 """Choice: what must stay free for networks and results."""

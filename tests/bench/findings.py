@@ -8,9 +8,12 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+import numpy as np
+
 from harness.publish.board import Board, build_board
 from harness.publish.columns import crossing
 from harness.publish.significance import Axis, compare_strategies
+from harness.scoring import aubc
 
 CLAIMS = (
     ("windows against whole images, by entropy", "entropy-region", "entropy-image"),
@@ -60,6 +63,20 @@ def clicks(board: Board, name: str) -> str:
     return next((crossing(row.c95) for row in board.rows if row.strategy == name), "-")
 
 
+def spread(board: Board) -> float:
+    """Return the median over pairs of what a paired difference of AUBC varies by over seeds."""
+    rows = [row for row in board.rows if not row.is_bound]
+    areas = [
+        [
+            aubc(curve.over_clicks(), stop=max(board.click_stop, curve.cost_b[0]))
+            for curve in row.curves
+        ]
+        for row in rows
+    ]
+    pairs = [(a, b) for n, a in enumerate(areas) for b in areas[:n] if len(a) == len(b)]
+    return float(np.median([np.std(np.subtract(a, b), ddof=1) for a, b in pairs]))
+
+
 def main() -> None:
     """Print a table for each board."""
     for folder in sys.argv[1:]:
@@ -83,6 +100,7 @@ def main() -> None:
             said = f"{100 * gain.value:+.1f} [{100 * gain.low:+.1f}, {100 * gain.high:+.1f}]"
             print(f"\n{bound.strategy} against random-region, AUBC clicks: {said}; ", end="")
             print(f"clicks to 95 %: {crossing(bound.c95)}")
+        print(f"a paired difference varies by {100 * spread(board):.2f} points from seed to seed")
 
 
 if __name__ == "__main__":
