@@ -18,7 +18,7 @@ install: $(STAMP) ## Make .venv from the constraints
 
 .PHONY: bench
 bench: $(STAMP) ## Run the default board on the embedded pack, print the leaderboard
-	$(BIN)/harness bench --strategies all
+	$(BIN)/harness bench --preset first-look
 
 .PHONY: test
 test: $(STAMP) ## Run the whole test suite

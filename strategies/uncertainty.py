@@ -36,11 +36,15 @@ def bald(view: View) -> Tensor:
     Houlsby et al. 2011 (arXiv 1112.5745); with Monte-Carlo dropout Gal, Islam & Ghahramani 2017
     (arXiv 1703.02910).
     """
+    members = _members(view)
     made = []
-    for members in _committee_rows(view):
-        mean = torch.stack(members).mean(0)
-        within = torch.stack([_entropy(p) for p in members]).mean(0)
-        made.append((_entropy(mean) - within).clamp(min=0.0))
+    for rows in zip(*(_rows_and_entropy(member) for member in members), strict=True):
+        mean, within = rows[0][0].clone(), rows[0][1].clone()
+        for p, entropy in rows[1:]:
+            mean += p
+            within += entropy
+        mean /= len(members)
+        made.append((_entropy(mean) - within / len(members)).clamp(min=0.0))
     return torch.cat(made)
 
 
@@ -79,8 +83,21 @@ def _rows_of(scores: Logits | Tensor) -> Iterator[Tensor]:
         yield scores
 
 
-def _committee_rows(view: View) -> Iterator[list[Tensor]]:
-    """Yield the same rows of every member; members are held at the network's stride alone.
+def _rows_and_entropy(scores: Logits | Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield (C, rows, W) probabilities and their (rows, W) entropy, without a logarithm per class."""
+    if not isinstance(scores, Logits):
+        yield scores, _entropy(scores)
+        return
+    for _, logits in scores.strips():
+        shifted = logits - logits.amax(0)
+        p = shifted.exp()
+        total = p.sum(0)
+        p /= total
+        yield p, total.log() - (p * shifted).sum(0)
+
+
+def _members(view: View) -> list[Logits | Tensor]:
+    """Return a committee's members, at the network's stride.
 
     Raises:
         ValueError: no pass.
@@ -88,5 +105,10 @@ def _committee_rows(view: View) -> Iterator[list[Tensor]]:
     members = list(view.passes)
     if not members:
         raise ValueError("a committee has no member; allowed: one or more passes")
-    for rows in zip(*(_rows_of(member) for member in members), strict=True):
+    return members
+
+
+def _committee_rows(view: View) -> Iterator[list[Tensor]]:
+    """Yield the same rows of every member."""
+    for rows in zip(*(_rows_of(member) for member in _members(view)), strict=True):
         yield list(rows)

@@ -19,8 +19,16 @@ if TYPE_CHECKING:
 _MOST_SEEDS = 10_000
 
 
-PRESETS = {"minute": "random-region,entropy-region,cereals-g2-entropy"}
-"""Names of configs that ship with their strategies: a first impression."""
+PRESETS = {
+    "minute": ("minute", "random-region,entropy-region,cereals-g2-entropy"),
+    "first-look": (
+        "streets",
+        "random-image,random-region,entropy-image,entropy-region,vote-entropy-region,"
+        "cereals-g1-vote-entropy,cereals-g2-entropy,cereals-g3-entropy,"
+        "cereals-g2-entropy-oracle-cost",
+    ),
+}
+"""Configs that ship with strategies: a first impression, and the board of ``make bench``."""
 
 
 def parse_seeds(text: str | None) -> tuple[int, ...] | None:
@@ -58,7 +66,10 @@ def bench(
     ] = None,
     preset: Annotated[
         str | None,
-        typer.Option(help="minute: three strategies, one seed, a demonstration in a minute."),
+        typer.Option(
+            help="minute: three strategies, one seed, a demonstration; first-look: nine strategies "
+            "of the embedded pack's board, in ten minutes on two cores."
+        ),
     ] = None,
     changes: Annotated[
         list[str] | None,
@@ -138,9 +149,9 @@ def bench(
             raise InputError(
                 f"--preset must be {', '.join(PRESETS)}, without --config, got {shorten(preset)}"
             )
-        config = Path(preset)
+        config = Path(PRESETS[preset][0])
     if strategies is None:
-        strategies = PRESETS.get(preset or "", "all")
+        strategies = PRESETS[preset][1] if preset is not None else "all"
     chosen = parse_list(strategies)
     spec = load_spec(
         config,

@@ -654,3 +654,15 @@ def test_a_strategy_that_is_added_later_finds_the_networks_of_the_seed_set(harne
     later = harness("bench", "--strategies", "vote-entropy-image", *arguments)
     assert later.returncode == 0, later.stderr
     assert "trainings: 3 asked for, 2 run" in later.stdout
+
+
+def test_presets_are_configs_with_strategies(harness):
+    from harness.cli.bench import PRESETS
+    from harness.config import config_path
+
+    for config, chosen in PRESETS.values():
+        assert config_path(config).is_file()
+        assert len(strategies.parse_list(chosen)) == chosen.count(",") + 1
+    done = harness("bench", "--preset", "first-look", "--dry-run", "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["runs_left"] == 9 * 3
