@@ -356,6 +356,9 @@ def test_a_full_disk_is_said_in_one_line(harness, tiny_config, monkeypatch):
         clock = Clock()
         tally = Tally()
 
+        def turn_to(self, seed):
+            """All seeds have the same pool."""
+
         def open_run(self, job):
             raise OSError(errno.ENOSPC, "No space left on device", "out/runs")
 
