@@ -495,6 +495,8 @@ def _first_problem(error: ValidationError) -> str:
     if problem["type"] == "missing":
         return f"key {key!r} is missing"
     said = problem["msg"].removeprefix("Value error, ")
+    if isinstance(problem["input"], dict):  # a block: what is said names the option
+        return said
     return f"{one_line(key)} is {shorten(problem['input'])}; {said}"
 
 
