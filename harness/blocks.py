@@ -108,7 +108,7 @@ class MaskLayout(Block):
 
     images: str
     labels: str
-    classes: Annotated[dict[MaskValue, str], Field(min_length=1, max_length=254)]
+    classes: Annotated[dict[MaskValue, str], Field(min_length=2, max_length=254)]
     void: Annotated[tuple[MaskValue, ...] | None, Field(strict=False, json_schema_extra=LATER)] = (
         None
     )

@@ -240,7 +240,7 @@ class Invocation:
         )
 
     def _check_model(self, train: Split, val: Split) -> None:
-        """Build the model once in this process, so that a bad config is refused before anything is deleted."""
+        """Build the model once here: a bad config is refused before anything is deleted."""
         votes = [strategy.name for strategy in self.strategies if strategy.asks_committee]
         build_trainer(self.spec, train, val, check=True, votes=votes)
 
@@ -328,7 +328,7 @@ class Invocation:
         return ending
 
     def _forget_replaced(self) -> None:
-        """Delete runs that were put aside, now or by a command that was killed, and are replaced."""
+        """Delete runs that were put aside, now or by a killed command, and are replaced."""
         for aside in self.out.glob("runs/*/replaced-seed-*"):
             seed = aside.name.removeprefix("replaced-seed-")
             if seed.isdecimal():

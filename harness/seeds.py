@@ -44,6 +44,11 @@ def generator(
     return np.random.default_rng(sequence(seed, round_number, purpose, detail))
 
 
+def nth_stream(key: np.random.SeedSequence, *place: int) -> np.random.Generator:
+    """Return the generator of one place under a key: the same in whatever order places are asked."""
+    return np.random.default_rng(np.random.SeedSequence(key.entropy, spawn_key=place))
+
+
 def torch_seed(seed: int, round_number: int, purpose: Purpose, detail: str = "") -> int:
     """Return a 63-bit seed for a torch generator."""
     return int(sequence(seed, round_number, purpose, detail).generate_state(1, np.uint64)[0] >> 1)

@@ -114,16 +114,11 @@ LossLog = Callable[[str, Sequence[LossPoint]], None]
 
 
 def loss_log(backends: Sequence[dict[str, Any]], folder: Path) -> LossLog:
-    """Return what passes the losses of trainings on to mmengine's backends, in folders below one.
-
-    Raises:
-        InputError: a backend that is not known, or whose package is missing.
-    """
+    """Return what passes the losses of trainings on to mmengine's backends, in folders below one."""
     if not backends:
         return lambda _name, _losses: None
-    from harness.segmentor.logs import check_backends, write_losses
+    from harness.segmentor.logs import write_losses
 
-    check_backends(backends)
     return lambda name, losses: write_losses(backends, folder / name, losses)
 
 
@@ -145,11 +140,13 @@ class Workshop:
     first_seed: int | None = None
     train: Split | None = None
     pool_per_seed: int | None = None
+    _seed: int | None = None
 
     def turn_to(self, seed: int) -> None:
         """Take the pool of a seed in hand, where each seed has its own."""
-        if self.pool_per_seed is None or self.train is None:
-            return
+        if self.pool_per_seed is None or self.train is None or seed == self._seed:
+            return  # counting a pool's clicks reads all of its images
+        self._seed = seed
         part = self.train.only(draw_pool(self.train.index.sizes, self.pool_per_seed, seed))
         self.sizes, self.oracle = part.index.sizes, self.oracle.over(part)
         self.info = replace(self.info, **_counts(part))
@@ -297,7 +294,6 @@ def build_trainer(
     from harness.segmentor.trainer import SegmentorTrainer
 
     import_modules(spec)
-    loss_log(spec.vis_backends, Path())
     trainer = SegmentorTrainer(spec, train_split=train, val_split=val)
     if check:
         pool, schedule = len(train.files), schedule_of(spec)

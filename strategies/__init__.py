@@ -317,6 +317,11 @@ def parameters_of(factory: Factory) -> dict[str, inspect.Parameter]:
     return found
 
 
+def split_identity(identity: str) -> list[str]:
+    """Return a strategy and its modifiers, each with its parameters: what plus signs part."""
+    return re.split(r"\+(?![^\[]*\])", identity)
+
+
 def make(identity: str) -> Strategy:
     """Build a strategy from its identity.
 
@@ -327,7 +332,7 @@ def make(identity: str) -> Strategy:
     Raises:
         InputError: unknown name or parameter, malformed or out-of-range value, a broken plug-in.
     """
-    parts = re.split(r"\+(?![^\[]*\])", identity) if len(identity) <= _LONGEST else []
+    parts = split_identity(identity) if len(identity) <= _LONGEST else []
     matches = [_PART.fullmatch(part) for part in parts]
     if not matches or None in matches:
         raise InputError(

@@ -23,8 +23,8 @@ from strategies.parameters import Alpha, Beta, Cost
 Maps = Mapping[str, Tensor]
 
 
-def base_score(strategy: Strategy, maps: Maps, rng: np.random.Generator) -> Tensor:
-    """Return the score of a strategy that is to be changed, on maps that it knows."""
+def _base_score(strategy: Strategy, maps: Maps, rng: np.random.Generator) -> Tensor:
+    """Return the score of a strategy that is to be changed, without a cost that it does not know."""
     if strategy.score is not None:
         return strategy.score(maps, rng)
     if strategy.fuse is None:
@@ -32,7 +32,7 @@ def base_score(strategy: Strategy, maps: Maps, rng: np.random.Generator) -> Tens
     information = maps.get("information")
     if information is None:  # it asks by chance: only the shape counts
         information = torch.zeros_like(maps["cost"])
-    return strategy.fuse(information, None, rng)
+    return strategy.fuse(information, None if strategy.cost == "none" else maps.get("cost"), rng)
 
 
 def _fused(
@@ -42,7 +42,7 @@ def _fused(
     strategy: Strategy,
     fuse: Callable[[Tensor, Tensor], Tensor],
 ) -> Tensor:
-    score = base_score(strategy, maps, rng)
+    score = _base_score(strategy, maps, rng)
     cost = maps.get("cost")
     return fuse(score, torch.zeros_like(score) if cost is None else cost)
 
@@ -77,7 +77,7 @@ def with_g2(strategy: Strategy, cost: Cost = "predicted") -> Strategy:
 
 
 def with_g3(strategy: Strategy, alpha: Alpha = 0.5, cost: Cost = "predicted") -> Strategy:
-    """Weigh the score against the cost, alpha I + (1 - alpha)(1 - C): CEREALS' third fusion of the score and the cost."""
+    """Weigh them, alpha I + (1 - alpha)(1 - C): CEREALS' third fusion of the score and the cost."""
     words = f"{alpha:g} I + {1 - alpha:g} (1 - C)"
     return _with_cost(strategy, cost, "g3", words, partial(fusion.g3, alpha=alpha))
 
@@ -111,12 +111,7 @@ def with_ratio(strategy: Strategy, cost: Cost = "whole") -> Strategy:
 
 
 def _sampled(maps: Maps, rng: np.random.Generator, *, strategy: Strategy, beta: float) -> Tensor:
-    if strategy.score is not None:
-        score = strategy.score(maps, rng)
-    elif strategy.fuse is not None:
-        score = strategy.fuse(maps["information"], maps.get("cost"), rng)
-    else:
-        raise ValueError(f"{strategy.name} has no score")
+    score = _base_score(strategy, maps, rng)
     noise = torch.from_numpy(rng.gumbel(size=tuple(score.shape)))
     return beta * score.clamp(min=1e-12).log() + noise
 

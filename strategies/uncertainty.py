@@ -84,7 +84,7 @@ def _rows_of(scores: Logits | Tensor) -> Iterator[Tensor]:
 
 
 def _rows_and_entropy(scores: Logits | Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield (C, rows, W) probabilities and their (rows, W) entropy, without a logarithm per class."""
+    """Yield (C, rows, W) probabilities and their (rows, W) entropy, without a log per class."""
     if not isinstance(scores, Logits):
         yield scores, _entropy(scores)
         return

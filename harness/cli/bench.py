@@ -43,8 +43,7 @@ def parse_seeds(text: str | None) -> tuple[int, ...] | None:
     plain = all(part.isascii() and part.isdigit() and len(part) <= 10 for part in parts)
     if not plain or len({int(part) for part in parts}) < len(parts) or len(parts) > _MOST_SEEDS:
         raise InputError(
-            "--seeds must be distinct whole numbers below 2^31 separated by commas, such as "
-            "0,1,2, "
+            "--seeds must be distinct whole numbers below 2^31 separated by commas, such as 0,1,2, "
             f"got {shorten(text)}"
         )
     return tuple(int(part) for part in parts)
@@ -204,15 +203,14 @@ def run(board: Invocation, *, tables: bool = True) -> int:
         names = ", ".join(job.title for job in ending.left[:3])
         typer.echo(
             f"{len(ending.left)} runs are being done by another process, such as {names}; it "
-            "writes "
-            "the board, and the same command goes on if it does not (--wait stays meanwhile)"
+            "writes the board, and the same command goes on if it does not (--wait stays meanwhile)"
         )
     if tables:
         tally = ending.tally
         typer.echo(
             f"trainings: {tally.trainings_asked} asked for, {tally.trainings_run} run; images "
-            "predicted "
-            f"for acquisition: {tally.images_asked} asked for, {tally.images_predicted} run"
+            f"predicted for acquisition: {tally.images_asked} asked for, {tally.images_predicted} "
+            "run"
         )
     return ending.code
 

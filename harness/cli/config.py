@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from harness.cli.streams import AsJson
+
 app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
@@ -35,7 +37,7 @@ def show(
         list[str] | None,
         typer.Option("--set", "--cfg-options", help="Change one value, as harness bench does."),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Print a whole configuration, with the digest that identifies its board."""
     import json

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from harness.cli.streams import AsJson
 from harness.errors import InputError, shorten
 
 if TYPE_CHECKING:
@@ -113,7 +114,7 @@ def check(
     sheet: Annotated[
         Path | None, typer.Option(help="Draw images with their labels and clicks into this PNG.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+    as_json: AsJson = False,
 ) -> int:
     """Read every file once, list each problem, print what the data hold.
 
@@ -247,7 +248,7 @@ def stats(
         Path | None,
         typer.Option(help="Draw clicks per class, per image, and against area into this PNG."),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Print pixels and clicks per class."""
     from harness.data.statistics import draw_clicks, per_class
@@ -268,7 +269,7 @@ def windows(
     config: ConfigFile = None,
     data_root: DataRoot = None,
     split: SplitName = "train",
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Print what windows of several sizes cost: for the choice of harness.window."""
     from harness.data.statistics import per_window
@@ -306,7 +307,7 @@ def receipt(
     plot: Annotated[
         Path | None, typer.Option(help="Draw the region with its clicks into this PNG.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Print what annotating one region would cost, by kind of click."""
     from harness.blocks import SecondsPerClick

@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from harness.cli.streams import AsJson
+
 
 def doctor(
     out: Annotated[Path, typer.Argument(help="A folder that harness bench wrote.")] = Path("out"),
@@ -15,7 +17,7 @@ def doctor(
         bool,
         typer.Option("--mend", help="Mend what can be mended; a copy of what is changed is kept."),
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+    as_json: AsJson = False,
 ) -> int:
     """Check every file of every run: checksums, round numbers, bills, budgets, leftovers.
 
@@ -26,11 +28,11 @@ def doctor(
     from harness.results import find_runs
 
     findings = list(ward.examine(out))
-    mended: list[bool] = [False] * len(findings)
+    mended = [False] * len(findings)
     if mend and findings:
         with alone(out):
-            findings = list(ward.examine(out))
-            mended = [ward.mend(finding) for finding in findings]
+            both = [(finding, ward.mend(finding)) for finding in ward.examine(out)]
+        findings, mended = [item for item, _ in both], [done for _, done in both]
     left = len(findings) - sum(mended)
     runs = len(find_runs(out))
     if as_json:

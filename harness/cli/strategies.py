@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import inspect
 import json
-import re
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Literal, get_args, get_origin
 
 import typer
 
 from harness.cli.publish import console_width
+from harness.cli.streams import AsJson
 from harness.errors import InputError, shorten
 
 
@@ -18,7 +18,7 @@ def list_strategies(
     name: Annotated[
         str | None, typer.Argument(help="One of them, or FILE.py:FUNCTION: all about it.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """List every strategy with one line and its equation, or show one with its parameters."""
     if as_json:
@@ -98,15 +98,14 @@ def _as_json(identity: str | None) -> None:
 
 def _show(identity: str) -> None:
     """Print one strategy: what it asks for, its parameters with their types and defaults."""
-    from strategies import available, parameters_of, parse_list
+    from strategies import available, parameters_of, parse_list, split_identity
     from strategies.modifiers import MODIFIERS
 
     found = parse_list(identity)
     if len(found) != 1:
         raise InputError(f"one strategy must be named, got {shorten(identity)}")
     strategy = found[0]
-    parts = re.split(r"\+(?![^\[]*\])", strategy.name)
-    names = [part.partition("[")[0] for part in parts]
+    names = [part.partition("[")[0] for part in split_identity(strategy.name)]
     typer.echo(f"{strategy.name}: {strategy.summary}")
     typer.echo(f"  score: {strategy.equation}")
     if strategy.is_bound:

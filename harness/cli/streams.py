@@ -7,7 +7,12 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import Any, TextIO
+from typing import Annotated, Any, TextIO
+
+import typer
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+"""The option of every command whose output other programs read."""
 
 
 class Forgiving:

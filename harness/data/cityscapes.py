@@ -140,8 +140,7 @@ class Split:
         if manifest is None:
             self.problems.append(
                 f"{self.root / MANIFEST}: must list the files of the pack with their checksums; "
-                "make "
-                "the pack again, or delete this file if the folder is data of your own"
+                "make the pack again, or delete this file if the folder is data of your own"
             )
             return None
         self.problems += wrong_names(self.root, self.name, manifest)
@@ -244,8 +243,7 @@ class Split:
         total = sum(value_px.values())
         return [
             f"data root {self.root}: labelIds of {self.name} must hold 0 to {HIGHEST_LABEL_ID}, "
-            "got "
-            f"{value} on {100 * count / total:.2f} % of the pixels"
+            f"got {value} on {100 * count / total:.2f} % of the pixels"
             for value, count in value_px.items()
             if value > HIGHEST_LABEL_ID
         ][:10]

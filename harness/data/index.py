@@ -405,8 +405,7 @@ def _other_polygons(
         return []
     return [
         f"{files.polygons}: painted, its polygons must be the labels of {files.label_ids.name}, "
-        "but "
-        f"they differ on {100 * differing:.0f} % of the pixels"
+        f"but they differ on {100 * differing:.0f} % of the pixels"
     ]
 
 

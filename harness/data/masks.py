@@ -156,8 +156,7 @@ class MaskSplit(Split):
         return [
             f"data root {self.root}: the masks of {self.name} must hold declared classes and "
             f"data.void only, got {self.name_of_value(value)} on {100 * count / total:.2f} % of "
-            "the "
-            "pixels"
+            "the pixels"
             for value, count in list(strange.items())[:10]
         ]
 

@@ -202,8 +202,7 @@ def same_files(train: Split, val: Split) -> list[Problem]:
         return []
     return [
         f"data root {train.root}: train and val must not share an image, got {len(shared)} in "
-        "both, "
-        f"such as {shared[0]}"
+        f"both, such as {shared[0]}"
     ]
 
 

@@ -295,8 +295,7 @@ def _check_same_labels(first: Run, run: Run) -> None:
     if different:
         raise InputError(
             f"{first.path} and {run.path} must have the same {', '.join(different)}: they are "
-            "scored "
-            "on different data"
+            "scored on different data"
         )
 
 

@@ -77,8 +77,7 @@ def _poor_reference(board: Board) -> list[str]:
     if better and full > start:
         lines.append(
             f"the full-data reference ({100 * full:.1f}) is worse than {', '.join(better)} after "
-            "the "
-            "last round: the reference is trained too little"
+            "the last round: the reference is trained too little"
         )
     at_once = [
         row.strategy
@@ -88,8 +87,7 @@ def _poor_reference(board: Board) -> list[str]:
     if at_once and full > start:
         lines.append(
             "95 % of the full-data mIoU is reached at the seed set, before any strategy has "
-            "chosen: "
-            "what it takes to reach it says nothing"
+            "chosen: what it takes to reach it says nothing"
         )
     return lines
 
@@ -124,8 +122,7 @@ def _small_crops(board: Board) -> list[str]:
         return []
     return [
         f"crops of {crop[0]}x{crop[1]} px are small against images of {area:.0f} px: a network "
-        "that "
-        "sees little of what is around learns less (docs/training.md)"
+        "that sees little of what is around learns less (docs/training.md)"
     ]
 
 
@@ -157,8 +154,7 @@ def _reference(board: Board) -> str:
     spread = f" ± {100 * std:.1f}" if std is not None else ""
     return (
         f"Full-data reference: mIoU {100 * mean:.1f}{spread} ({len(board.full_data)} seeds); 95 % "
-        "of "
-        f"it is {100 * board.threshold:.1f}."
+        f"of it is {100 * board.threshold:.1f}."
     )
 
 
@@ -274,16 +270,14 @@ def _ranks(verdicts: Significance | None) -> str:
         else f"NOT SEPARABLE: none of {len(clicks.pairs)} pairs differs"
     )
     return (
-        f"Rank: from 1 + the number of strategies that are demonstrably better by AUBC over clicks "
-        f"to the last place that those demonstrably worse leave; {found}, and "
-        f"{pixels.separable} over pixels ({verdicts.seeds} seeds: "
-        "moderated paired t-test for new seeds and new val images, Holm's correction, p < "
-        f"{LEVEL})."
-        f"{_power(clicks)} Against random-region: difference of that AUBC in points of mIoU with "
-        "Dunnett's simultaneous 95 % interval. Clicks and pixels to a share of the full-data "
-        "mIoU: "
-        f"the Kaplan-Meier median over seeds with its 95 % interval, ? where it has no end; "
-        f"> where half of the seeds do not reach it. Sooner: log-rank test, Holm's correction."
+        "Rank: from 1 + the number of strategies that are demonstrably better by AUBC over clicks "
+        f"to the last place that those demonstrably worse leave; {found}, and {pixels.separable} "
+        f"over pixels ({verdicts.seeds} seeds: moderated paired t-test for new seeds and new val "
+        f"images, Holm's correction, p < {LEVEL}).{_power(clicks)} Against random-region: "
+        "difference of that AUBC in points of mIoU with Dunnett's simultaneous 95 % interval. "
+        "Clicks and pixels to a share of the full-data mIoU: the Kaplan-Meier median over seeds "
+        "with its 95 % interval, ? where it has no end; > where half of the seeds do not reach it. "
+        "Sooner: log-rank test, Holm's correction."
     )
 
 

@@ -17,6 +17,7 @@ from harness.data.cityscapes import Split
 from harness.data.labels import IGNORE
 from harness.errors import RunError
 from harness.pool import LabelledPool
+from harness.seeds import nth_stream
 from harness.segmentor.coverage import Coverage, Piece, Place, counts_in
 
 _PLAN = 1
@@ -49,10 +50,7 @@ class LabelledCrops(Dataset[dict[str, Any]]):
     def __getitem__(self, index: int) -> dict[str, Any]:
         if not 0 <= index < self._length:
             raise IndexError(index)
-        return self._draw(
-            index,
-            np.random.default_rng(np.random.SeedSequence(self._key.entropy, spawn_key=(index,))),
-        )
+        return self._draw(index, nth_stream(self._key, index))
 
     def _draw(self, index: int, rng: np.random.Generator) -> dict[str, Any]:
         options = self._options
@@ -116,10 +114,7 @@ class Covering:
         for number in itertools.count():
             if len(self._places) >= length:
                 return
-            rng = np.random.default_rng(
-                np.random.SeedSequence(key.entropy, spawn_key=(number, _PLAN))
-            )
-            places, pieces = coverage.epoch(rng)
+            places, pieces = coverage.epoch(nth_stream(key, number, _PLAN))
             self._places += [(place, pieces[place.image_id]) for place in places]
 
     def planned(self, index: int) -> tuple[Place, list[Piece]]:

@@ -18,6 +18,7 @@ from harness.data.labels import IGNORE
 from harness.errors import RunError
 from harness.logits import upsample_part
 from harness.pool import LabelledPool
+from harness.seeds import nth_stream
 from harness.segmentor.coverage import counts_in
 from harness.segmentor.crops import Covering, sample_of
 
@@ -153,7 +154,7 @@ class LabelledFeatureCrops(Dataset[dict[str, Any]]):
         return self._length
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        rng = np.random.default_rng(np.random.SeedSequence(self._key.entropy, spawn_key=(index,)))
+        rng = nth_stream(self._key, index)
         place, pieces = self._places.planned(index)
         size = self._pool.sizes[place.image_id]
         top, left = (

@@ -19,10 +19,11 @@ from torch.utils.data import Dataset
 from harness.data.cityscapes import Split
 from harness.errors import InputError, RunError, one_line, shorten
 from harness.pool import LabelledPool
+from harness.seeds import nth_stream
 
 _LOADERS = {"LoadImageFromFile", "LoadAnnotations"}
 _TRIES = 10
-"""Choice: a transform that gives nothing is asked again so often, as MMSegmentation's data sets do."""
+"""Choice: a transform that gives nothing is asked again, as MMSegmentation's data sets do."""
 
 
 def build_pipeline(transforms: Sequence[dict[str, Any]]) -> Compose:
@@ -120,13 +121,13 @@ class LabelledPipeline(Dataset[dict[str, Any]]):
         self,
         split: Split,
         pool: LabelledPool,
-        transforms: Sequence[dict[str, Any]],
+        pipeline: Compose,
         *,
         length: int,
         key: np.random.SeedSequence,
     ) -> None:
         self._split, self._length, self._key = split, length, key
-        self._pipeline = build_pipeline(transforms)
+        self._pipeline = pipeline
         self._ids = pool.touched_ids
         self._labels = {image_id: pool.labels(image_id) for image_id in self._ids}
         self._ends = np.cumsum([pool.labelled_px_of(image_id) for image_id in self._ids])
@@ -137,8 +138,7 @@ class LabelledPipeline(Dataset[dict[str, Any]]):
     def __getitem__(self, index: int) -> dict[str, Any]:
         if not 0 <= index < self._length:
             raise IndexError(index)
-        sequence = np.random.SeedSequence(self._key.entropy, spawn_key=(index,))
-        rng = np.random.default_rng(sequence)
+        rng = nth_stream(self._key, index)
         drawn = int(rng.integers(self._ends[-1]))
         image_id = self._ids[int(np.searchsorted(self._ends, drawn, side="right"))]
         return transformed(self._pipeline, self._split.photo(image_id), self._labels[image_id], rng)

@@ -34,7 +34,7 @@ _UNUSED_HOOKS = ("runtime_info", "timer", "sampler_seed", "logger", "checkpoint"
 _NAMES = itertools.count()
 _CHECK_EVERY = 20
 _STRETCHES = 50
-"""Choice: so many points show a curve, and a board of a thousand trainings keeps them in a few MB."""
+"""Choice: so many points show a curve, and those of a thousand trainings take a few MB."""
 
 
 @functools.cache

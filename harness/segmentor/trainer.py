@@ -50,6 +50,7 @@ from harness.segmentor.frozen import (
     collate,
     trunk_features,
 )
+from harness.segmentor.logs import check_backends
 from harness.segmentor.network import TrainedNetwork
 from harness.segmentor.pipeline import LabelledPipeline, build_pipeline, transformed
 from harness.segmentor.runner import train, with_length
@@ -105,8 +106,9 @@ class SegmentorTrainer:
         )
         if self._training.frozen_trunk:
             self._check_frozen()
-        if self._training.sampler == "pipeline":
-            build_pipeline(spec.train_pipeline)
+        self._pipeline = (
+            build_pipeline(spec.train_pipeline) if self._training.sampler == "pipeline" else None
+        )
         kind = spec.optim_wrapper.get("type", "OptimWrapper")
         if self._training.precision != "float32" and kind != "OptimWrapper":
             raise InputError(
@@ -114,6 +116,7 @@ class SegmentorTrainer:
                 f"{self._training.precision}, got {shorten(kind)}"
             )
         check_hooks(spec.custom_hooks)
+        check_backends(spec.vis_backends)
         check_optimizer(self.assembly.build(), self._optim_wrapper(), spec.param_scheduler)
 
     def _check_frozen(self) -> None:
@@ -138,7 +141,7 @@ class SegmentorTrainer:
         """
         spec, training = self._spec, self._training
         side = training.crop
-        if training.sampler != "pipeline":  # whose crops have a size of their own
+        if self._pipeline is None:  # whose crops have a size of their own
             side = (min(side[0], _CHECKED_PX), min(side[1], _CHECKED_PX))
         self.assembly.check_weights()
         with torch.random.fork_rng(devices=[]):
@@ -164,8 +167,7 @@ class SegmentorTrainer:
             if isinstance(end, int) and end > 2 * max(lengths):
                 print(
                     f"harness: param_scheduler[{number}] ends at step {end}, but the longest "
-                    "training "
-                    f"has {max(lengths)}: without an end it spans each training",
+                    f"training has {max(lengths)}: without an end it spans each training",
                     file=sys.stderr,
                 )
         for steps in sorted({min(lengths), max(lengths)}):
@@ -177,17 +179,15 @@ class SegmentorTrainer:
         Raises:
             InputError: a train_pipeline that gives something else than images with labels.
         """
-        rng = np.random.default_rng(number)
-        if self._training.sampler != "pipeline":
+        if self._pipeline is None:
             return {
                 "inputs": torch.randint(256, (3, *side), dtype=torch.uint8),
                 "data_samples": sample_of(np.zeros(side, np.uint8)),
             }
-        size = min(self._train.index.sizes.values())
+        rng, size = np.random.default_rng(number), min(self._train.index.sizes.values())
         photo = rng.integers(256, size=(*size, 3), dtype=np.uint8)
-        pipeline = build_pipeline(self._spec.train_pipeline)
         try:
-            made = transformed(pipeline, photo, np.zeros(size, np.uint8), rng)
+            made = transformed(self._pipeline, photo, np.zeros(size, np.uint8), rng)
         except Exception as error:
             said = one_line(f"{type(error).__name__}: {error}")
             raise InputError(
@@ -309,10 +309,8 @@ class SegmentorTrainer:
         Crops, or whole images as features of a trunk that stays as it is.
         """
         options = self._training
-        if options.sampler == "pipeline":
-            return LabelledPipeline(
-                self._train, pool, self._spec.train_pipeline, length=length, key=key
-            )
+        if self._pipeline is not None:
+            return LabelledPipeline(self._train, pool, self._pipeline, length=length, key=key)
         if not options.frozen_trunk:
             return LabelledCrops(self._train, pool, options, length=length, key=key)
         model.backbone.eval()
@@ -456,8 +454,7 @@ def check_hooks(hooks: Sequence[dict[str, Any]]) -> None:
         if hook.get("type") != "EMAHook":
             raise InputError(
                 f"custom_hooks[{number}] must be an EMAHook: checkpoints, logs and validation are "
-                "the "
-                f"loop's own, got {shorten(hook.get('type'))}"
+                f"the loop's own, got {shorten(hook.get('type'))}"
             )
         try:
             built = HOOKS.build(copy.deepcopy(hook))

@@ -157,8 +157,7 @@ def _check_journal(path: Path) -> None:
             if not is_entry:
                 raise InputError(
                     f"--storage {path}:{number}: must be an entry of an Optuna journal; restore "
-                    "the "
-                    "file, or name another"
+                    "the file, or name another"
                 )
 
 

@@ -91,8 +91,7 @@ class Space:
             if default is not None and type(default) not in {int, float}:
                 raise InputError(
                     "tune.parameters must name numbers with a default, such as alpha or passes, "
-                    "got "
-                    f"{shorten(name)} of {strategy}"
+                    f"got {shorten(name)} of {strategy}"
                 )
             found[name] = (
                 self.committee if default is None else default

@@ -45,7 +45,7 @@ _SAMPLER_SEED = 0
 
 
 class Study:
-    """One invocation: a share of the search, then the report, which the first process to get there writes."""
+    """A share of the search, then the report, which the first process to get there writes."""
 
     def __init__(
         self,
@@ -225,7 +225,7 @@ class Study:
         return lines
 
     def _report(self, findings: Findings, chosen: Choice, tuned: Tuned) -> list[str]:
-        """Run default and tuned parameters with the reporting seeds on all of TRAIN, scored on val."""
+        """Run default and tuned parameters with the reporting seeds, on all of TRAIN and val."""
         default = self.space.choice(self.space.defaults())
         found: dict[str, float] = {}
         for name, choice in (("default", default), ("tuned", chosen)):
@@ -237,8 +237,7 @@ class Study:
             if ending.failed:
                 raise InputError(
                     f"the report could not be finished ({ending.failed[0].error}); the same "
-                    "command "
-                    "goes on there"
+                    "command goes on there"
                 )
             row = next(row for row in build_board(folder).rows if row.strategy == choice.strategy)
             if self.objective != "c95":

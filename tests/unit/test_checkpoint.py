@@ -20,9 +20,17 @@ class Killed(BaseException):
     """What a test raises in the middle of a step."""
 
 
-@pytest.fixture(scope="module", params=["pixel", "cover"])
+@pytest.fixture(scope="module", params=["pixel", "cover", "pipeline"])
 def trainer(request, train_split, val_split) -> SegmentorTrainer:
-    spec = short_spec(steps=STEPS, sampler=request.param, cost_model=CostModel(steps=5))
+    spec = short_spec(
+        steps=STEPS,
+        sampler=request.param,
+        cost_model=CostModel(steps=5),
+        train_pipeline=[
+            {"type": "RandomCrop", "crop_size": (64, 64)},
+            {"type": "PhotoMetricDistortion"},
+        ],
+    )
     return SegmentorTrainer(spec, train_split=train_split, val_split=val_split)
 
 

@@ -41,7 +41,8 @@ def pool(train_split) -> LabelledPool:
 
 def shown(train_split, pool, transforms, length=60) -> LabelledPipeline:
     key = sequence(0, 1, Purpose.CROPS)
-    return LabelledPipeline(train_split, pool, transforms, length=length, key=key)
+    pipeline = build_pipeline(transforms)
+    return LabelledPipeline(train_split, pool, pipeline, length=length, key=key)
 
 
 def test_what_is_shown_depends_on_the_index_and_other_streams_go_on_undisturbed(train_split, pool):
