@@ -344,7 +344,7 @@ def select_by(
         RunError: it returned something else than some of the candidates, each once.
     """
     best = sorted(candidates, key=lambda item: item.rank_key)
-    chosen = strategy.select(list(best), budget_px, context) if strategy.select else []
+    chosen = strategy.select(list(best), budget_px, context) if strategy.select and best else []
     taken = {id(item) for item in chosen} if isinstance(chosen, list) else None
     if taken is None or len(taken) < len(chosen) or not taken <= {id(item) for item in best}:
         raise RunError(f"select of {strategy.name} must return some of its candidates, each once")

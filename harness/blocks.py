@@ -325,7 +325,8 @@ class Protocol(Block):
     """The ``harness`` block: how much is asked for when, the same for every strategy.
 
     budgets: after the seed set, the share of the pool's pixels that may be labelled up to each
-    round, rising; it stands in the place of ``images_per_round``, equal steps of whole images, and
+    round, rising; with ``budget_unit="clicks"`` the share of its clicks (cost_B) that may be spent,
+    and the region that reaches it is the last (``harness.schedule``). It stands in the place of ``images_per_round``, equal steps of whole images, and
     ``rounds`` then is how many of them are used, all without it. pool_per_seed: each seed has a
     pool of its own, so many images drawn from the training set: claims are then about the kind of
     data and not about one pool, and intervals are wider. Choice: a share is rounded to
@@ -340,6 +341,7 @@ class Protocol(Block):
     images_per_round: Count | None = None
     rounds: Annotated[int, Field(ge=0, le=1000)]
     budgets: Annotated[tuple[Share, ...], Field(strict=False, json_schema_extra=LATER)] = ()
+    budget_unit: Annotated[Literal["pixels", "clicks"], Field(json_schema_extra=LATER)] = "pixels"
     committee: Annotated[int, Field(ge=2, le=255)] = 20
     pool_per_seed: Annotated[Count | None, Field(json_schema_extra=LATER)] = None
     seeds: Annotated[tuple[Seed, ...], Field(strict=False, min_length=1)]
@@ -371,6 +373,10 @@ class Protocol(Block):
             raise ValueError("harness.budgets must rise from round to round")
         if self.rounds and not self.budgets and self.images_per_round is None:
             raise ValueError("harness needs images_per_round and rounds, or budgets")
+        if self.budget_unit == "clicks" and self.rounds and not self.budgets:
+            raise ValueError(
+                "harness.budgets must hold shares of the clicks with budget_unit='clicks'"
+            )
         return self
 
     @model_validator(mode="after")

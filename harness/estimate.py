@@ -196,10 +196,17 @@ class Estimate:
             f"{len(self._runs)} runs, {references} references"
         ]
         total_px = sum(height * width for height, width in self.sizes.values())
+        in_clicks = self.spec.harness.budget_unit == "clicks"
         for number in range(schedule.rounds + 1):
+            if in_clicks and number:
+                share = 100 * schedule.shares[number - 1]
+                lines.append(f"  round {number}: {share:.2f} % of the pool's clicks spent")
+                continue
             budget = schedule.budget_px(number, self.sizes)
             share = 100 * budget / total_px
             lines.append(f"  round {number}: {budget} px labelled, {share:.2f} % of the pool")
+        if in_clicks:
+            lines.append("as many pixels as clicks are taken for the lengths of trainings below")
         lengths = [length for job in self.jobs for length in self.lengths(job)]
         lines.append(f"{len(lengths)} trainings, {sum(lengths)} steps")
         lines += self._what_seeds_show()

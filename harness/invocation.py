@@ -30,6 +30,7 @@ from harness.workshop import (
     WORK_FOLDER,
     build_trainer,
     build_workshop,
+    check_seed_sets,
     check_sizes,
     info_template,
     pool_sizes,
@@ -210,6 +211,7 @@ class Invocation:
     def _open(self) -> tuple[Split, Split]:
         train, val = open_splits(self.spec.data)
         check_sizes(self.spec, train.index.sizes, len(train.class_names), val.index.sizes)
+        check_seed_sets(self.spec, train)
         provenance = collect(THREADS, self.spec.device, deterministic=self.deterministic)
         self.template = info_template(self.spec, train, val, provenance)
         return train, val

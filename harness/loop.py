@@ -11,6 +11,7 @@ from harness.acquisition import Proposals, Tally, acquire
 from harness.maps import MapCache, MemoryMaps, QueryRules
 from harness.pool import LabelledPool
 from harness.protocols import ImageSizes, Network, Oracle, RunWriter, Strategy
+from harness.schedule import Schedule
 from harness.seeds import Purpose, generator
 from harness.sketches import sketches
 from harness.statistics import cost_quality
@@ -29,51 +30,6 @@ if TYPE_CHECKING:
     from harness.networks import NetworkStore
 
 FULL_DATA = "full-data"
-
-
-@dataclass(frozen=True, slots=True)
-class Schedule:
-    """How much is bought when, in pixels; the same for every strategy of a board.
-
-    Another unit is another class with ``room_px`` and ``buy``.
-
-    shares: of the pool that may be labelled up to round 1, 2, ...; equal steps without them.
-    """
-
-    seed_images: int
-    images_per_round: int
-    rounds: int
-    shares: tuple[float, ...] = ()
-
-    def images(self, round_number: int, pool_images: int) -> int:
-        """Return how many images' worth of pixels may be labelled up to and including a round."""
-        if self.shares and round_number:
-            return round(self.shares[round_number - 1] * pool_images)
-        return self.seed_images + round_number * self.images_per_round
-
-    def budget_px(self, round_number: int, sizes: ImageSizes) -> int:
-        """Return the pixels of as many images of the pool's mean size."""
-        images = self.images(round_number, len(sizes))
-        return images * sum(height * width for height, width in sizes.values()) // len(sizes)
-
-    def room_px(self, round_number: int, pool: LabelledPool) -> int:
-        """Return how many new pixels a query of a round may ask for."""
-        return self.budget_px(round_number, pool.sizes) - pool.labelled_px
-
-    def buy(
-        self,
-        round_number: int,  # noqa: ARG002  other units look at it
-        query: list[Candidate],
-        pool: LabelledPool,
-        oracle: Oracle,
-    ) -> list[Annotation]:
-        """Have a query annotated, from its first region on, as far as a round's budget goes.
-
-        All of it here: a query of ``room_px`` is within the budget. The answers go into the pool.
-        """
-        annotations = oracle.annotate([candidate.region for candidate in query], pool)
-        pool.add(annotations)
-        return annotations
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +89,7 @@ def run_strategy(
     pool, clicks = LabelledPool(sizes), Clicks()
     trained: Trained | None = None
     for number in range(schedule.rounds + 1):
+        answers: list[Annotation] | None = None
         if number < len(finished):
             query = [_from_receipt(receipt) for receipt in finished[number].query]
         elif number == 0:
@@ -141,25 +98,25 @@ def run_strategy(
             if strategy.needs_network and trained is None:
                 trained = networks.obtain(pool, seed, number - 1, with_cost=strategy.learns_cost)
             with stage(number, "acquisition"):
-                query = acquire(
+                query, answers = _query(
                     strategy,
-                    schedule.room_px(number, pool),
+                    number,
+                    seed,
+                    schedule=schedule,
+                    spent=clicks,
                     pool=pool,
-                    predictor=trained.network if trained else None,
+                    trained=trained,
                     oracle=oracle,
                     rules=rules,
-                    cache=trained.maps if trained else MemoryMaps(),
-                    rng_for=lambda image_id, number=number: generator(
-                        seed, number, Purpose.SCORES, image_id
-                    ),  # type: ignore[misc]
                     tally=tally,
                     look=_sketcher(writer, number)
                     if writer.keeps_maps and strategy.needs_network
                     else None,
                 )
-        annotations = schedule.buy(number, query, pool, oracle)
-        query = query[: len(annotations)]
-        clicks = sum((annotation.clicks for annotation in annotations), clicks)
+        if answers is None:
+            answers = oracle.annotate([candidate.region for candidate in query], pool)
+        pool.add(answers)
+        clicks = sum((answer.clicks for answer in answers), clicks)
         if number < len(finished):
             continue
         before, more_to_buy = trained, number < schedule.rounds
@@ -169,15 +126,16 @@ def run_strategy(
         record = _record(
             number,
             query,
-            annotations,
+            answers,
             pool,
             schedule.budget_px(number, sizes),
             clicks,
             trained,
             with_cost=strategy.learns_cost,
+            budget_clicks=schedule.budget_clicks(number, oracle.totals),
         )
         writer.append(
-            replace(record, bought_quality=_bought_quality(strategy, query, annotations))
+            replace(record, bought_quality=_bought_quality(strategy, query, answers))
             if number
             else record
         )
@@ -185,6 +143,44 @@ def run_strategy(
             networks.release(before)
     if trained is not None:
         networks.release(trained)
+
+
+def _query(
+    strategy: Strategy,
+    number: int,
+    seed: int,
+    *,
+    schedule: Schedule,
+    spent: Clicks,
+    pool: LabelledPool,
+    trained: Trained | None,
+    oracle: Oracle,
+    rules: QueryRules,
+    tally: Tally,
+    look: Callable[[Proposals, list[Candidate]], None] | None,
+) -> tuple[list[Candidate], list[Annotation]]:
+    """Have a round's query annotated; ask for a larger one where the budget is not spent by it."""
+    room_px = schedule.room_px(number, pool, spent, oracle.totals)
+    cache = trained.maps if trained else MemoryMaps()
+    while True:
+        query = acquire(
+            strategy,
+            room_px,
+            pool=pool,
+            predictor=trained.network if trained else None,
+            oracle=oracle,
+            rules=rules,
+            cache=cache,
+            rng_for=lambda image_id: generator(seed, number, Purpose.SCORES, image_id),
+            tally=tally,
+            look=look,
+        )
+        answers = oracle.annotate([candidate.region for candidate in query], pool)
+        bought = schedule.bought(number, answers, spent, oracle.totals)
+        most_px = pool.total_px - pool.labelled_px
+        if bought is not None or room_px >= most_px:
+            return query[:bought], answers[:bought]
+        room_px, tally = min(2 * room_px, most_px), Tally()
 
 
 def _sketcher(writer: RunWriter, number: int) -> Callable[[Proposals, list[Candidate]], None]:
@@ -217,6 +213,7 @@ def _record(
     trained: Trained,
     *,
     with_cost: bool,
+    budget_clicks: int | None = None,
 ) -> RoundRecord:
     return RoundRecord(
         round=number,
@@ -230,6 +227,7 @@ def _record(
         areas=trained.areas,
         cost_quality=trained.cost_quality if with_cost else None,
         network=trained.key,
+        budget_clicks=budget_clicks,
     )
 
 

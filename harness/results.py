@@ -184,7 +184,7 @@ class RunFolder:
 
         What binds the line to this run is written first, so that no round is there without it.
         """
-        line = _sealed(_RECORD.dump_json(record).decode())
+        line = _sealed(dump_record(record))
         if self._info is not None and self._info.chained:
             before = self._chain.read_text().splitlines() if self._chain.exists() else []
             _append_line(self._chain, _link(before[-1] if before else "", self._info, line))
@@ -260,6 +260,12 @@ class RunFolder:
         """Delete what this run has replaced, once it has a round of its own."""
         if self._rounds.exists() and self._rounds.stat().st_size:
             remove_own(self.path.with_name(f"replaced-{self.path.name}"), _OWN)
+
+
+def dump_record(record: RoundRecord) -> str:
+    """Return a round as JSON; without a key that came later where it says nothing."""
+    unused = {"budget_clicks"} if record.budget_clicks is None else set()
+    return _RECORD.dump_json(record, exclude=unused).decode()
 
 
 def _append_line(path: Path, line: str) -> None:
@@ -357,7 +363,8 @@ def impossible(record: RoundRecord, info: RunInfo | None) -> str | None:
 
 
 def _faults_of_round(record: RoundRecord, info: RunInfo | None) -> Iterator[str]:
-    spent = [record.labelled_px, record.budget_px, *astuple(record.clicks)]
+    budgets = [record.budget_px, record.budget_clicks or 0]
+    spent = [record.labelled_px, *budgets, *astuple(record.clicks)]
     if not all(0 <= value < _MOST for value in spent):
         yield f"pixels and clicks must be from 0 to {_MOST}, got {shorten(spent)}"
     for receipt in record.query:
@@ -551,8 +558,9 @@ def read_run(path: Path) -> Run:
 
 def accounting(rounds: Sequence[RoundRecord]) -> Iterator[str]:
     """Yield what does not add up: bills, pixels, budgets."""
-    clicks, labelled_px, budget_px = Clicks(), 0, 0
+    clicks, labelled_px, budget_px, budget_clicks = Clicks(), 0, 0, 0
     for record in rounds:
+        before = clicks
         clicks = sum((receipt.clicks for receipt in record.query), clicks)
         labelled_px += sum(receipt.new_px for receipt in record.query)
         if clicks != record.clicks:
@@ -564,6 +572,22 @@ def accounting(rounds: Sequence[RoundRecord]) -> Iterator[str]:
         if record.budget_px < budget_px:
             yield f"round {record.round}: the budget falls from {budget_px} to {record.budget_px}"
         budget_px = record.budget_px
+        if record.budget_clicks is not None:
+            yield from _overspent(record, before, budget_clicks)
+            budget_clicks = record.budget_clicks
+
+
+def _overspent(record: RoundRecord, before: Clicks, last: int) -> Iterator[str]:
+    """Yield what is wrong with a budget of clicks: the last region bought may pass it, no other."""
+    budget = record.budget_clicks or 0
+    if budget < last:
+        yield f"round {record.round}: the budget falls from {last} to {budget} clicks"
+    bills = (receipt.clicks.billed for receipt in record.query[:-1])
+    if record.query and (spent := before.billed + sum(bills)) >= budget:
+        yield (
+            f"round {record.round}: {spent} clicks were spent before its last region, the budget "
+            f"is {budget}"
+        )
 
 
 def read_maps(path: Path, round_number: int) -> list[ImageSketch] | None:

@@ -46,6 +46,11 @@ class Clicks:
     box: int = 0
     classes: int = 0
 
+    @property
+    def billed(self) -> int:
+        """c_p + c_i + c_b: what cost_B is a share of."""
+        return self.polygon + self.intersection + self.box
+
     def __add__(self, other: Clicks) -> Clicks:
         return Clicks(
             self.polygon + other.polygon,
@@ -73,7 +78,7 @@ class ClickTotals:
 
         May pass 1.
         """
-        return (clicks.polygon + clicks.intersection + clicks.box) / self.polygon
+        return clicks.billed / self.polygon
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,7 +183,8 @@ class RoundRecord:
 
     cost_quality: of the cost network that this round trained, on validation images. bought_quality:
     of the one that chose this round's windows, on these windows: predicted before the oracle
-    answered.
+    answered. budget_px: pixels that may be labelled up to this round. budget_clicks: clicks that
+    may be spent up to it, in a board of equal clicks; None in one of equal pixels.
     """
 
     round: int
@@ -190,6 +196,7 @@ class RoundRecord:
     cost_quality: CostQuality | None
     network: str
     bought_quality: CostQuality | None = None
+    budget_clicks: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

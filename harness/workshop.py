@@ -20,12 +20,14 @@ from harness.data.annotators import ErringOracle
 from harness.data.cityscapes import ClickOracle, Split
 from harness.data.source import open_splits
 from harness.errors import FailedBeforeError, InputError, one_line, shorten
-from harness.loop import Schedule, draw_pool
+from harness.loop import draw_pool, draw_seed_set
 from harness.maps import QueryRules
 from harness.networks import NetworkStore
+from harness.pool import LabelledPool
 from harness.protocols import ImageSizes, RunWriter, Strategy
 from harness.provenance import Provenance
 from harness.results import SCHEMA_VERSION, TRAINER_VERSION, RunFolder, RunInfo, run_path
+from harness.schedule import ClickSchedule, Schedule
 from harness.types import ImageSketch, LossPoint, RoundRecord
 
 if TYPE_CHECKING:
@@ -73,12 +75,37 @@ def check_sizes(
             f"the harness block must ask for at most {len(sizes)} images in all, the pool, "
             f"got {max(images)}"
         )
-    if any(later <= sooner for sooner, later in itertools.pairwise(images)):
+    in_images = spec.harness.budget_unit == "pixels"
+    if in_images and any(later <= sooner for sooner, later in itertools.pairwise(images)):
         raise InputError(
             "harness.budgets must buy an image's worth or more each round, from the seed set of "
             f"{schedule.seed_images} images on: got {', '.join(map(str, images))} images of "
             f"{len(sizes)}"
         )
+
+
+def check_seed_sets(spec: ExperimentSpec, train: Split) -> None:
+    """Refuse a first budget of clicks that a seed's seed set has spent already.
+
+    Raises:
+        InputError: one line with the seed and both numbers.
+    """
+    protocol = spec.harness
+    if protocol.budget_unit != "clicks" or not protocol.budgets:
+        return
+    for seed in protocol.seeds:
+        own = protocol.pool_per_seed
+        part = train if own is None else train.only(draw_pool(train.index.sizes, own, seed))
+        sizes, oracle = part.index.sizes, oracle_of(spec, part)
+        query = draw_seed_set(sizes, protocol.seed_images, seed)
+        answers = oracle.annotate([one.region for one in query], LabelledPool(sizes))
+        spent = sum(answer.clicks.billed for answer in answers)
+        if spent >= (first := protocol.budgets[0] * part.index.totals.polygon):
+            raise InputError(
+                f"harness.budgets must begin above what the seed set costs: seed {seed}'s takes "
+                f"{spent} clicks, the first budget is {first:.0f} "
+                f"({100 * protocol.budgets[0]:g} %)"
+            )
 
 
 def pool_sizes(spec: ExperimentSpec, sizes: ImageSizes) -> ImageSizes:
@@ -89,7 +116,8 @@ def pool_sizes(spec: ExperimentSpec, sizes: ImageSizes) -> ImageSizes:
 def schedule_of(spec: ExperimentSpec) -> Schedule:
     """Return how much is bought when."""
     protocol = spec.harness
-    return Schedule(
+    kind = ClickSchedule if protocol.budget_unit == "clicks" else Schedule
+    return kind(
         protocol.seed_images, protocol.images_per_round or 0, protocol.rounds, protocol.budgets
     )
 

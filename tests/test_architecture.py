@@ -32,6 +32,7 @@ LAYERS = {
     "harness.context": 2,
     "harness.pool": 2,
     "strategies": 2.5,
+    "harness.schedule": 3,
     "harness.maps": 3,
     "harness.acquisition": 3,
     "harness.loop": 3,

@@ -201,4 +201,7 @@ def _again(
         rng_for=lambda image_id: generator(info.seed, number, Purpose.SCORES, image_id),
     )
     train, _ = open_splits(spec.data)
-    return proposals, run.rounds[number].budget_px - pool.labelled_px, train.photo
+    record = run.rounds[number]
+    # with a budget of clicks: what was bought says how far it went
+    allowed_px = record.budget_px if record.budget_clicks is None else record.labelled_px
+    return proposals, allowed_px - pool.labelled_px, train.photo

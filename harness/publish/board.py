@@ -21,7 +21,8 @@ from harness.statistics import mean_std, median_share
 LEVELS = (0.8, 0.9, 0.95)
 """Choice: clicks are counted to these shares of the full-data mIoU; the last is the paper's."""
 NEARLY_ALL = 0.9
-"""Choice: AUBC over clicks ends where this share of the ranked runs still bought."""
+"""Choice: AUBC over the axis that is not budgeted ends where this share of the ranked runs still
+bought."""
 NOISE_STRATEGY = "random-region"
 
 
@@ -109,7 +110,9 @@ class Row:
 class Board:
     """All rows by falling AUBC over clicks, bounds last; what the notes beside them are made from.
 
-    click_stop: where AUBC over clicks ends, see ``click_stop``.
+    budget_unit: what is equal for all strategies, pixels or clicks. budget_shares: of it, up to
+    each round; the first is the seed set's share of the pixels. click_stop, pixel_stop: where AUBC
+    over each axis ends, see ``nearly_all_reach``.
     """
 
     name: str
@@ -118,6 +121,8 @@ class Board:
     threshold: float | None
     budget_shares: list[float]
     click_stop: float
+    pixel_stop: float
+    budget_unit: str
     groups: dict[str, list[Run]]
     references: list[Run]
     unfinished: list[str]
@@ -199,31 +204,39 @@ def build_board(*folders: Path, theirs: Sequence[Path] = (), mixed: bool = False
     full = [mean_iou(run.rounds[0].areas) for run in references]
     thresholds = [level * sum(full) / len(full) for level in LEVELS] if full else []
     curves = {name: [curve_of(run) for run in group] for name, group in by_name.items()}
-    stop = click_stop(
-        [
-            curve
-            for name, own in curves.items()
-            if not by_name[name][0].info.is_bound
-            for curve in own
-        ]
-        or [curve for own in curves.values() for curve in own]
-    )
+    ranked = [
+        curve for name, own in curves.items() if not by_name[name][0].info.is_bound for curve in own
+    ] or [curve for own in curves.values() for curve in own]
+    some_run = next(iter(by_name.values()))[0]
+    shares, unit = _budget_shares(some_run), budget_unit(some_run)
+    stop = nearly_all_reach([curve.cost_b[-1] for curve in ranked])
+    pixel_stop = shares[-1]
+    if unit == "clicks":
+        pixel_stop = nearly_all_reach([curve.pixel_share[-1] for curve in ranked])
     foreign = {run.info.strategy for run, is_theirs in found.values() if is_theirs}
     rows = sorted(
         (
-            _row(group, curves[name], thresholds, stop, full, is_theirs=name in foreign)
+            _row(
+                group,
+                curves[name],
+                thresholds,
+                (stop, pixel_stop),
+                full,
+                is_theirs=name in foreign,
+            )
             for name, group in by_name.items()
         ),
         key=lambda row: (row.is_bound, -row.aubc_clicks.mean, row.strategy),
     )
-    some_run = next(iter(by_name.values()))[0]
     return Board(
         name=str(some_run.info.config.get("name", "board")),
         rows=rows,
         full_data=full,
         threshold=thresholds[-1] if thresholds else None,
-        budget_shares=_budget_shares(some_run),
+        budget_shares=shares,
         click_stop=stop,
+        pixel_stop=pixel_stop,
+        budget_unit=unit,
         groups=by_name,
         references=references,
         unfinished=unfinished,
@@ -281,11 +294,13 @@ def check_runs(runs: list[Run]) -> None:
 def _check_same_labels(first: Run, run: Run) -> None:
     """Refuse a run whose val images, classes or label areas are not those of the others.
 
-    Choice: also on a mixed board: scores on other labels cannot stand in one table.
+    Choice: also on a mixed board: scores on other labels cannot stand in one table, and neither
+    can equal pixels beside equal clicks.
     """
     what = {
         "classes": first.info.class_names != run.info.class_names,
         "val images": first.info.val_images != run.info.val_images,
+        "unit of their budgets": budget_unit(first) != budget_unit(run),
     }
     truth = [(areas.image_id, areas.label) for areas in first.rounds[0].areas]
     what["label areas"] = any(
@@ -294,8 +309,8 @@ def _check_same_labels(first: Run, run: Run) -> None:
     different = [name for name, differs in what.items() if differs]
     if different:
         raise InputError(
-            f"{first.path} and {run.path} must have the same {', '.join(different)}: they are "
-            "scored on different data"
+            f"{first.path} and {run.path} must have the same {', '.join(different)}: they cannot "
+            "stand in one table"
         )
 
 
@@ -362,8 +377,24 @@ def _check_same_code(groups: dict[str, list[Run]]) -> None:
             )
 
 
+def budget_unit(run: Run) -> str:
+    """Return what is equal for all strategies of a run's board: pixels, or clicks."""
+    return str(run.info.config["harness"].get("budget_unit", "pixels"))
+
+
+def budget_share(run: Run, number: int) -> float:
+    """Return the share of the training set that may be bought up to a round, in the board's unit.
+
+    The seed set's is one of pixels in both: its clicks have no bound.
+    """
+    record = run.rounds[number]
+    if record.budget_clicks is not None:
+        return record.budget_clicks / run.info.totals.polygon
+    return record.budget_px / run.info.train_px
+
+
 def _budget_shares(run: Run) -> list[float]:
-    return [record.budget_px / run.info.train_px for record in run.rounds]
+    return [budget_share(run, number) for number in range(len(run.rounds))]
 
 
 def curve_of(run: Run) -> RunCurve:
@@ -381,13 +412,14 @@ def curve_of(run: Run) -> RunCurve:
     )
 
 
-def click_stop(curves: Sequence[RunCurve]) -> float:
-    """Return the largest share of clicks that nearly all runs reach.
+def nearly_all_reach(ends: Sequence[float]) -> float:
+    """Return the largest share that nearly all runs reach, of where each of them ends.
 
     Equal pixels cost different clicks, so the click axis needs an end of its own: at the pixel
-    budget's number most of what a strategy of dear windows bought would count for nothing.
+    budget's number most of what a strategy of dear windows bought would count for nothing. So does
+    the pixel axis of a board of equal clicks.
     """
-    ends = sorted(curve.cost_b[-1] for curve in curves)
+    ends = sorted(ends)
     return ends[int((1.0 - NEARLY_ALL) * len(ends) + 1e-9)]
 
 
@@ -399,12 +431,12 @@ def _row(
     group: list[Run],
     curves: list[RunCurve],
     thresholds: list[float],
-    stop: float,
+    stops: tuple[float, float],
     full: list[float],
     *,
     is_theirs: bool,
 ) -> Row:
-    end = _budget_shares(group[0])[-1]
+    stop, pixel_stop = stops
     rounds = range(len(group[0].rounds))
     full_mean = sum(full) / len(full) if full else None
     return Row(
@@ -430,7 +462,10 @@ def _row(
         else None,
         clicks_to=[_crossing([curve.over_clicks() for curve in curves], t) for t in thresholds],
         aubc_pixels=_spread(
-            [aubc(curve.over_pixels(), stop=max(end, curve.pixel_share[0])) for curve in curves]
+            [
+                aubc(curve.over_pixels(), stop=max(pixel_stop, curve.pixel_share[0]))
+                for curve in curves
+            ]
         ),
         aubc_clicks=_spread(
             [aubc(curve.over_clicks(), stop=max(stop, curve.cost_b[0])) for curve in curves]

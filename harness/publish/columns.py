@@ -70,13 +70,16 @@ def columns_of(board: Board, verdicts: Significance | None) -> list[Column]:
         return verdicts.verdicts[row.strategy].sooner if verdicts else None
 
     def budget(number: int) -> Column:
-        share = 100 * board.budget_shares[number]
+        unit = "px" if board.budget_unit == "pixels" else "clicks"
+        at = f"{100 * board.budget_shares[number]:.1f} % {unit}"
+        if number == 0 and unit == "clicks":
+            at = "the seed set"
         return column(
             f"miou_{number}",
-            f"mIoU at {share:.1f} % px",
+            f"mIoU at {at}",
             lambda row: percent(row.miou[number]),
             lambda row: row.miou[number].mean,
-            short=f"{share:.1f} % px",
+            short=at,
             drop=6 if number == last else 20 + last - number,
             in_paper=number == last,
         )

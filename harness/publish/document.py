@@ -109,6 +109,7 @@ class Document:
     penalty: dict[str, dict[str, float]]
     notes: list[str]
     marks: list[str] = field(default_factory=list)
+    budget_unit: str = "pixels"
 
 
 DOCUMENT = TypeAdapter(Document)
@@ -143,6 +144,7 @@ def build_document(board: Board, verdicts: Significance | None, notes: list[str]
         verdicts.penalty if verdicts else {},
         notes,
         marks(board),
+        board.budget_unit,
     )
 
 

@@ -49,7 +49,13 @@ def draw_curves(board: Board, path: Path) -> None:
         _finish(axes, board, label)
     left.set_ylabel("mIoU on val, %")
     figure.suptitle(
-        _titled(board, "equal pixels are enforced; clicks are what happens"), fontsize=12
+        _titled(
+            board,
+            "equal pixels are enforced; clicks are what happens"
+            if board.budget_unit == "pixels"
+            else "equal clicks are enforced; pixels are what happens",
+        ),
+        fontsize=12,
     )
     handles, labels = left.get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside right upper", fontsize=8, frameon=False)

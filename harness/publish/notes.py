@@ -188,6 +188,8 @@ def _missing(board: Board) -> list[str]:
 
 def _ran_out(record: RoundRecord) -> bool:
     """Say whether a round left room for another window."""
+    if record.budget_clicks is not None:
+        return record.round > 0 and record.clicks.billed < record.budget_clicks
     missing_px = record.budget_px - record.labelled_px
     return record.round > 0 and (not record.query or missing_px >= record.query[-1].region.area_px)
 
@@ -250,13 +252,23 @@ def _denominator(board: Board) -> str:
     )
 
 
+def _equal(board: Board) -> str:
+    """Say what a board of equal clicks keeps equal; nothing for one of equal pixels."""
+    if board.budget_unit == "pixels":
+        return ""
+    return (
+        "EQUAL CLICKS: each round buys until its share of the clicks is spent, the last region in "
+        f"full, and AUBC over pixels ends at {100 * board.pixel_stop:.1f} % of them; "
+    )
+
+
 def _order(board: Board) -> str:
     return (
         f"Seeds {', '.join(map(str, _seeds(board)))}; {len(board.budget_shares) - 1} rounds after "
         "the seed set; clicks as cost_B = (c_p + c_i + c_b) / C_p "
-        f"with {_denominator(board)}; rows are ordered by AUBC over clicks, which ends at "
-        f"{100 * board.click_stop:.1f} % of them: {100 * NEARLY_ALL:.0f} % of the ranked runs "
-        "bought so much."
+        f"with {_denominator(board)}; {_equal(board)}rows are ordered by AUBC over clicks, which "
+        f"ends at {100 * board.click_stop:.1f} % of them: {100 * NEARLY_ALL:.0f} % of the ranked "
+        "runs bought so much."
     )
 
 

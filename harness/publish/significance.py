@@ -159,9 +159,8 @@ def compare_strategies(board: Board) -> Significance | None:
     resampled = {
         row.strategy: _resampled(board.groups[row.strategy], seeds, weights) for row in board.rows
     }
-    pixel_stop = board.budget_shares[-1]
     clicks = _axis(board, seeds, resampled, "cost_b", board.click_stop, images)
-    pixels = _axis(board, seeds, resampled, "pixel_share", pixel_stop, images)
+    pixels = _axis(board, seeds, resampled, "pixel_share", board.pixel_stop, images)
     kept = [row for row in board.rows if not row.is_bound]
     bought = np.array([_by_seed(row, seeds, lambda curve: curve.miou[1:]) for row in kept])
     by_image = np.array([resampled[row.strategy].mean(axis=0)[:, 1:] for row in kept])

@@ -60,6 +60,7 @@ def marks(board: Board) -> list[str]:
     given = bool(config.get("pretrained_sha256"))
     found = {
         "demonstration": str(config.get("remark", "")).startswith("DEMONSTRATION"),
+        "equal clicks": board.budget_unit == "clicks",
         "simulated clicks": any(info.simulated_clicks for info in infos),
         "proxy: frozen trunk": bool(frozen),
         "given weights": given and not frozen,

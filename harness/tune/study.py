@@ -38,7 +38,7 @@ from harness.tune.report import (
 from harness.tune.search import Objective, Search, bound_to, open_storage, open_study
 from harness.tune.space import Choice, Space
 from harness.tune.trials import Tuner, at, tuning_splits
-from harness.workshop import check_sizes, set_up_torch
+from harness.workshop import check_seed_sets, check_sizes, set_up_torch
 
 _WORK = "harness:work:"
 _SAMPLER_SEED = 0
@@ -72,6 +72,8 @@ class Study:
                 len(train.class_names),
                 scored.index.sizes,
             )
+        own = spec.harness.model_copy(update={"seeds": self.tune.seeds})
+        check_seed_sets(spec.model_copy(update={"harness": own}), bought)
         self.tuner: Tuner = Tuner(
             spec,
             out,

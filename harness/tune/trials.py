@@ -22,7 +22,7 @@ from harness.networks import NetworkStore
 from harness.pool import LabelledPool
 from harness.protocols import RunWriter
 from harness.provenance import Provenance
-from harness.publish.board import LEVELS, curve_of
+from harness.publish.board import LEVELS, budget_share, curve_of
 from harness.results import Run, read_run, read_timings, run_path
 from harness.scoring import aubc, mean_iou, share_at
 from harness.tune.search import Objective, Report
@@ -86,7 +86,7 @@ def score(run: Run, objective: Objective, threshold: float | None) -> float:
             raise ValueError("the full-data reference is missing")
         reached = share_at(curve.over_clicks(), threshold)
         return reached if reached is not None else 1.0 + (threshold - max(curve.miou)) / threshold
-    end = run.rounds[-1].budget_px / run.info.train_px
+    end = budget_share(run, len(run.rounds) - 1)
     return aubc(curve.over_clicks(), stop=max(end, curve.cost_b[0]))
 
 

@@ -542,6 +542,7 @@ def test_a_network_of_mmseg_s_zoo_beside_our_protocol(tmp_path, capsys):
         ("training.stepz=5", "unknown key 'training.stepz'"),
         ("training.steps=many", "training.steps is 'many'"),
         ("harness.budgets=[0.5,0.2]", "harness.budgets must rise"),
+        ("harness.budget_unit=euros", "harness.budget_unit is 'euros'"),
         ("harness.budgets=[0.5,1.2]", "harness.budgets.1 is 1.2"),
     ],
 )

@@ -10,9 +10,10 @@ import strategies
 from harness.acquisition import Tally, acquire
 from harness.errors import RunError
 from harness.logits import Logits
-from harness.loop import Schedule, run_strategy
+from harness.loop import run_strategy
 from harness.maps import MemoryMaps, QueryRules
 from harness.pool import LabelledPool
+from harness.schedule import Schedule
 from harness.seeds import Purpose, generator
 from harness.types import Candidate, Region
 from harness.views import View

@@ -8,9 +8,10 @@ import pytest
 
 import strategies
 from harness.acquisition import Tally
-from harness.loop import Schedule, run_strategy
+from harness.loop import run_strategy
 from harness.maps import QueryRules
-from harness.results import _RECORD
+from harness.results import dump_record
+from harness.schedule import Schedule
 from tests.fakes import FakeNetworks, FakeOracle, MemoryWriter, no_stage
 
 GOLDEN = Path(__file__).parent / "toy_run.json"
@@ -41,7 +42,7 @@ def test_the_toy_run_is_what_it_was(name):
         stage=no_stage,
         tally=Tally(),
     )
-    records = [json.loads(_RECORD.dump_json(record)) for record in writer.records]
+    records = [json.loads(dump_record(record)) for record in writer.records]
     stored = json.loads(GOLDEN.read_text()) if GOLDEN.exists() else {}
     if os.environ.get("UPDATE_GOLDEN"):
         GOLDEN.write_text(json.dumps({**stored, name: records}, indent=1, sort_keys=True) + "\n")

@@ -58,7 +58,7 @@ def test_overrides(tmp_path):
         ("annotator = dict(missed=2.0)\n", r"annotator\.missed is 2.0"),
         (
             "harness = dict(windwo=3)\n",
-            "unknown key 'harness.windwo'; allowed there: budgets, committee",
+            "unknown key 'harness.windwo'; allowed there: budget_unit, budgets",
         ),
         ("training = dict(stepz=3)\n", "unknown key 'training.stepz'"),
         ("harness = dict(window='big')\n", "harness.window is 'big'"),

@@ -156,6 +156,61 @@ def test_figures_by_hand(out):
     assert good.cost_spearman.mean == 0.25
 
 
+CLICKS = {"name": "toy", "harness": {"rounds": 2, "budget_unit": "clicks"}}
+
+
+def write_equal_clicks(
+    out: Path, strategy: str, seed: int, mious: list[float], px: list[int]
+) -> None:
+    """Two rounds that spend 150 and 200 of 1000 clicks, whatever that is in pixels."""
+    folder = RunFolder(run_path(out, strategy, seed))
+    folder.open(info(strategy, seed, config=CLICKS))
+    before = None
+    for number, (miou, labelled_px) in enumerate(zip(mious, px, strict=True)):
+        spent = (100, 150, 200)[number]
+        made = record(number, miou, spent, labelled_px=labelled_px, before=before, seed=seed)
+        if number:  # the last region reaches the budget
+            query = [*made.query[1:], made.query[0]]
+            made = replace(made, query=query, budget_px=TRAIN_PX, budget_clicks=spent)
+        folder.append(made)
+        before = labelled_px, spent
+
+
+def test_a_board_of_equal_clicks_by_hand(tmp_path):
+    for seed in (0, 1, 2):
+        write(tmp_path, "full-data", seed, [0.80], [1000], config=CLICKS)
+        shift = 0.01 * seed
+        write_equal_clicks(
+            tmp_path, "dear", seed, [0.40 + shift, 0.70 + shift, 0.78 + shift], [1000, 1200, 1500]
+        )
+        write_equal_clicks(
+            tmp_path, "cheap", seed, [0.40 + shift, 0.60 + shift, 0.70 + shift], [1000, 2000, 4000]
+        )
+    board = build_board(tmp_path)
+    rows = {row.strategy: row for row in board.rows}
+    assert board.budget_unit == "clicks"
+    assert board.budget_shares == pytest.approx([0.1, 0.15, 0.2])
+    assert board.click_stop == pytest.approx(0.2)
+    # pixels are what happens: all ranked runs reach 15 %, and AUBC over pixels ends there
+    assert board.pixel_stop == pytest.approx(0.15)
+    assert rows["dear"].aubc_pixels.mean == pytest.approx((0.02 * 0.56 + 0.03 * 0.75) / 0.05)
+    assert rows["cheap"].aubc_pixels.mean == pytest.approx((0.41 + 0.51) / 2)
+    verdicts = compare_strategies(board)
+    titles = [column.title for column in columns_of(board, verdicts)]
+    assert {"mIoU at the seed set", "mIoU at 15.0 % clicks"} <= set(titles)
+    assert not any("% px" in title for title in titles)
+    said = " ".join(notes(board, verdicts))
+    assert "EQUAL CLICKS" in said
+    assert "Ran out" not in said
+    assert "equal clicks" in build_document(board, verdicts, []).marks
+
+
+def test_equal_clicks_and_equal_pixels_cannot_stand_in_one_table(out):
+    write_equal_clicks(out, "other", 0, [0.4, 0.5, 0.6], [1000, 1100, 1300])
+    with pytest.raises(InputError, match="must have the same unit of their budgets"):
+        build_board(out, mixed=True)
+
+
 def test_planted_differences_are_found_and_bounds_are_not_ranked(out):
     verdicts = compare_strategies(build_board(out)).verdicts
     assert (

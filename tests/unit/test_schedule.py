@@ -1,51 +1,31 @@
-"""What may be bought when; and that another unit than pixels is one class."""
+"""What may be bought when: equal pixels, or equal clicks."""
 
-from dataclasses import dataclass
+import json
+from dataclasses import replace
 
 import pytest
 
 import strategies
 from harness.acquisition import Tally
-from harness.loop import Schedule, run_strategy
+from harness.loop import run_strategy
 from harness.maps import QueryRules
-from harness.types import Annotation, Candidate
+from harness.results import accounting, dump_record
+from harness.schedule import ClickSchedule, Schedule
+from harness.types import Clicks, ClickTotals
 from tests.fakes import FakeNetworks, FakeOracle, MemoryWriter, no_stage
 
 SIZES = {f"img_{number}": (24, 32) for number in range(8)}
+NAMES = ["random-region", "cereals-g2-entropy", "random-image", "coreset"]
 
 
-@dataclass(frozen=True, slots=True)
-class ClickSchedule(Schedule):
-    """Each round buys, region by region, until so many clicks are spent; it overshoots by one at most."""
-
-    clicks: tuple[int, ...] = ()
-
-    def room_px(self, round_number, pool) -> int:
-        return pool.total_px - pool.labelled_px
-
-    def buy(self, round_number, query: list[Candidate], pool, oracle) -> list[Annotation]:
-        answers: list[Annotation] = []
-        for candidate in query:
-            if round_number and _bill(answers) >= self.clicks[round_number - 1]:
-                break
-            answers += oracle.annotate([candidate.region], pool)
-            pool.add(answers[-1:])
-        return answers
-
-
-def _bill(answers: list[Annotation]) -> int:
-    clicks = [answer.clicks for answer in answers]
-    return sum(one.polygon + one.intersection + one.box for one in clicks)
-
-
-def run(schedule: Schedule, name: str, finished=()) -> MemoryWriter:
+def run(schedule: Schedule, name: str, finished=(), oracle=None) -> MemoryWriter:
     writer = MemoryWriter()
     run_strategy(
         strategies.make(name),
         3,
         schedule=schedule,
         rules=QueryRules(window_px=8),
-        oracle=FakeOracle(SIZES),
+        oracle=oracle or FakeOracle(SIZES),
         sizes=SIZES,
         networks=FakeNetworks(SIZES),
         writer=writer,
@@ -56,17 +36,83 @@ def run(schedule: Schedule, name: str, finished=()) -> MemoryWriter:
     return writer
 
 
-@pytest.mark.parametrize("name", ["random-region", "cereals-g2-entropy", "random-image"])
-def test_another_unit_is_one_class(name):
-    budgets = (30, 40)
-    records = run(ClickSchedule(1, 0, 2, clicks=budgets), name).records
-    assert len(records) == 3
-    for record, budget in zip(records[1:], budgets, strict=True):
-        bills = [receipt.polygon + receipt.intersection + receipt.box for receipt in record.query]
-        assert sum(bills) >= budget
-        assert sum(bills[:-1]) < budget
-    again = run(ClickSchedule(1, 0, 2, clicks=budgets), name, finished=records[:2])
+def bills(record) -> list[int]:
+    return [receipt.clicks.billed for receipt in record.query]
+
+
+def in_clicks(*shares: float) -> ClickSchedule:
+    return ClickSchedule(1, 0, len(shares), shares)
+
+
+class DearOracle(FakeOracle):
+    """What a region costs has nothing to do with its pixels, nor with what was paid before."""
+
+    def __init__(self, sizes):
+        super().__init__(sizes)
+        self.totals = ClickTotals(1000, 100)
+
+    def annotate(self, regions, pool):
+        answers = super().annotate(regions, pool)
+        return [replace(answer, clicks=Clicks(_price(answer.region))) for answer in answers]
+
+
+def _price(region) -> int:
+    return 1 + (7 * region.top + region.left) % 13 + region.area_px // 64
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("oracle", [FakeOracle(SIZES), DearOracle(SIZES)], ids=["even", "uneven"])
+def test_a_budget_of_clicks_is_spent_and_passed_by_one_region_at_most(name, oracle):
+    seed_set = run(Schedule(1, 0, 0), name, oracle=oracle).records[0].clicks.billed
+    total = oracle.totals.polygon
+    shares = tuple((seed_set + more) / total for more in (30, 64, 75))
+    records = run(in_clicks(*shares), name, oracle=oracle).records
+    assert records[0].budget_clicks is None
+    for before, record, share in zip(records, records[1:], shares, strict=False):
+        assert record.budget_clicks == round(share * total)
+        assert record.clicks.billed >= record.budget_clicks
+        most = before.clicks.billed + sum(bills(record)[:-1])
+        assert most < record.budget_clicks or not record.query
+    assert not list(accounting(records))
+    again = run(in_clicks(*shares), name, finished=records[:2], oracle=oracle)
     assert again.records == records[2:]
+
+
+def test_a_larger_query_begins_with_the_smaller_one():
+    """The first query is too small where windows cost less than was paid before: it is made again."""
+    cheap = DearOracle(SIZES)
+    wanted = run(in_clicks(0.3), "cereals-g2-entropy", oracle=cheap).records[1].query
+    every = run(Schedule(1, 7, 1), "cereals-g2-entropy", oracle=cheap).records[1].query
+    assert 1 < len(wanted) < len(every)
+    assert wanted == every[: len(wanted)]
+
+
+def test_a_pool_that_costs_less_than_the_budget_is_bought_whole():
+    records = run(in_clicks(1.0), "random-image", oracle=DearOracle(SIZES)).records
+    assert records[1].labelled_px == 8 * 24 * 32
+    assert records[1].clicks.billed < records[1].budget_clicks
+
+
+def test_a_budget_that_the_seed_set_has_spent_buys_nothing():
+    records = run(in_clicks(1e-6, 0.2), "random-region").records
+    assert records[1].query == []
+    assert records[2].query
+
+
+def test_accounting_finds_clicks_beyond_the_budget():
+    records = run(in_clicks(0.3, 0.5), "random-region").records
+    low = replace(records[1], budget_clicks=records[1].budget_clicks - max(bills(records[1])) - 1)
+    assert any("before its last region" in line for line in accounting([records[0], low]))
+    falling = [*records[:2], replace(records[2], budget_clicks=1)]
+    assert any("the budget falls" in line for line in accounting(falling))
+
+
+@pytest.mark.parametrize("schedule", [Schedule(1, 1, 1), in_clicks(0.2)], ids=["px", "clicks"])
+def test_only_a_record_of_equal_clicks_mentions_them(schedule):
+    record = run(schedule, "random-region").records[1]
+    assert ("budget_clicks" in json.loads(dump_record(record))) == (
+        record.budget_clicks is not None
+    )
 
 
 @pytest.mark.parametrize("name", ["random-region", "cereals-g2-entropy", "random-image"])

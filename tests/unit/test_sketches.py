@@ -8,8 +8,9 @@ import pytest
 
 import strategies
 from harness.acquisition import Tally
-from harness.loop import Schedule, run_strategy
+from harness.loop import run_strategy
 from harness.maps import QueryRules
+from harness.schedule import Schedule
 from harness.sketches import _small
 from tests.fakes import FakeNetworks, FakeOracle, MemoryWriter, no_stage
 
