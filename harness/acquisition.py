@@ -30,7 +30,8 @@ from harness.regions import (
     select_within_budget,
     take_within_budget,
 )
-from harness.types import Candidate, Region
+from harness.superpixels import boxes as superpixel_boxes
+from harness.types import Candidate, Region, Segment
 
 RngFor = Callable[[str], np.random.Generator]
 
@@ -97,7 +98,12 @@ def scan(
         for request in due:
             region_map = source.region_map(request, image_id)
             bounds = _bounds(
-                region_map, source.forbidden(image_id, whole_image=request.whole_image)
+                region_map,
+                source.forbidden(
+                    image_id,
+                    whole_image=request.whole_image,
+                    superpixel_px=request.superpixel_px,
+                ),
             )
             cache.put(f"{request.key}/{image_id}", region_map, bounds)
     return len(predicted)
@@ -146,29 +152,41 @@ def acquire(
         cache=cache,
         rng_for=rng_for,
     )
-    fits = max(0, budget_px) // rules.window_px**2
-    most = fits * (1 if strategy.select is None else strategy.considered)
-    bounded = not (rules.allow_overlap or strategy.whole_image)
-    best = RunningBest(most if bounded else None)
+    best = RunningBest(_most_px(strategy, budget_px, rules))
     candidates: list[Candidate] = []
     for image_id in pool.open_ids:
         for candidate in proposals.of(image_id, best.floor):
-            best.add(candidate.score)
+            best.add(candidate.score, candidate.new_px)
             candidates.append(candidate)
     if tally is not None and strategy.needs_network:
         tally.images_asked += len(pool.open_ids)
         tally.images_predicted += predicted + proposals.predicted_again
-    if strategy.select is None:
-        query = select_within_budget(candidates, budget_px)
-    else:
-        context = QueryContext(pool, predictor, rng_for(""))
-        candidates.sort(key=lambda item: item.rank_key)
-        query = select_by(
-            strategy, candidates[:most] if bounded else candidates, budget_px, context
-        )
+    query = choose(proposals, candidates, budget_px)
     if look is not None:
         look(proposals, query)
     return query
+
+
+def choose(
+    proposals: Proposals, candidates: Iterable[Candidate], budget_px: int
+) -> list[Candidate]:
+    """Choose a query among all candidates, or among those that can still be in it."""
+    strategy, source = proposals.strategy, proposals.source
+    if strategy.select is None:
+        return select_within_budget(candidates, budget_px)
+    context = QueryContext(source.pool, source.predictor, proposals.rng_for(""))
+    considered = select_within_budget(candidates, _most_px(strategy, budget_px, source.rules))
+    return select_by(strategy, considered, budget_px, context)
+
+
+def _most_px(strategy: Strategy, budget_px: int, rules: QueryRules) -> int:
+    """Return how many pixels of candidates are looked at: with ``select``, many times the budget."""
+    budget_px = max(0, budget_px)
+    if strategy.select is None:
+        return budget_px
+    if not (strategy.whole_image or strategy.superpixels or rules.allow_overlap):
+        budget_px -= budget_px % rules.window_px**2  # as many whole windows as fit
+    return budget_px * strategy.considered
 
 
 def prepare(
@@ -222,6 +240,9 @@ class Proposals:
 
     def of(self, image_id: str, floor: float) -> Iterator[Candidate]:
         """Yield one image's candidates that can still enter the query, by falling score."""
+        if self.strategy.superpixels is not None:
+            yield from self._superpixels_of(image_id, floor)
+            return
         rules, whole_image = self.source.rules, self.strategy.whole_image
         window = rules.window(self.strategy, self.source.pool.sizes[image_id])
         information, cost = self.maps(image_id)
@@ -242,6 +263,36 @@ class Proposals:
                 height * width if new_px is None else int(new_px[at]),
                 None if information is None else float(information[at]),
                 None if cost is None else float(cost[at]),
+            )
+
+    def _superpixels_of(self, image_id: str, floor: float) -> Iterator[Candidate]:
+        """Yield one image's superpixels by falling score; they are disjoint: none suppresses another."""
+        rules = self.source.rules
+        information, cost = self.maps(image_id)
+        scores, forbidden = self.scores(image_id, information, cost)
+        row = scores[0].numpy()
+        asked, px = self.strategy.superpixels, rules.superpixel_px(self.strategy)
+        segments = rules.segments(image_id, px)
+        found = superpixel_boxes(segments)
+        new_px = (
+            found[:, 4]
+            if forbidden is None
+            else np.bincount(
+                segments.ravel(), weights=~self.source.pool.is_labelled(image_id).ravel()
+            )
+        )
+        for number in np.argsort(-row, kind="stable").tolist():
+            score = float(row[number])
+            if score == -math.inf or score < floor:
+                return
+            top, left, height, width, size = found[number].tolist()
+            dominant = asked is not None and asked.dominant
+            yield Candidate(
+                Segment(image_id, top, left, height, width, number, px, size, dominant),
+                score,
+                int(new_px[number]),
+                None if information is None else float(information[0, number]),
+                None if cost is None else float(cost[0, number]),
             )
 
     def _made(self, requests: Iterable[MapRequest], image_id: str) -> dict[MapRequest, Tensor]:
@@ -273,8 +324,19 @@ class Proposals:
         None where none is.
         """
         scores = self._fused(image_id, information, cost)
-        forbidden = self.source.forbidden(image_id, whole_image=self.strategy.whole_image)
+        forbidden = self.source.forbidden(
+            image_id,
+            whole_image=self.strategy.whole_image,
+            superpixel_px=self.source.rules.superpixel_px(self.strategy),
+        )
         return scores if forbidden is None else scores.masked_fill(forbidden, -math.inf), forbidden
+
+    def spread(self, region_map: Tensor, image_id: str) -> Tensor:
+        """Return a region map as a picture: of superpixels (H, W), of windows as it is."""
+        px = self.source.rules.superpixel_px(self.strategy)
+        if not px:
+            return region_map
+        return region_map[0][torch.from_numpy(self.source.rules.segments(image_id, px)).long()]
 
     def scaled(self, request: MapRequest, value: float) -> float:
         """Return a window sum on the pool's scale, in [0, 1]."""
@@ -325,6 +387,8 @@ class Proposals:
         if self.strategy.whole_image:
             return 1, 1
         rules = self.source.rules
+        if px := rules.superpixel_px(self.strategy):
+            return 1, int(rules.segments(image_id, px).max()) + 1
         height, width = (
             (side - rules.window_px) // rules.stride_px + 1
             for side in self.source.pool.sizes[image_id]

@@ -151,6 +151,8 @@ class Estimate:
         def placements(request: MapRequest) -> int:
             if request.whole_image:
                 return len(self.sizes)
+            if px := request.superpixel_px:
+                return sum(height * width // px for height, width in self.sizes.values())
             return sum(
                 ((height - rules.window_px) // rules.stride_px + 1)
                 * ((width - rules.window_px) // rules.stride_px + 1)

@@ -9,10 +9,9 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
-from harness.acquisition import Proposals
+from harness.acquisition import Proposals, choose
 from harness.maps import requests_of
-from harness.regions import select_within_budget
-from harness.types import Candidate, Receipt, Region
+from harness.types import Candidate, Receipt, Region, RoundRecord, Segment
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,9 +80,18 @@ class ImageMaps:
 
 
 def explain(
-    proposals: Proposals, budget_px: int, receipts: list[Receipt], *, seed: int, round_number: int
+    proposals: Proposals,
+    budget_px: int,
+    record: RoundRecord,
+    *,
+    seed: int,
 ) -> Explanation:
-    """Make the query again and say for each of its windows why it was asked for."""
+    """Make a round's query again and say for each of its windows why it was asked for."""
+    numbers = record.segments or [-1] * len(record.query)
+    recorded = [
+        (receipt.region.place[:5], number)
+        for receipt, number in zip(record.query, numbers, strict=True)
+    ]
     candidates = sorted(
         (
             candidate
@@ -92,13 +100,13 @@ def explain(
         ),
         key=lambda candidate: candidate.rank_key,
     )
-    query = select_within_budget(candidates, budget_px)
+    query = choose(proposals, candidates, budget_px)
     rank = {candidate.region: number for number, candidate in enumerate(candidates, start=1)}
     scores = {
         image_id: image_maps(proposals, image_id).scores
         for image_id in {candidate.region.image_id for candidate in query}
     }
-    bills = {(receipt.image_id, receipt.top, receipt.left): receipt for receipt in receipts}
+    bills = dict(zip(recorded, record.query, strict=True))
     windows = []
     for candidate in query:
         region = candidate.region
@@ -116,21 +124,18 @@ def explain(
                 candidate,
                 rank[region],
                 near,
-                bills.get((region.image_id, region.top, region.left)),
+                bills.get((region.place[:5], region.place[5])),
             )
         )
-    made = [
-        (candidate.region.image_id, candidate.region.top, candidate.region.left)
-        for candidate in query
-    ]
+    made = [(candidate.region.place[:5], candidate.region.place[5]) for candidate in query]
     return Explanation(
         proposals.strategy.name,
         proposals.strategy.equation,
         seed,
-        round_number,
+        record.round,
         len(proposals.source.pool.open_ids),
         len(candidates),
-        made == [(receipt.image_id, receipt.top, receipt.left) for receipt in receipts],
+        made == recorded,
         windows,
     )
 
@@ -166,14 +171,18 @@ def _reason(
 
 
 def image_maps(proposals: Proposals, image_id: str) -> ImageMaps:
-    """Return the maps of one image."""
+    """Return the maps of one image; of superpixels what each pixel's is worth."""
     information, cost = proposals.maps(image_id)
     scores, _ = proposals.scores(image_id, information, cost)
 
-    def array(values: Tensor | None) -> npt.NDArray[np.float64] | None:
-        return None if values is None else np.asarray(values.numpy(), np.float64)
+    def array(values: Tensor) -> npt.NDArray[np.float64]:
+        return np.asarray(proposals.spread(values, image_id).numpy(), np.float64)
 
-    return ImageMaps(array(information), array(cost), np.asarray(scores.numpy(), np.float64))
+    return ImageMaps(
+        None if information is None else array(information),
+        None if cost is None else array(cost),
+        array(scores),
+    )
 
 
 def _suppressed(
@@ -181,8 +190,10 @@ def _suppressed(
 ) -> tuple[int, Neighbour | None]:
     """Count the placements that gave way to a window, and not to a better one.
 
-    Find the best that shares at most half of it.
+    Find the best that shares at most half of it. Superpixels are disjoint: none gives way.
     """
+    if isinstance(region, Segment):
+        return 0, None
     shared = _shared_px(region, scores.shape, stride)
     gave_way = (shared > 0) & np.isfinite(scores)
     for other in better:

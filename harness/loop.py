@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from harness.acquisition import Proposals, Tally, acquire
+from harness.errors import RunError
 from harness.maps import MapCache, MemoryMaps, QueryRules
 from harness.pool import LabelledPool
 from harness.protocols import ImageSizes, Network, Oracle, RunWriter, Strategy
@@ -91,7 +92,7 @@ def run_strategy(
     for number in range(schedule.rounds + 1):
         answers: list[Annotation] | None = None
         if number < len(finished):
-            query = [_from_receipt(receipt) for receipt in finished[number].query]
+            query = bought_again(finished[number], strategy, rules)
         elif number == 0:
             query = draw_seed_set(sizes, schedule.seed_images, seed)
         else:
@@ -228,7 +229,13 @@ def _record(
         cost_quality=trained.cost_quality if with_cost else None,
         network=trained.key,
         budget_clicks=budget_clicks,
+        segments=_segments(query),
     )
+
+
+def _segments(query: list[Candidate]) -> list[int] | None:
+    numbers = [candidate.region.place[5] for candidate in query]
+    return numbers if any(number >= 0 for number in numbers) else None
 
 
 def _bought_quality(
@@ -267,7 +274,33 @@ def _receipt(candidate: Candidate, annotation: Annotation, *, bought: bool) -> R
     )
 
 
-def _from_receipt(receipt: Receipt) -> Candidate:
-    return Candidate(
-        receipt.region, receipt.score or 0.0, receipt.new_px, receipt.information, receipt.cost
-    )
+def bought_again(record: RoundRecord, strategy: Strategy, rules: QueryRules) -> list[Candidate]:
+    """Return what a finished round bought."""
+    numbers = record.segments or [-1] * len(record.query)
+    return [
+        Candidate(
+            _region(receipt, number, strategy, rules),
+            receipt.score or 0.0,
+            receipt.new_px,
+            receipt.information,
+            receipt.cost,
+        )
+        for receipt, number in zip(record.query, numbers, strict=True)
+    ]
+
+
+def _region(receipt: Receipt, number: int, strategy: Strategy, rules: QueryRules) -> Region:
+    """Return the region of a receipt: a rectangle, or a superpixel.
+
+    Raises:
+        RunError: the superpixels that are made today are others.
+    """
+    if number < 0 or strategy.superpixels is None:
+        return receipt.region
+    found = rules.superpixel(strategy, receipt.image_id, number)
+    if found is None or found.place[:5] != receipt.region.place[:5]:
+        raise RunError(
+            f"image {receipt.image_id}: superpixel {number} must be at {receipt.top}, "
+            f"{receipt.left}, as was recorded; scikit-image cuts the photograph otherwise now"
+        )
+    return found

@@ -7,20 +7,22 @@ import hashlib
 import struct
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from harness.clicks import BOX_CLICKS, count_border_crossings
+from harness.clicks import BOX_CLICKS, count_border_crossings, outline_crossings
 from harness.errors import InputError, RunError
 from harness.files import replacing
 from harness.logits import Logits
 from harness.pool import LabelledPool
 from harness.protocols import Measure, Oracle, Predictor, Strategy
-from harness.regions import Window, window_sum
+from harness.regions import Window, segment_sum, window_sum
+from harness.superpixels import Segments, Superpixels, boxes
+from harness.types import Segment
 from harness.views import View
 
 
@@ -28,13 +30,37 @@ from harness.views import View
 class QueryRules:
     """The same for every strategy of a board.
 
-    Window side and stride in pixels, overlap rule, committee size E.
+    Window side and stride in pixels, overlap rule, committee size E. superpixels: of the data's
+    photographs, for strategies that ask for them.
     """
 
     window_px: int
     stride_px: int = 1
     allow_overlap: bool = False
     committee: int = 20
+    superpixels: Superpixels | None = field(default=None, repr=False, compare=False)
+
+    def superpixel_px(self, strategy: Strategy) -> int:
+        """Return the mean size of a strategy's superpixels; 0 where it asks for rectangles."""
+        if strategy.superpixels is None:
+            return 0
+        return strategy.superpixels.px or max(1, self.window_px**2 // 4)
+
+    def segments(self, image_id: str, px: int) -> Segments:
+        """Return an image's superpixels of about so many pixels each."""
+        if self.superpixels is None:
+            raise RunError("superpixels need photographs, and these rules have none")
+        return self.superpixels.of(image_id, px)
+
+    def superpixel(self, strategy: Strategy, image_id: str, number: int) -> Segment | None:
+        """Return one of the superpixels that a strategy may ask for; None where there is none."""
+        px = self.superpixel_px(strategy)
+        found = boxes(self.segments(image_id, px))
+        if strategy.superpixels is None or not 0 <= number < len(found):
+            return None
+        top, left, height, width, size = found[number].tolist()
+        dominant = strategy.superpixels.dominant
+        return Segment(image_id, top, left, height, width, number, px, size, dominant)
 
     def window(self, strategy: Strategy, size: tuple[int, int]) -> Window:
         """Return the window of a strategy in an image of ``size``."""
@@ -53,6 +79,7 @@ class MapRequest:
     n_passes: int
     whole_image: bool
     code: str = ""
+    superpixel_px: int = 0
 
     @property
     def needs_network(self) -> bool:
@@ -68,7 +95,8 @@ class MapRequest:
             else f"{_full_name(self.measure)}-{self.n_passes}"
         )
         own = f"-{hashlib.sha256(self.code.encode()).hexdigest()[:8]}" if self.code else ""
-        return f"{what}-{'image' if self.whole_image else 'window'}{own}"
+        shape = f"superpixel{self.superpixel_px}" if self.superpixel_px else "window"
+        return f"{what}-{'image' if self.whole_image else shape}{own}"
 
 
 def _full_name(measure: Measure) -> str:
@@ -106,13 +134,13 @@ class Requests:
 
 def requests_of(strategy: Strategy, rules: QueryRules) -> Requests:
     """List the region maps that a strategy needs."""
-    n_passes = strategy.n_passes or rules.committee
+    n_passes, px = strategy.n_passes or rules.committee, rules.superpixel_px(strategy)
 
     def of(measure: Measure) -> MapRequest:
-        return MapRequest(measure, "", n_passes, strategy.whole_image, strategy.code)
+        return MapRequest(measure, "", n_passes, strategy.whole_image, strategy.code, px)
 
     cost = (
-        MapRequest(None, strategy.cost, 1, strategy.whole_image)
+        MapRequest(None, strategy.cost, 1, strategy.whole_image, superpixel_px=px)
         if strategy.cost in {"predicted", "whole", "oracle"}
         else None
     )
@@ -143,7 +171,11 @@ class MapSource:
             pixels = pixels * torch.from_numpy(~self.pool.is_labelled(image_id)).to(pixels.device)
         window = self.pool.sizes[image_id] if request.whole_image else self.rules.window_px
         try:
-            sums = window_sum(pixels, window, stride=self.rules.stride_px).cpu()
+            if request.superpixel_px:
+                segments = self.rules.segments(image_id, request.superpixel_px)
+                sums = segment_sum(pixels, segments)
+            else:
+                sums = window_sum(pixels, window, stride=self.rules.stride_px).cpu()
         except (ValueError, OverflowError) as error:
             raise RunError(f"image {image_id}: {request.key} map: {error}") from error
         return sums if besides is None else sums + besides
@@ -165,20 +197,25 @@ class MapSource:
             return pixels, None
         if prediction.cost_map is None:
             raise ValueError("the networks predict no cost; allowed: networks with a cost head")
-        return prediction.cost_map, self._besides(
-            prediction, image_id
-        ) if request.cost == "whole" and not request.whole_image else None
+        besides = request.cost == "whole" and not request.whole_image
+        return prediction.cost_map, self._besides(prediction, image_id, request.superpixel_px) if (
+            besides
+        ) else None
 
-    def _besides(self, prediction: View, image_id: str) -> Tensor:
+    def _besides(self, prediction: View, image_id: str, superpixel_px: int) -> Tensor:
         """Return what a window costs besides its vertices.
 
         Label changes along its sides on the predicted label map, and its box.
 
-        Choice: METHOD's cost_B without its divisor. A whole image has neither; class clicks are
-        left out as in cost_B.
+        Choice: METHOD's cost_B without its divisor. A whole image has neither, and a superpixel has
+        no box; class clicks are left out as in cost_B.
         """
         scores = next(iter(prediction.passes))
         winners = scores.winners() if isinstance(scores, Logits) else scores.argmax(0)
+        if superpixel_px:
+            segments = self.rules.segments(image_id, superpixel_px)
+            crossings = outline_crossings(winners.cpu().numpy(), segments)
+            return torch.from_numpy(crossings.astype(np.float64))[None]
         window = (self.rules.window_px, self.rules.window_px)
         crossings = count_border_crossings(
             winners.cpu().numpy(), window, stride=self.rules.stride_px
@@ -186,13 +223,20 @@ class MapSource:
         box = 0 if window == self.pool.sizes[image_id] else BOX_CLICKS
         return torch.from_numpy(crossings + float(box))
 
-    def forbidden(self, image_id: str, *, whole_image: bool) -> Tensor | None:
+    def forbidden(
+        self, image_id: str, *, whole_image: bool, superpixel_px: int = 0
+    ) -> Tensor | None:
         """Return which placements may not be asked for.
 
         None where all may: an image without labels takes no work.
         """
         if not self.pool.labelled_px_of(image_id):
             return None
+        if superpixel_px:
+            segments = self.rules.segments(image_id, superpixel_px)
+            unlabelled = segment_sum(torch.from_numpy(~self.pool.is_labelled(image_id)), segments)
+            whole = torch.from_numpy(np.bincount(segments.ravel()))
+            return unlabelled == 0 if self.rules.allow_overlap else unlabelled < whole
         new_px, window = self.new_px(image_id, whole_image=whole_image)
         return new_px == 0 if self.rules.allow_overlap else new_px < window[0] * window[1]
 

@@ -22,6 +22,7 @@ from harness.loop import draw_seed_set
 from harness.maps import MemoryMaps, QueryRules, requests_of
 from harness.pool import LabelledPool
 from harness.protocols import Strategy
+from harness.superpixels import Superpixels
 from harness.workshop import build_trainer, oracle_of, rules_of, set_up_torch
 
 if TYPE_CHECKING:
@@ -73,7 +74,9 @@ def measure(
     """
     set_up_torch(spec.device, deterministic=deterministic)
     few, scored = train.only(list(train.files)[:_IMAGES]), val.only(list(val.files)[:_IMAGES])
-    oracle, sizes, rules = oracle_of(spec, few), few.index.sizes, rules_of(spec)
+    superpixels = Superpixels(few.photo)
+    oracle, sizes = oracle_of(spec, few, superpixels), few.index.sizes
+    rules = rules_of(spec, superpixels)
     pool = LabelledPool(sizes)
     pool.add(oracle.annotate([candidate.region for candidate in draw_seed_set(sizes, 1, 0)], pool))
     learns = any(strategy.learns_cost for strategy in strategies)
@@ -94,7 +97,7 @@ def measure(
         budget_px = (
             max(height * width for height, width in sizes.values())
             if strategy.whole_image
-            else rules.window_px**2
+            else max(rules.window_px**2, rules.superpixel_px(strategy))
         )
         asking = functools.partial(
             acquire,

@@ -91,7 +91,8 @@ class LabelledPool:
 
     def regions(self, image_id: str) -> list[Region]:
         """Return the labelled regions of one image, in their own order, whatever the order in which they were bought."""
-        return sorted(annotation.region for annotation in self._annotations.get(image_id, ()))
+        found = (annotation.region for annotation in self._annotations.get(image_id, ()))
+        return sorted(found, key=lambda region: region.place)
 
     def is_labelled(self, image_id: str) -> npt.NDArray[np.bool_]:
         """Return the (H, W) mask of labelled pixels; read only."""
@@ -99,7 +100,7 @@ class LabelledPool:
         if mask is None:
             mask = np.zeros(self.sizes[image_id], dtype=np.bool_)
             for annotation in self._annotations.get(image_id, ()):
-                mask[annotation.region.slices] = True
+                mask[annotation.region.slices] |= annotation.is_new
             self._masks.keep(image_id, mask)
         return mask
 
@@ -109,7 +110,8 @@ class LabelledPool:
         if labels is None:
             labels = np.full(self.sizes[image_id], _UNLABELLED, dtype=np.uint8)
             for annotation in self._annotations.get(image_id, ()):
-                labels[annotation.region.slices] = annotation.labels
+                part = labels[annotation.region.slices]
+                np.copyto(part, annotation.labels, where=annotation.is_new)
             self._maps.keep(image_id, labels)
         return labels
 
@@ -127,8 +129,11 @@ class LabelledPool:
     def digest(self) -> str:
         """Identify the set of labelled regions, whatever the order in which they were bought."""
         regions = sorted(
-            annotation.region
-            for annotations in self._annotations.values()
-            for annotation in annotations
+            (
+                annotation.region
+                for annotations in self._annotations.values()
+                for annotation in annotations
+            ),
+            key=lambda region: region.place,
         )
         return hashlib.sha256(repr(regions).encode()).hexdigest()

@@ -58,6 +58,19 @@ Select = Callable[[list[Candidate], int, "QueryContext"], list[Candidate]]
 
 
 @dataclass(frozen=True, slots=True)
+class SuperpixelQuery:
+    """Superpixels in the place of windows.
+
+    px: their mean size in pixels; None: a quarter of the window's. dominant: one click gives a
+    superpixel its most frequent class (Cai et al., CVPR 2021); otherwise its inside is labelled as
+    a window's is.
+    """
+
+    px: int | None = None
+    dominant: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Strategy:
     """A strategy is data and pure functions; the loop asks its fields, never its name.
 
@@ -71,9 +84,10 @@ class Strategy:
     n_passes: committee size E; None takes the configuration's. cost: where the cost in the score
     comes from: "predicted" is c_p (the paper's), "whole" adds what else a window costs, c_i on the
     predicted label map and 4 for its box; "oracle" (the true c_p) and "constant" (no cost at all)
-    bracket what a cost model can bring. whole_image: the window is the image. scaled: the score
-    gets region maps on [0, 1] over the pool; without it, the window sums themselves. code: of a
-    plug-in, its package, version and a hash of its source; empty for the built-in ones.
+    bracket what a cost model can bring. whole_image: the window is the image. superpixels: what is
+    asked for in the place of windows. scaled: the score gets region maps on [0, 1] over the pool;
+    without it, the window sums themselves. code: of a plug-in, its package, version and a hash of
+    its source; empty for the built-in ones.
     """
 
     name: str
@@ -90,6 +104,7 @@ class Strategy:
     score: Score | None = None
     select: Select | None = None
     considered: int = 10
+    superpixels: SuperpixelQuery | None = None
 
     @property
     def is_bound(self) -> bool:

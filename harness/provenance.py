@@ -22,6 +22,7 @@ _PACKAGES = (
     "numpy",
     "scipy",
     "opencv-python",
+    "scikit-image",
     "pandas",
 )
 

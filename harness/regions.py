@@ -76,20 +76,10 @@ def window_sum(pixel_map: Tensor, window: Window, *, stride: int = 1) -> Tensor:
     height, width = window_size(window, rows, cols)
     if stride < 1:
         raise ValueError(f"stride is {stride}; allowed: 1 or more")
-    low, high = (
-        (float(bound) for bound in torch.aminmax(pixel_map)) if pixel_map.numel() else (0.0, 0.0)
-    )
-    if not (math.isfinite(low) and math.isfinite(high)) or low < 0.0:
-        raise ValueError("a map value is NaN, infinite or negative; allowed: finite numbers >= 0")
+    scale = _scale(pixel_map)
     shape = (rows - height) // stride + 1, (cols - width) // stride + 1
-    if high == 0.0:
+    if scale is None:
         return torch.zeros(shape, dtype=torch.float64, device=pixel_map.device)
-    exponent = (
-        min(_EXACT_BITS - math.ceil(math.log2(high * rows * cols)) - 1, 1000)
-        if pixel_map.is_floating_point()
-        else 0
-    )
-    scale = math.ldexp(1.0, exponent)
     if pixel_map.device.type != "cpu":
         integral = F.pad(
             torch.round(pixel_map.to(torch.float64) * scale).cumsum(0).cumsum(1), (1, 0, 1, 0)
@@ -104,6 +94,43 @@ def window_sum(pixel_map: Tensor, window: Window, *, stride: int = 1) -> Tensor:
         np.subtract(strip[:, width::stride], strip[:, : cols - width + 1 : stride], out=sums[part])
         sums[part] *= 1.0 / scale
     return torch.from_numpy(sums)
+
+
+def segment_sum(pixel_map: Tensor, segments: npt.NDArray[np.int32]) -> Tensor:
+    """Sum a map under every superpixel, exactly as ``window_sum`` does under windows.
+
+    Args:
+        pixel_map: (H, W) as for ``window_sum``. segments: (H, W) numbers from 0 to n - 1.
+
+    Returns:
+        (1, n) float64.
+    """
+    scale = _scale(pixel_map)
+    count = int(segments.max()) + 1
+    if scale is None:
+        return torch.zeros((1, count), dtype=torch.float64)
+    fixed = np.rint(pixel_map.cpu().numpy().astype(np.float64) * scale)
+    sums = np.bincount(segments.ravel(), weights=fixed.ravel(), minlength=count)
+    return torch.from_numpy(sums * (1.0 / scale))[None]
+
+
+def _scale(pixel_map: Tensor) -> float | None:
+    """Return the factor that makes every sum over a map one of whole numbers; None for all zeros.
+
+    Raises:
+        ValueError: a value that is negative or not finite.
+    """
+    low, high = (
+        (float(bound) for bound in torch.aminmax(pixel_map)) if pixel_map.numel() else (0.0, 0.0)
+    )
+    if not (math.isfinite(low) and math.isfinite(high)) or low < 0.0:
+        raise ValueError("a map value is NaN, infinite or negative; allowed: finite numbers >= 0")
+    if high == 0.0:
+        return None
+    whole = not pixel_map.is_floating_point()
+    rows, cols = pixel_map.shape
+    bits = _EXACT_BITS - math.ceil(math.log2(high * rows * cols)) - 1
+    return math.ldexp(1.0, 0 if whole else min(bits, 1000))
 
 
 def _integral(values: npt.NDArray[Any], scale: float) -> npt.NDArray[np.float64]:
@@ -205,32 +232,30 @@ def non_maximum_suppression(
 
 
 class RunningBest:
-    """The k-th best score seen so far over all images.
+    """The best candidates seen so far over all images that together fill a budget of pixels.
 
-    The floor under which no candidate can enter the query.
-
-    Choice: with k unknown (None) there is no floor.
+    The lowest of their scores is the floor under which no candidate can enter the query.
     """
 
-    def __init__(self, k: int | None) -> None:
-        self._k = k
-        self._heap: list[float] = []
+    def __init__(self, budget_px: int) -> None:
+        self._budget, self._held = budget_px, 0
+        self._heap: list[tuple[float, int]] = []
 
     @property
     def floor(self) -> float:
-        """Scores below this cannot be among the k best; equal ones still can, by the tie rule."""
-        if self._k == 0:
+        """Scores below this cannot enter the query; equal ones still can, by the tie rule."""
+        if self._budget <= 0:
             return math.inf
-        return self._heap[0] if self._k is not None and len(self._heap) == self._k else -math.inf
+        return self._heap[0][0] if self._held >= self._budget else -math.inf
 
-    def add(self, score: float) -> None:
-        """Take one more score into account."""
-        if self._k is None or self._k == 0:
+    def add(self, score: float, px: int) -> None:
+        """Take one more candidate into account."""
+        if self._budget <= 0:
             return
-        if len(self._heap) < self._k:
-            heapq.heappush(self._heap, score)
-        else:
-            heapq.heappushpop(self._heap, score)
+        heapq.heappush(self._heap, (score, px))
+        self._held += px
+        while self._held - self._heap[0][1] >= self._budget:
+            self._held -= heapq.heappop(self._heap)[1]
 
 
 def select_within_budget(candidates: Iterable[Candidate], budget_px: int) -> list[Candidate]:

@@ -264,7 +264,7 @@ class RunFolder:
 
 def dump_record(record: RoundRecord) -> str:
     """Return a round as JSON; without a key that came later where it says nothing."""
-    unused = {"budget_clicks"} if record.budget_clicks is None else set()
+    unused = {name for name in ("budget_clicks", "segments") if getattr(record, name) is None}
     return _RECORD.dump_json(record, exclude=unused).decode()
 
 
@@ -367,6 +367,8 @@ def _faults_of_round(record: RoundRecord, info: RunInfo | None) -> Iterator[str]
     spent = [record.labelled_px, *budgets, *astuple(record.clicks)]
     if not all(0 <= value < _MOST for value in spent):
         yield f"pixels and clicks must be from 0 to {_MOST}, got {shorten(spent)}"
+    if record.segments is not None and len(record.segments) != len(record.query):
+        yield f"segments must be as many as regions, got {len(record.segments)}"
     for receipt in record.query:
         if fault := _impossible_receipt(receipt):
             yield f"{fault}, got {shorten(receipt)}"

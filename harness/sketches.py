@@ -12,6 +12,7 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 import numpy.typing as npt
+from torch import Tensor
 
 from harness.acquisition import Proposals
 from harness.types import Candidate, ImageSketch, Sketch
@@ -37,17 +38,21 @@ def _sketch_of(proposals: Proposals, image_id: str) -> ImageSketch:
     size, rules = proposals.source.pool.sizes[image_id], proposals.source.rules
     window = rules.window(proposals.strategy, size)
     height, width = (window, window) if isinstance(window, int) else window
+
+    def small(values: Tensor) -> Sketch:
+        return _small(proposals.spread(values, image_id).numpy())
+
     rows, cols = scores.shape
     stride = rules.stride_px
     box = (height - stride) / 2, (width - stride) / 2, float(rows * stride), float(cols * stride)
-    if proposals.strategy.whole_image:
+    if proposals.strategy.whole_image or proposals.strategy.superpixels:
         box = 0.0, 0.0, float(size[0]), float(size[1])
     return ImageSketch(
         image_id,
         box,
-        None if information is None else _small(information.numpy()),
-        None if cost is None else _small(cost.numpy()),
-        _small(scores.numpy()),
+        None if information is None else small(information),
+        None if cost is None else small(cost),
+        small(scores),
     )
 
 

@@ -29,9 +29,34 @@ class Region:
         return self.height * self.width
 
     @property
+    def place(self) -> tuple[str, int, int, int, int, int]:
+        """What regions are sorted by: image, box, and the number of a superpixel."""
+        number = getattr(self, "number", -1)
+        return self.image_id, self.top, self.left, self.height, self.width, number
+
+    @property
     def slices(self) -> tuple[slice, slice]:
         """Row and column slices into an (H, W) array."""
         return slice(self.top, self.top + self.height), slice(self.left, self.left + self.width)
+
+
+@dataclass(frozen=True, slots=True)
+class Segment(Region):
+    """A superpixel of one image: the rectangle is its bounding box.
+
+    number: in the partition of its image into superpixels of about ``mean_px`` pixels. size_px: its
+    own pixels. dominant: one click gives all of them their most frequent class.
+    """
+
+    number: int
+    mean_px: int
+    size_px: int
+    dominant: bool = False
+
+    @property
+    def area_px(self) -> int:
+        """Number of pixels."""
+        return self.size_px
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,17 +117,19 @@ class Candidate:
     cost: float | None = None
 
     @property
-    def rank_key(self) -> tuple[float, str, int, int]:
-        """Sort key. Choice: ties go by image id, then top, then left."""
-        return -self.score, self.region.image_id, self.region.top, self.region.left
+    def rank_key(self) -> tuple[float, str, int, int, int]:
+        """Sort key. Choice: ties go by image id, top, left, and the number of a superpixel."""
+        image_id, top, left, _, _, number = self.region.place
+        return -self.score, image_id, top, left, number
 
 
 @dataclass(frozen=True, slots=True)
 class Annotation:
     """The oracle's answer for one region.
 
-    labels: (height, width) uint8 train ids, 255 = void. vertices: (n, 2) int32 recorded (x, y)
-    inside the region. is_new: (height, width) bool, the pixels that are billed.
+    labels: (height, width) uint8 train ids, 255 = void, and outside a superpixel. vertices: (n, 2)
+    int32 recorded (x, y) inside the region. is_new: (height, width) bool, the pixels that are
+    billed: none outside a superpixel.
     """
 
     region: Region
@@ -184,7 +211,8 @@ class RoundRecord:
     cost_quality: of the cost network that this round trained, on validation images. bought_quality:
     of the one that chose this round's windows, on these windows: predicted before the oracle
     answered. budget_px: pixels that may be labelled up to this round. budget_clicks: clicks that
-    may be spent up to it, in a board of equal clicks; None in one of equal pixels.
+    may be spent up to it, in a board of equal clicks; None in one of equal pixels. segments: the
+    number of each region's superpixel; None where all are rectangles.
     """
 
     round: int
@@ -197,6 +225,7 @@ class RoundRecord:
     network: str
     bought_quality: CostQuality | None = None
     budget_clicks: int | None = None
+    segments: list[int] | None = None
 
 
 @dataclass(frozen=True, slots=True)

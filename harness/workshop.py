@@ -28,6 +28,7 @@ from harness.protocols import ImageSizes, RunWriter, Strategy
 from harness.provenance import Provenance
 from harness.results import SCHEMA_VERSION, TRAINER_VERSION, RunFolder, RunInfo, run_path
 from harness.schedule import ClickSchedule, Schedule
+from harness.superpixels import Superpixels
 from harness.types import ImageSketch, LossPoint, RoundRecord
 
 if TYPE_CHECKING:
@@ -122,19 +123,29 @@ def schedule_of(spec: ExperimentSpec) -> Schedule:
     )
 
 
-def rules_of(spec: ExperimentSpec) -> QueryRules:
+def rules_of(spec: ExperimentSpec, superpixels: Superpixels | None = None) -> QueryRules:
     """Return how queries are made."""
     return QueryRules(
         spec.harness.window,
         spec.harness.stride,
         spec.harness.overlap == "allow",
         spec.harness.committee,
+        superpixels,
     )
 
 
-def oracle_of(spec: ExperimentSpec, train: Split) -> ClickOracle:
+def superpixels_of(train: Split, folder: Path) -> Superpixels:
+    """Return the superpixels of a training set, kept below a folder; none is made before it is asked for."""
+    return Superpixels(train.photo, folder / "superpixels" / train.index.fingerprint[:16])
+
+
+def oracle_of(
+    spec: ExperimentSpec, train: Split, superpixels: Superpixels | None = None
+) -> ClickOracle:
     """Return the annotators of a board: they err where the config says so."""
-    return ErringOracle(train, spec.annotator) if spec.annotator.any else ClickOracle(train)
+    if spec.annotator.any:
+        return ErringOracle(train, spec.annotator, superpixels)
+    return ClickOracle(train, superpixels)
 
 
 LossLog = Callable[[str, Sequence[LossPoint]], None]
@@ -390,11 +401,12 @@ def build_workshop(
     train, val = open_splits(spec.data)
     clock, tally = Clock(), Tally()
     info = info_template(spec, train, val, provenance)
-    rules = rules_of(spec)
+    superpixels = superpixels_of(train, out / WORK_FOLDER)
+    rules = rules_of(spec, superpixels)
     store_key = f"{info.data_fingerprint} {rules} {spec.annotator!r} {spec.device}"
     return Workshop(
         out=out,
-        oracle=oracle_of(spec, train),
+        oracle=oracle_of(spec, train, superpixels),
         sizes=train.index.sizes,
         schedule=schedule_of(spec),
         rules=rules,

@@ -23,7 +23,7 @@ from typing import Any, get_args, get_type_hints
 from pydantic import TypeAdapter, ValidationError
 
 from harness.errors import InputError, one_line, shorten, unknown_name
-from harness.protocols import CostSource, Strategy
+from harness.protocols import CostSource, Strategy, SuperpixelQuery
 from strategies import baselines, cereals, field
 from strategies.modifiers import MODIFIERS
 
@@ -176,6 +176,10 @@ def _built(factory: Factory, given: dict[str, Any]) -> Strategy:
             ),
             "considered must be from 1 to 1000": not (
                 type(strategy.considered) is int and 1 <= strategy.considered <= 1000
+            ),
+            "superpixels must be a SuperpixelQuery or None, and not with whole_image": not (
+                strategy.superpixels is None
+                or (isinstance(strategy.superpixels, SuperpixelQuery) and not strategy.whole_image)
             ),
             "measure must be a function or None": not (
                 strategy.measure is None or callable(strategy.measure)

@@ -15,10 +15,11 @@ import torch
 from torch import Tensor
 
 from harness.errors import InputError
-from harness.protocols import Strategy
+from harness.protocols import Strategy, SuperpixelQuery
+from harness.superpixels import check_library
 from strategies import fusion
 from strategies.baselines import information_alone
-from strategies.parameters import Alpha, Beta, Cost
+from strategies.parameters import Alpha, Beta, Cost, Label, SuperpixelPx
 
 Maps = Mapping[str, Tensor]
 
@@ -47,11 +48,24 @@ def _fused(
     return fuse(score, torch.zeros_like(score) if cost is None else cost)
 
 
+def _check_no_cost_yet(strategy: Strategy, name: str) -> None:
+    """Refuse a second cost, and one where every region is one click.
+
+    Raises:
+        InputError: one line that names the modifier.
+    """
+    if strategy.cost != "none":
+        raise InputError(f"+{name} must follow a strategy without a cost, got {strategy.name}")
+    if strategy.superpixels is not None and strategy.superpixels.dominant:
+        raise InputError(
+            f"+{name} must follow a strategy whose regions differ in clicks, got {strategy.name}"
+        )
+
+
 def _with_cost(
     strategy: Strategy, cost: Cost, name: str, words: str, fuse: Callable[[Tensor, Tensor], Tensor]
 ) -> Strategy:
-    if strategy.cost != "none":
-        raise InputError(f"+{name} must follow a strategy without a cost, got {strategy.name}")
+    _check_no_cost_yet(strategy, name)
     score = partial(_fused, strategy=strategy, fuse=fuse)
     head, comma, rest = strategy.equation.partition(", ")
     own = f"{comma}{rest}" if head == "I" else f", I = {strategy.equation}"
@@ -93,11 +107,12 @@ def with_ratio(strategy: Strategy, cost: Cost = "whole") -> Strategy:
 
     Choice: C is all that a window costs, c_p + c_i + 4, so that it is never near 0.
     """
-    if strategy.cost != "none" or strategy.fuse is not information_alone:
+    if strategy.fuse is not information_alone:
         raise InputError(
             "+ratio must follow a strategy that ranks by its information alone, got "
             f"{strategy.name}"
         )
+    _check_no_cost_yet(strategy, "ratio")
     if cost == "constant":
         raise InputError("+ratio needs a cost, got constant")
     return replace(
@@ -132,10 +147,38 @@ def with_power(strategy: Strategy, beta: Beta = 1.0) -> Strategy:
     )
 
 
+def with_superpixels(
+    strategy: Strategy, px: SuperpixelPx = None, label: Label = "polygon"
+) -> Strategy:
+    """Ask for superpixels (SLIC) in the place of windows.
+
+    label: "polygon": their inside is labelled as a window's is; "dominant": one click gives a
+    superpixel its most frequent class (Cai et al., CVPR 2021), so labels are noisy at borders.
+    """
+    if strategy.whole_image or strategy.superpixels is not None:
+        raise InputError(
+            f"+superpixels must follow a strategy that asks for windows, got {strategy.name}"
+        )
+    if label == "dominant" and strategy.cost != "none":
+        raise InputError(
+            "+superpixels[label=dominant] must follow a strategy without a cost: each superpixel "
+            f"is one click, got {strategy.name}"
+        )
+    check_library()
+    words = "superpixels" if label == "polygon" else "superpixels, one click each,"
+    return replace(
+        strategy,
+        summary=strategy.summary.replace("windows", words),
+        equation=f"{strategy.equation}, of superpixels",
+        superpixels=SuperpixelQuery(px, label == "dominant"),
+    )
+
+
 MODIFIERS: dict[str, Callable[..., Strategy]] = {
     "g1": with_g1,
     "g2": with_g2,
     "g3": with_g3,
     "ratio": with_ratio,
     "power": with_power,
+    "superpixels": with_superpixels,
 }

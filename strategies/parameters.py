@@ -23,3 +23,9 @@ Considered = Annotated[int, Field(ge=1, le=1000)]
 
 Beta = Annotated[float, Field(gt=0.0, le=1000.0, allow_inf_nan=False)]
 """Sharpness of power sampling: high values follow the score, low ones chance."""
+
+SuperpixelPx = Annotated[int, Field(ge=4, le=1 << 24)] | None
+"""Mean size of a superpixel in pixels; None: a quarter of the window's."""
+
+Label = Literal["polygon", "dominant"]
+"""How a superpixel is labelled: as a window is, or by one click on its most frequent class."""

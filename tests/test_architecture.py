@@ -33,6 +33,7 @@ LAYERS = {
     "harness.pool": 2,
     "strategies": 2.5,
     "harness.schedule": 3,
+    "harness.superpixels": 1,
     "harness.maps": 3,
     "harness.acquisition": 3,
     "harness.loop": 3,
@@ -157,6 +158,7 @@ def test_every_imported_package_is_declared(folders):
     declared = [
         *project["dependencies"],
         *project["optional-dependencies"]["imagenet"],
+        *project["optional-dependencies"]["superpixels"],
         *(project["optional-dependencies"]["dev"] if folders == ("tests",) else []),
     ]
     named = {re.split(r"[<>=\[; ]", text)[0].lower() for text in declared}

@@ -93,9 +93,7 @@ def explain(
             f"{found.info.seed}"
         )
         proposals, budget_px, photo = _again(spec, found, number, folder)
-        explanation = reasons(
-            proposals, budget_px, receipts, seed=found.info.seed, round_number=number
-        )
+        explanation = reasons(proposals, budget_px, found.rounds[number], seed=found.info.seed)
         windows = [
             window for window in explanation.windows if image is None or window.image_id == image
         ]
@@ -170,6 +168,7 @@ def _again(
     """Replay the rounds before, train, do pass 1."""
     from harness.acquisition import prepare
     from harness.data.source import open_splits
+    from harness.loop import bought_again
     from harness.maps import MemoryMaps
     from harness.pool import LabelledPool
     from harness.seeds import Purpose, generator
@@ -184,8 +183,15 @@ def _again(
             f"{info.data_fingerprint[:12]}; allowed: the same data"
         )
     strategy, pool = workshop.strategies[info.strategy], LabelledPool(workshop.sizes)
-    for record in run.rounds[:number]:
-        pool.add(workshop.oracle.annotate([receipt.region for receipt in record.query], pool))
+    record = run.rounds[number]
+    if record.budget_clicks is not None and strategy.select is not None:
+        raise InputError(
+            f"{info.strategy} must be of a board of equal pixels to be explained: how many "
+            "candidates it chose among is not recorded"
+        )
+    for before in run.rounds[:number]:
+        query = bought_again(before, strategy, workshop.rules)
+        pool.add(workshop.oracle.annotate([candidate.region for candidate in query], pool))
     trained = (
         workshop.networks.obtain(pool, info.seed, number - 1, with_cost=strategy.learns_cost)
         if strategy.needs_network
@@ -201,7 +207,6 @@ def _again(
         rng_for=lambda image_id: generator(info.seed, number, Purpose.SCORES, image_id),
     )
     train, _ = open_splits(spec.data)
-    record = run.rounds[number]
     # with a budget of clicks: what was bought says how far it went
     allowed_px = record.budget_px if record.budget_clicks is None else record.labelled_px
     return proposals, allowed_px - pool.labelled_px, train.photo

@@ -87,6 +87,7 @@ def _as_json(identity: str | None) -> None:
             "equation": strategy.equation,
             "cost": strategy.cost,
             "whole_image": strategy.whole_image,
+            "superpixels": strategy.superpixels is not None,
             "committee": strategy.asks_committee,
             "bound": strategy.is_bound,
             "code": strategy.code,

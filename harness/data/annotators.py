@@ -15,6 +15,7 @@ from harness.data.cityscapes import ClickOracle, Split
 from harness.data.labels import IGNORE
 from harness.pool import LabelledPool
 from harness.seeds import Purpose, generator
+from harness.superpixels import Superpixels
 from harness.types import Annotation, Clicks, Region
 
 _REMEMBERED_IMAGES = 64
@@ -26,29 +27,27 @@ class ErringOracle(ClickOracle):
     An image always gets the same slips, whatever is asked of it.
     """
 
-    def __init__(self, split: Split, slips: Slips) -> None:
-        super().__init__(split)
+    def __init__(self, split: Split, slips: Slips, superpixels: Superpixels | None = None) -> None:
+        super().__init__(split, superpixels)
         self._slips = slips
         self._labels: OrderedDict[str, npt.NDArray[np.uint8]] = OrderedDict()
 
     def annotate(self, regions: Sequence[Region], pool: LabelledPool) -> list[Annotation]:
-        """Annotate as ``ClickOracle`` does, then err."""
+        """Annotate as ``ClickOracle`` does, with the labels of who errs, and with noise on clicks."""
         return [self._err(annotation) for annotation in super().annotate(regions, pool)]
 
     def _err(self, annotation: Annotation) -> Annotation:
-        region = annotation.region
-        labels = self._erring_labels(region.image_id)[region.slices].copy()
         if self._slips.click_noise == 0.0:
-            return replace(annotation, labels=labels)
-        rng = generator(self._slips.seed, 0, Purpose.SLIPS, f"{region}")
+            return annotation
+        rng = generator(self._slips.seed, 0, Purpose.SLIPS, f"{annotation.region}")
         factor = max(0.0, 1.0 + self._slips.click_noise * float(rng.standard_normal()))
         clicks = annotation.clicks
         noisy = Clicks(
             round(clicks.polygon * factor), clicks.intersection, clicks.box, clicks.classes
         )
-        return replace(annotation, labels=labels, clicks=noisy)
+        return replace(annotation, clicks=noisy)
 
-    def _erring_labels(self, image_id: str) -> npt.NDArray[np.uint8]:
+    def _labels_of(self, image_id: str) -> npt.NDArray[np.uint8]:
         if image_id not in self._labels:
             rng = generator(self._slips.seed, 0, Purpose.SLIPS, image_id)
             self._labels[image_id] = with_slips(

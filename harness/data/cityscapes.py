@@ -23,6 +23,7 @@ import numpy.typing as npt
 from harness.clicks import (
     count_components,
     count_region,
+    count_segment,
     vertex_map,
     vertices_inside,
 )
@@ -33,9 +34,10 @@ from harness.data.images import read_labels, read_photo
 from harness.data.index import Index, Problem, check_split, load_index
 from harness.data.labels import CLASS_NAMES, HIGHEST_LABEL_ID, IGNORE, train_id_table
 from harness.data.manifest import MANIFEST, has_manifest, read_manifest, wrong_names
-from harness.errors import InputError
+from harness.errors import InputError, RunError
 from harness.pool import LabelledPool
-from harness.types import Annotation, ClickTotals, Region
+from harness.superpixels import Superpixels
+from harness.types import Annotation, ClickTotals, Region, Segment
 
 _PHOTO_SUFFIX = "_leftImg8bit.png"
 _POLYGON_SUFFIX = "_gtFine_polygons.json"
@@ -346,8 +348,8 @@ class ClickOracle:
     The only one who reads the labels of the training set (CEREALS, section 4).
     """
 
-    def __init__(self, split: Split) -> None:
-        self._split = split
+    def __init__(self, split: Split, superpixels: Superpixels | None = None) -> None:
+        self._split, self._superpixels = split, superpixels
         self.totals = split.index.totals
 
     def over(self, split: Split) -> Self:
@@ -370,15 +372,47 @@ class ClickOracle:
             if region.image_id not in billed:
                 billed[region.image_id] = pool.is_labelled(region.image_id).copy()
             known = billed[region.image_id]
-            answers.append(self._annotate(region, ~known[region.slices]))
-            known[region.slices] = True
+            is_new = ~known[region.slices]
+            if isinstance(region, Segment):
+                answer = self._annotate_segment(region, is_new)
+            else:
+                answer = self._annotate(region, is_new)
+            known[region.slices] |= answer.is_new
+            answers.append(answer)
         return answers
+
+    def _labels_of(self, image_id: str) -> npt.NDArray[np.uint8]:
+        """Return the (H, W) train ids that the annotators give."""
+        return self._split.train_ids(image_id)
+
+    def _annotate_segment(self, region: Segment, is_new: npt.NDArray[np.bool_]) -> Annotation:
+        """Label one superpixel: its inside as a window's, or all of it by its most frequent class.
+
+        Choice: void is a class like the others for that, and the lower number wins a tie.
+        """
+        if self._superpixels is None:
+            raise RunError("superpixels need photographs, and this oracle has none")
+        segments = self._superpixels.of(region.image_id, region.mean_px)
+        inside = segments[region.slices] == region.number
+        is_new &= inside
+        labels = np.full(inside.shape, IGNORE, np.uint8)
+        labels[inside] = self._labels_of(region.image_id)[region.slices][inside]
+        if region.dominant:
+            labels[inside] = np.bincount(labels[inside]).argmax()
+        vertices = self._split.vertices(region.image_id)
+        near = vertices_inside(vertices, region)
+        near = near[inside[near[:, 1] - region.top, near[:, 0] - region.left]]
+        billed = near[is_new[near[:, 1] - region.top, near[:, 0] - region.left]]
+        label_ids = self._split.label_ids(region.image_id)
+        return Annotation(
+            region, labels, near, is_new, count_segment(billed, label_ids, segments, region)
+        )
 
     def _annotate(self, region: Region, is_new: npt.NDArray[np.bool_]) -> Annotation:
         label_ids = self._split.label_ids(region.image_id)
         inside = vertices_inside(self._split.vertices(region.image_id), region)
         billed = inside[is_new[inside[:, 1] - region.top, inside[:, 0] - region.left]]
-        labels = self._split.train_ids(region.image_id)[
+        labels = self._labels_of(region.image_id)[
             region.slices
         ].copy()  # a view would keep the whole image alive
         return Annotation(region, labels, inside, is_new, count_region(billed, label_ids, region))

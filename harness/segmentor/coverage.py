@@ -47,7 +47,8 @@ class Coverage:
     lets each piece count in exactly one crop, together with all other pieces of the image that
     happen to lie inside it. So every labelled pixel is seen equally often, whatever the mix of
     whole images and windows, and a crop is never laid where nothing is left to learn. Regions that
-    overlap share their pixels: the first has them.
+    overlap share their pixels: the first has them. Of a superpixel its bounding box is taken; what
+    is not labelled in it counts nowhere.
     """
 
     def __init__(self, pool: LabelledPool, height: int, width: int) -> None:
@@ -57,7 +58,7 @@ class Coverage:
         self._overlapping = {
             image_id
             for image_id, regions in self._regions.items()
-            if sum(region.area_px for region in regions) > pool.labelled_px_of(image_id)
+            if sum(box.height * box.width for box in regions) > pool.labelled_px_of(image_id)
         }
 
     def epoch(self, rng: np.random.Generator) -> tuple[list[Place], dict[str, list[Piece]]]:

@@ -25,6 +25,7 @@ from harness.provenance import Provenance
 from harness.publish.board import LEVELS, budget_share, curve_of
 from harness.results import Run, read_run, read_timings, run_path
 from harness.scoring import aubc, mean_iou, share_at
+from harness.superpixels import Superpixels
 from harness.tune.search import Objective, Report
 from harness.tune.space import Choice, Space, Value
 from harness.types import ImageSketch, RoundRecord
@@ -37,6 +38,7 @@ from harness.workshop import (
     oracle_of,
     rules_of,
     schedule_of,
+    superpixels_of,
 )
 
 SoFar = Callable[[Run], None]
@@ -107,6 +109,10 @@ class Tuner:
     clock: Clock = field(default_factory=Clock)
     tally: Tally = field(default_factory=Tally)
     _store: NetworkStore | None = None
+    _superpixels: Superpixels = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._superpixels = superpixels_of(self.train, self.out / WORK_FOLDER)
 
     @property
     def seeds(self) -> Sequence[int]:
@@ -180,10 +186,10 @@ class Tuner:
         rules = f"{choice.window}-{choice.stride}-{spec.harness.overlap}"
         return Workshop(
             out=board,
-            oracle=oracle_of(spec, self.train),
+            oracle=oracle_of(spec, self.train, self._superpixels),
             sizes=self.train.index.sizes,
             schedule=schedule_of(spec),
-            rules=rules_of(spec),
+            rules=rules_of(spec, self._superpixels),
             strategies={choice.strategy: strategies.make(choice.strategy)},
             networks=self._networks().of("nobody", rules),
             clock=self.clock,

@@ -160,19 +160,23 @@ def test_selection_leaves_what_does_not_fit():
     assert select_within_budget([candidate(1.0)], 3) == []
 
 
-def test_running_best_is_the_kth_score():
-    best = RunningBest(2)
+def test_running_best_is_the_lowest_score_among_those_that_fill_the_budget():
+    best = RunningBest(8)
     assert best.floor == -math.inf
     for score in (1.0, 3.0, 2.0):
-        best.add(score)
+        best.add(score, 4)
     assert best.floor == 2.0
+    best.add(5.0, 2)  # 5, 3 and 2 hold 10 pixels: without the 2 they would hold 6
+    assert best.floor == 2.0
+    best.add(4.0, 7)
+    assert best.floor == 4.0
 
 
 def test_running_best_without_room_lets_nothing_in():
     assert RunningBest(0).floor == math.inf
 
 
-def test_running_best_of_unknown_size_lets_all_in():
-    best = RunningBest(None)
-    best.add(5.0)
+def test_running_best_lets_all_in_while_the_budget_is_not_full():
+    best = RunningBest(100)
+    best.add(5.0, 99)
     assert best.floor == -math.inf
