@@ -85,12 +85,15 @@ class View:
         counts = counts[: self.logits.values.shape[0]].double()
         return counts / counts.sum().clamp(min=1.0)
 
-    def embedding(self, region: Region, level: int = -1) -> Tensor:
-        """Return the mean of the backbone's maps under a region: (c,), of one of its levels."""
-        maps = self.features[level]
+    def under(self, region: Region, maps: Tensor) -> Tensor:
+        """Return the part of (c, h, w) maps of this image, at any stride, that a region touches."""
         rows = _cells(region.top, region.height, maps.shape[-2], self.size[0])
         columns = _cells(region.left, region.width, maps.shape[-1], self.size[1])
-        return maps[:, rows, columns].mean(dim=(1, 2))
+        return maps[:, rows, columns]
+
+    def embedding(self, region: Region, level: int = -1) -> Tensor:
+        """Return the mean of the backbone's maps under a region: (c,), of one of its levels."""
+        return self.under(region, self.features[level]).mean(dim=(1, 2))
 
 
 def _asked(source: Callable[[], T] | None, name: str) -> T:

@@ -61,6 +61,7 @@ STRATEGIES: dict[str, Callable[..., Strategy]] = {
     "typiclust": field.typiclust,
     "entropy-coreset": field.entropy_coreset,
     "entropy-spread": field.entropy_spread,
+    "badge": field.badge,
 }
 
 _OF_A_FAMILY = {"margin", "bald", "ripu", "balanced-random", "coreset"}

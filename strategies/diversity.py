@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from harness.context import QueryContext
-from harness.types import Candidate
+from harness.types import Candidate, Region
+from harness.views import View
 
 
 def k_centre(candidates: list[Candidate], budget_px: int, context: QueryContext) -> list[Candidate]:
@@ -30,6 +31,58 @@ def k_centre(candidates: list[Candidate], budget_px: int, context: QueryContext)
         distance = torch.minimum(distance, (found - found[best]).norm(dim=1))
         distance[best] = -1.0
     return chosen
+
+
+def gradient_seeds(
+    candidates: list[Candidate], budget_px: int, context: QueryContext
+) -> list[Candidate]:
+    """Draw windows by k-means++ on the gradients that their predicted labels would give.
+
+    BADGE (Ash et al. 2020, arXiv 1906.03671): g = (P - onehot(argmax P)) x h, the gradient of the
+    cross-entropy in the last layer if the predicted class were the label; long where the network is
+    unsure. Each next window is drawn in proportion to its squared distance from the nearest drawn
+    one.
+
+    Choice: P - onehot is the mean over a window's pixels at the network's stride, h the mean of the
+    backbone's last level; a window's g is the outer product of both means, not the mean of outer
+    products. So |g - g'|^2 = |r|^2 |h|^2 + |r'|^2 |h'|^2 - 2 <r, r'> <h, h'>, and no g is ever
+    made: n candidates take n (C + c) numbers. Choice: the longest gradient comes first, as in the
+    authors' code. Choice: where all that are left equal a drawn one, they follow by their rank.
+    """
+    if not candidates:
+        return []
+    found = context.of_each([item.region for item in candidates], _gradient_factors)
+    residuals = torch.stack([residual for residual, _ in found])
+    embeddings = torch.stack([embedding for _, embedding in found])
+    own = residuals.square().sum(1) * embeddings.square().sum(1)
+    nearest, spent = own, 0
+    chosen: list[Candidate] = []
+    waiting = torch.ones(len(found), dtype=torch.bool)
+    while spent < budget_px and len(chosen) < len(candidates):
+        drawn = _drawn(nearest * waiting, waiting, context.rng) if chosen else int(own.argmax())
+        shared = (residuals @ residuals[drawn]) * (embeddings @ embeddings[drawn])
+        distance = own + own[drawn] - 2.0 * shared
+        distance[distance <= 1e-12 * (own + own[drawn])] = 0.0  # rounding is no distance
+        nearest = torch.minimum(nearest, distance) if chosen else distance
+        waiting[drawn] = False
+        chosen.append(candidates[drawn])
+        spent += candidates[drawn].new_px
+    return chosen
+
+
+def _gradient_factors(view: View, region: Region) -> tuple[Tensor, Tensor]:
+    """Return the (C,) mean of P - onehot(argmax P) under a region and its (c,) embedding."""
+    p = view.under(region, view.logits.values).flatten(1).double().softmax(0)
+    winners = torch.nn.functional.one_hot(p.argmax(0), len(p)).T
+    return (p - winners).mean(1).cpu(), view.embedding(region).double().cpu()
+
+
+def _drawn(weights: Tensor, waiting: Tensor, rng: np.random.Generator) -> int:
+    """Draw a number in proportion to the weights; the first that waits where all are 0."""
+    total = float(weights.sum())
+    if total <= 0.0:
+        return int(waiting.int().argmax())
+    return int(rng.choice(len(weights), p=(weights / total).numpy()))
 
 
 _NEIGHBOURS = 20

@@ -202,3 +202,18 @@ def entropy_spread(considered: Considered = 10) -> Strategy:
         select=diversity.spread_over_images,
         considered=considered,
     )
+
+
+def badge(considered: Considered = 10) -> Strategy:
+    """Windows whose predicted labels would give long and different gradients (BADGE).
+
+    Ash et al. 2020, arXiv 1906.03671.
+    """
+    return Strategy(
+        "badge",
+        f"k-means++ on gradients of random windows, {considered} times as many as are bought",
+        "drawn by D^2 on g = (P - onehot(argmax P)) x h",
+        fuse=chance,
+        select=diversity.gradient_seeds,
+        considered=considered,
+    )

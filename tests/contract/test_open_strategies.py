@@ -172,11 +172,11 @@ def test_maps_see_only_what_was_bought():
     assert np.array_equal(pool.class_counts, expected)
 
 
-def test_embeddings_need_a_network():
+def test_a_second_stage_needs_a_network_to_read_regions():
     from harness.context import QueryContext
 
     context = QueryContext(None, None, np.random.default_rng(0))
-    with pytest.raises(RunError, match="embeddings need a network"):
+    with pytest.raises(RunError, match="regions are read with a network"):
         context.embeddings([])
 
 

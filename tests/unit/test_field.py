@@ -11,6 +11,7 @@ import strategies
 from harness.context import QueryContext
 from harness.errors import InputError
 from harness.logits import Logits
+from harness.pool import LabelledPool
 from harness.types import Candidate, Region
 from harness.views import View
 from strategies import diversity, neighbourhood, uncertainty
@@ -211,6 +212,97 @@ def test_windows_are_spread_over_images_in_turns():
     piled += [Candidate(Region("b", 50, 0, 1, 1), 0.1, 1)]
     chosen = diversity.spread_over_images(piled, 3, context([], []))
     assert [item.region.image_id for item in chosen] == ["a", "b", "a"]
+
+
+class Seen:
+    """One image whose logits and features are given, one cell for each pixel."""
+
+    def __init__(self, logits, features):
+        self._logits, self._features = logits, features
+
+    def predict(self, image_id, n_passes):
+        size = tuple(self._logits.shape[1:])
+        return View(
+            iter(()),
+            plain_pass=lambda: Logits(self._logits, size),
+            backbone_maps=lambda: [self._features[None]],
+        )
+
+    def expect(self, image_ids):
+        pass
+
+
+def columns(count, width=1):
+    """Return windows side by side, one pixel high."""
+    return [
+        Candidate(Region("a", 0, number * width, 1, width), 1.0 - number / 1000, width)
+        for number in range(count)
+    ]
+
+
+def seen_by(network, seed=0):
+    return QueryContext(LabelledPool({"a": (1, 1)}), network, np.random.default_rng(seed))
+
+
+def test_badge_by_hand():
+    """Two classes, so P - onehot is (-q, q) or (q, -q), and |g|^2 = 2 q^2 |h|^2."""
+    shares = torch.tensor([[0.9, 0.6, 0.4, 0.6], [0.1, 0.4, 0.6, 0.4]], dtype=torch.float64)
+    features = torch.tensor([[1.0, 1.0, 1.0, 0.0], [0.0, 0.0, 0.0, 1.0]])
+    network = Seen(shares.log()[:, None], features[:, None])
+    view = network.predict("a", 1)
+    residual, embedding = diversity._gradient_factors(view, Region("a", 0, 0, 1, 2))
+    assert residual.tolist() == pytest.approx([-0.25, 0.25])  # the mean of both pixels
+    assert embedding.tolist() == [1.0, 0.0]
+    # g: 0.1 (-1, 1) h1, 0.4 (-1, 1) h1, 0.4 (1, -1) h1, 0.4 (-1, 1) h2: the second is the first of
+    # the longest; squared distances from it are 0.18, 0, 1.28 and 0.64
+    drawn = [
+        diversity.gradient_seeds(columns(4), 2, seen_by(network, seed)) for seed in range(4000)
+    ]
+    assert {items[0].region.left for items in drawn} == {1}
+    shares = np.bincount([items[1].region.left for items in drawn], minlength=4) / len(drawn)
+    assert shares == pytest.approx(np.array([0.18, 0.0, 1.28, 0.64]) / 2.1, abs=0.03)
+
+
+def plain_badge(items, budget_px, network, rng):
+    """All outer products in memory, all distances from all chosen in each step."""
+    gradients = []
+    for item in items:
+        view, region = network.predict(item.region.image_id, 1), item.region
+        p = view.under(region, view.logits.values).double().softmax(0).numpy()
+        residual = np.zeros(len(p))
+        for y, x in np.ndindex(p.shape[1:]):
+            residual += p[:, y, x]
+            residual[p[:, y, x].argmax()] -= 1.0
+        residual /= p[0].size
+        gradients.append(np.outer(residual, view.embedding(region).double().numpy()))
+    chosen = [int(np.argmax([np.linalg.norm(g) for g in gradients]))]
+    while sum(items[number].new_px for number in chosen) < budget_px:
+        weights = np.array(
+            [min(np.square(g - gradients[other]).sum() for other in chosen) for g in gradients]
+        )
+        chosen.append(int(rng.choice(len(items), p=weights / weights.sum())))
+    return [items[number] for number in chosen]
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_badge_is_what_outer_products_give(seed):
+    from harness.testing import ToyNetwork
+
+    items = [
+        Candidate(Region(f"image_{number % 6}", top, left, 12, 20), 0.0, 240)
+        for number, (top, left) in enumerate((y, x) for y in (0, 12, 36) for x in (0, 8, 21, 44))
+    ]
+    ours = QueryContext(LabelledPool({}), ToyNetwork(), np.random.default_rng(seed))
+    assert diversity.gradient_seeds(items, 7 * 240, ours) == plain_badge(
+        items, 7 * 240, ToyNetwork(), np.random.default_rng(seed)
+    )
+
+
+def test_badge_goes_by_rank_where_all_gradients_are_equal():
+    same = Seen(torch.zeros(3, 1, 5), torch.ones(2, 1, 5))
+    chosen = diversity.gradient_seeds(columns(5), 4, seen_by(same))
+    assert [item.region.left for item in chosen] == [0, 1, 2, 3]
+    assert diversity.gradient_seeds([], 4, seen_by(same)) == []
 
 
 # ------------------------------------------------------------------------------------ modifiers
