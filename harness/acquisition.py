@@ -92,6 +92,9 @@ def scan(
         for image_id, due in missing.items()
         if any(request.needs_network for request in due)
     ]
+    due_now = [request.learn for due in missing.values() for request in due]
+    for learn in dict.fromkeys(learn for learn in due_now if learn is not None):
+        source.learned(learn)
     if predictor is not None:
         predictor.expect(predicted)
     for image_id, due in missing.items():

@@ -19,7 +19,7 @@ from harness.errors import InputError, RunError
 from harness.files import replacing
 from harness.logits import Logits
 from harness.pool import LabelledPool
-from harness.protocols import Measure, Oracle, Predictor, Strategy
+from harness.protocols import Learn, Measure, Oracle, Predictor, Strategy
 from harness.regions import Window, segment_sum, window_sum
 from harness.superpixels import Segments, Superpixels, boxes
 from harness.types import Segment
@@ -80,6 +80,7 @@ class MapRequest:
     whole_image: bool
     code: str = ""
     superpixel_px: int = 0
+    learn: Learn | None = None
 
     @property
     def needs_network(self) -> bool:
@@ -94,13 +95,15 @@ class MapRequest:
             if self.measure is None
             else f"{_full_name(self.measure)}-{self.n_passes}"
         )
+        if self.learn is not None:
+            what = f"{what}-{_full_name(self.learn)}"
         own = f"-{hashlib.sha256(self.code.encode()).hexdigest()[:8]}" if self.code else ""
         shape = f"superpixel{self.superpixel_px}" if self.superpixel_px else "window"
         return f"{what}-{'image' if self.whole_image else shape}{own}"
 
 
-def _full_name(measure: Measure) -> str:
-    """Return a name that two different measures cannot share; it becomes part of a file's name.
+def _full_name(measure: Measure | Learn) -> str:
+    """Return a name that two different functions cannot share; it becomes part of a file's name.
 
     Raises:
         InputError: a measure without a name of its own.
@@ -137,7 +140,15 @@ def requests_of(strategy: Strategy, rules: QueryRules) -> Requests:
     n_passes, px = strategy.n_passes or rules.committee, rules.superpixel_px(strategy)
 
     def of(measure: Measure) -> MapRequest:
-        return MapRequest(measure, "", n_passes, strategy.whole_image, strategy.code, px)
+        return MapRequest(
+            measure,
+            "",
+            n_passes,
+            strategy.whole_image,
+            strategy.code,
+            px,
+            strategy.learn,
+        )
 
     cost = (
         MapRequest(None, strategy.cost, 1, strategy.whole_image, superpixel_px=px)
@@ -159,6 +170,30 @@ class MapSource:
     predictor: Predictor | None
     oracle: Oracle
     rules: QueryRules
+    _learned: dict[Learn, object] = field(default_factory=dict, repr=False, compare=False)
+
+    def learned(self, learn: Learn) -> object:
+        """Return what a strategy learns from the images that are labelled in full: once."""
+        if learn not in self._learned:
+            image_ids = self.pool.full_ids
+            self._network.expect(image_ids)
+            self._learned[learn] = learn(
+                (self._view(image_id, 1), self.pool.labels(image_id)) for image_id in image_ids
+            )
+        return self._learned[learn]
+
+    @property
+    def _network(self) -> Predictor:
+        if self.predictor is None:
+            raise ValueError("a predictor is missing; allowed: the networks of the last round")
+        return self.predictor
+
+    def _view(self, image_id: str, n_passes: int) -> View:
+        return replace(
+            self._network.predict(image_id, n_passes),
+            labelled=lambda: self.pool.is_labelled(image_id).copy(),
+            class_counts=self.pool.class_counts.copy,
+        )
 
     def region_map(self, request: MapRequest, image_id: str) -> Tensor:
         """Return the window sums of one image, over pixels that are not labelled.
@@ -184,13 +219,8 @@ class MapSource:
         """Return what is summed over each window, and what else each window costs."""
         if request.cost == "oracle":
             return torch.from_numpy(self.oracle.click_map(image_id)), None
-        if self.predictor is None:
-            raise ValueError("a predictor is missing; allowed: the networks of the last round")
-        prediction = replace(
-            self.predictor.predict(image_id, request.n_passes),
-            labelled=lambda: self.pool.is_labelled(image_id).copy(),
-            class_counts=self.pool.class_counts.copy,
-        )
+        learned = None if request.learn is None else self.learned(request.learn)
+        prediction = replace(self._view(image_id, request.n_passes), learned=learned)
         if request.measure is not None:
             pixels = request.measure(prediction)
             check_tensor(pixels, self.pool.sizes[image_id], f"image {image_id}: {request.key}")

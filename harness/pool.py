@@ -85,6 +85,11 @@ class LabelledPool:
             if self._labelled.get(image_id, 0) < height * width
         ]
 
+    @property
+    def full_ids(self) -> list[str]:
+        """Images that are labelled in full, sorted: the same for any order of the data set."""
+        return sorted(set(self.sizes).difference(self.open_ids))
+
     def labelled_px_of(self, image_id: str) -> int:
         """Number of labelled pixels of one image."""
         return self._labelled.get(image_id, 0)

@@ -5,7 +5,7 @@ What a strategy is, and what an oracle, a network and a cache must offer.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol
@@ -34,6 +34,12 @@ if TYPE_CHECKING:
 
 Measure = Callable[[View], "Tensor"]
 """View -> (H, W), finite, >= 0, on any device: summed under windows and scaled over the pool."""
+
+Learn = Callable[[Iterator[tuple[View, "npt.NDArray[np.uint8]"]]], object]
+"""(view, (H, W) train ids, 255 void) of each image labelled in full -> ``learned`` of every view.
+
+The images come sorted by id, without dropout. It must give the same for the same examples.
+"""
 
 Score = Callable[[Mapping[str, "Tensor"], np.random.Generator], "Tensor"]
 """All scaled region maps of an image by name -> scores of their shape.
@@ -77,7 +83,8 @@ class Strategy:
     name: the identity used in files and tables. equation: its score in the paper's letters.
     measure: the map called information; None means that there is none. maps: further ones by
     name. fuse: scaled information and cost -> scores; or score: all scaled maps by name
-    ("information", "cost" and those of ``maps``) -> scores. select: chooses among the best
+    ("information", "cost" and those of ``maps``) -> scores. learn: what measures should know from
+    the images that are labelled in full, made once a round and found as ``view.learned``. select: chooses among the best
     candidates; without it the best are bought. considered: how many times as many candidates as
     the budget holds ``select`` is given.
 
@@ -105,6 +112,7 @@ class Strategy:
     select: Select | None = None
     considered: int = 10
     superpixels: SuperpixelQuery | None = None
+    learn: Learn | None = None
 
     @property
     def is_bound(self) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -26,7 +26,8 @@ class View:
     passes: the E passes that a strategy asked for, one at a time: (C, H, W) class probabilities, or
     ``Logits`` at the network's stride, which never grow to full resolution all at once; E = 1 is
     the pass without dropout. cost_map: (H, W) predicted clicks per pixel, None without a cost
-    network. The other fields give on demand what the properties return.
+    network. learned: what the strategy's ``learn`` returned, None without one. The other fields
+    give on demand what the properties return.
     """
 
     passes: Iterator[Tensor | Logits]
@@ -37,6 +38,7 @@ class View:
     labelled: Callable[[], npt.NDArray[np.bool_]] | None = None
     class_counts: Callable[[], npt.NDArray[np.int64]] | None = None
     mirrored_pass: Callable[[], Logits] | None = None
+    learned: Any = None
 
     @property
     def logits(self) -> Logits:

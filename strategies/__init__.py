@@ -62,6 +62,7 @@ STRATEGIES: dict[str, Callable[..., Strategy]] = {
     "entropy-coreset": field.entropy_coreset,
     "entropy-spread": field.entropy_spread,
     "badge": field.badge,
+    "metabox": field.metabox_plus,
 }
 
 _OF_A_FAMILY = {"margin", "bald", "ripu", "balanced-random", "coreset"}
@@ -174,6 +175,9 @@ def _built(factory: Factory, given: dict[str, Any]) -> Strategy:
             and strategy.score is None,
             "select must be a function or None": not (
                 strategy.select is None or callable(strategy.select)
+            ),
+            "learn must be a function or None": not (
+                strategy.learn is None or callable(strategy.learn)
             ),
             "considered must be from 1 to 1000": not (
                 type(strategy.considered) is int and 1 <= strategy.considered <= 1000

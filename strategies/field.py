@@ -11,10 +11,10 @@ from pydantic import Field
 from torch import Tensor
 
 from harness.protocols import Measure, Strategy
-from strategies import diversity, neighbourhood, uncertainty
+from strategies import diversity, metabox, neighbourhood, uncertainty
 from strategies.baselines import chance, information_alone
 from strategies.measures import entropy
-from strategies.parameters import Considered, Passes
+from strategies.parameters import Considered, Passes, Tolerance
 
 Radius = Annotated[int, Field(ge=1, le=64)]
 
@@ -216,4 +216,23 @@ def badge(considered: Considered = 10) -> Strategy:
         fuse=chance,
         select=diversity.gradient_seeds,
         considered=considered,
+    )
+
+
+def metabox_plus(tolerance: Tolerance = 2.0) -> Strategy:
+    """Windows with poorly predicted segments and few estimated clicks (MetaBox+).
+
+    Colling et al. 2020, arXiv 2010.01884. Its cost is its own, so no cost network is trained.
+    """
+    vertices = metabox.outline_vertices
+    return Strategy(
+        "metabox",
+        "windows of low predicted IoU, against vertices of the predicted outlines",
+        "(1 - K) I, I = sum 1 - predicted IoU, K = vertices",
+        metabox.poorness,
+        maps={
+            "vertices": vertices if tolerance == 2.0 else partial(vertices, tolerance_px=tolerance)
+        },
+        score=metabox.poor_and_cheap,
+        learn=metabox.learn_quality,
     )

@@ -21,6 +21,9 @@ The last two are brackets: labelled as bounds, never ranked.
 Considered = Annotated[int, Field(ge=1, le=1000)]
 """How many times as many candidates as the budget holds a second stage looks at."""
 
+Tolerance = Annotated[float, Field(gt=0.0, le=100.0, allow_inf_nan=False)]
+"""How far a simplified outline may lie from the real one, in pixels."""
+
 Beta = Annotated[float, Field(gt=0.0, le=1000.0, allow_inf_nan=False)]
 """Sharpness of power sampling: high values follow the score, low ones chance."""
 
