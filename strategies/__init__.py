@@ -63,6 +63,7 @@ STRATEGIES: dict[str, Callable[..., Strategy]] = {
     "entropy-spread": field.entropy_spread,
     "badge": field.badge,
     "metabox": field.metabox_plus,
+    "spatial": field.spatial,
 }
 
 _OF_A_FAMILY = {"margin", "bald", "ripu", "balanced-random", "coreset"}

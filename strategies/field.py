@@ -14,7 +14,7 @@ from harness.protocols import Measure, Strategy
 from strategies import diversity, metabox, neighbourhood, uncertainty
 from strategies.baselines import chance, information_alone
 from strategies.measures import entropy
-from strategies.parameters import Considered, Passes, Tolerance
+from strategies.parameters import Considered, Passes, Tolerance, Weight
 
 Radius = Annotated[int, Field(ge=1, le=64)]
 
@@ -235,4 +235,21 @@ def metabox_plus(tolerance: Tolerance = 2.0) -> Strategy:
         },
         score=metabox.poor_and_cheap,
         learn=metabox.learn_quality,
+    )
+
+
+def spatial(within: Weight = 0.5, across: Weight = 0.5, considered: Considered = 10) -> Strategy:
+    """Windows by entropy, far from each other in an image and unlike each other across images.
+
+    After Cai et al. 2021, arXiv 2507.17367.
+    """
+    select = partial(diversity.spatially_diverse, within=within, across=across)
+    return Strategy(
+        "spatial",
+        "windows by entropy, apart within an image and unlike across images",
+        f"I - {within:g} max exp(-d/w) - {across:g} max cos, I = sum H",
+        entropy,
+        information_alone,
+        select=select,
+        considered=considered,
     )

@@ -21,6 +21,9 @@ The last two are brackets: labelled as bounds, never ranked.
 Considered = Annotated[int, Field(ge=1, le=1000)]
 """How many times as many candidates as the budget holds a second stage looks at."""
 
+Weight = Annotated[float, Field(ge=0.0, le=100.0, allow_inf_nan=False)]
+"""Weight of a term on [0, 1] against a scaled score; 0 leaves it out."""
+
 Tolerance = Annotated[float, Field(gt=0.0, le=100.0, allow_inf_nan=False)]
 """How far a simplified outline may lie from the real one, in pixels."""
 

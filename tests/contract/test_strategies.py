@@ -189,7 +189,7 @@ def test_the_order_of_the_images_does_not_matter(name):
     assert acquire_once(name, SIZES) == acquire_once(name, SIZES, order=list(reversed(SIZES)))
 
 
-@pytest.mark.parametrize("name", ["coreset", "badge", "metabox"])
+@pytest.mark.parametrize("name", ["coreset", "badge", "metabox", "spatial"])
 def test_the_order_of_the_images_does_not_matter_to_what_labels_teach(name):
     whole = [Region(image_id, 0, 0, 32, 48) for image_id in ("img_09", "img_03")]
     bought = [*whole, Region("img_05", 3, 4, 10, 10)]

@@ -305,6 +305,101 @@ def test_badge_goes_by_rank_where_all_gradients_are_equal():
     assert diversity.gradient_seeds([], 4, seen_by(same)) == []
 
 
+class Placed(QueryContext):
+    """Embeddings and labelled windows that are given: ``pool`` maps regions to points."""
+
+    def embeddings(self, regions, level=-1):
+        points = [self.pool[region] for region in regions]
+        return torch.tensor(points, dtype=torch.float32) if points else torch.empty((0, 0))
+
+    @property
+    def labelled(self):
+        return self.predictor
+
+
+def placed(*windows):
+    """Return candidates and the points of their regions, from (image, left, score, point)."""
+    items = [
+        Candidate(Region(image, 0, left, 10, 10), score, 100) for image, left, score, _ in windows
+    ]
+    points = {item.region: point for item, (*_, point) in zip(items, windows, strict=True)}
+    return sorted(items, key=lambda item: item.rank_key), points
+
+
+def plain_spatial(items, budget_px, points, labelled, within, across):
+    """Each gain anew from all pairs."""
+    mean = np.mean([points[item.region] for item in items], axis=0)
+    unit = {
+        region: (np.array(point) - mean) / np.linalg.norm(np.array(point) - mean)
+        for region, point in points.items()
+    }
+    chosen = []
+    while sum(item.new_px for item in chosen) < budget_px:
+        gains = {}
+        for item in items:
+            if item in chosen:
+                continue
+            close, like = 0.0, 0.0
+            for other in [*labelled, *(item.region for item in chosen)]:
+                if other.image_id == item.region.image_id:
+                    d = math.hypot(other.top - item.region.top, other.left - item.region.left)
+                    close = max(close, math.exp(-d / 10))
+                else:
+                    like = max(like, float(unit[other] @ unit[item.region]))
+            gains[item] = item.score - within * close - across * like
+        chosen.append(max(gains, key=gains.get))
+    return chosen
+
+
+def test_spatial_diversity_by_hand():
+    windows = [
+        ("a", 0, 1.00, (1.0, 0.0)),
+        ("a", 10, 0.95, (0.0, 1.0)),  # beside the first: less 0.5 / e = 0.18
+        ("a", 90, 0.90, (-2.0, 0.0)),  # far away in the image; the mean of all points is 0
+        ("b", 0, 0.93, (1.0, 0.0)),  # looks like the first: less 0.5
+        ("b", 50, 0.80, (0.0, -1.0)),  # looks like nothing else
+    ]
+    items, points = placed(*windows)
+    for weights, expected in {
+        (0.0, 0.0): [("a", 0), ("a", 10), ("b", 0), ("a", 90)],
+        (0.5, 0.0): [("a", 0), ("b", 0), ("a", 90), ("b", 50)],
+        (0.5, 0.5): [("a", 0), ("a", 90), ("b", 50), ("a", 10)],
+    }.items():
+        context = Placed(points, [], np.random.default_rng(0))
+        chosen = diversity.spatially_diverse(items, 400, context, *weights)
+        assert [(item.region.image_id, item.region.left) for item in chosen] == expected
+    bought = Region("a", 0, 80, 10, 10)
+    context = Placed({**points, bought: (-1.0, 0.0)}, [bought], np.random.default_rng(0))
+    chosen = diversity.spatially_diverse(items, 300, context)
+    assert ("a", 90) not in {(item.region.image_id, item.region.left) for item in chosen}
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_spatial_diversity_is_what_all_pairs_give(seed):
+    rng = np.random.default_rng(seed)
+    windows = [
+        ("abc"[number % 3], 7 * number, float(rng.random()), tuple(rng.normal(size=4).tolist()))
+        for number in range(24)
+    ]
+    items, points = placed(*windows)
+    labelled = [Region("a", 0, 300, 10, 10), Region("z", 0, 0, 50, 50)]
+    points |= {region: tuple(rng.normal(size=4).tolist()) for region in labelled}
+    for within, across in ((0.5, 0.5), (2.0, 0.1)):
+        context = Placed(points, labelled, np.random.default_rng(0))
+        chosen = diversity.spatially_diverse(items, 1200, context, within, across)
+        assert chosen == plain_spatial(items, 1200, points, labelled, within, across)
+    assert diversity.spatially_diverse([], 1200, context) == []
+
+
+def test_spatial_without_weights_is_entropy():
+    strategy = strategies.make("spatial[within=0,across=0]")
+    assert strategy.name == "spatial[across=0.0,within=0.0]"
+    items, points = placed(*[("a", 10 * k, k / 9, (1.0 * k, 1.0)) for k in range(9)])
+    assert strategy.select(items, 500, Placed(points, [], None)) == items[:5]
+    with pytest.raises(InputError, match="within"):
+        strategies.make("spatial[within=-1]")
+
+
 # ------------------------------------------------------------------------------------ modifiers
 
 
