@@ -203,8 +203,8 @@ def _features_of(
 ) -> Features:
     """Return a training image's features, made now or before; mirrored, or grey up to a size."""
     photo = split.photo(image_id)
-    padded = photo.shape[:2] != size
-    key = f"train/{image_id}{' mirrored' if mirrored else ''}{' padded' if padded else ''}"
+    padded = f" padded to {size[0]}x{size[1]}" if photo.shape[:2] != size else ""
+    key = f"train/{image_id}{' mirrored' if mirrored else ''}{padded}"
 
     def make() -> Features:
         return trunk_features(model, _padded(photo[:, ::-1] if mirrored else photo, size, _GREY))

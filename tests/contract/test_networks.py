@@ -308,15 +308,9 @@ def test_several_sizes_can_stand_on_a_frozen_trunk(train_split, val_split, tmp_p
     labels = {name: train_split.train_ids(name)[: s[0], : s[1]] for name, s in sizes.items()}
     monkeypatch.setattr(pool, "labels", lambda name: labels[name])
     monkeypatch.setattr(type(pool), "touched_ids", property(lambda _: ids))
-    data = LabelledFeatures(
-        model,
-        part,
-        pool,
-        FeatureCache(),
-        length=4,
-        key=sequence(0, 0, Purpose.CROPS),
-        flip=True,
-    )
+    options = {"length": 4, "key": sequence(0, 0, Purpose.CROPS), "flip": True}
+    cache = FeatureCache()
+    data = LabelledFeatures(model, part, pool, cache, **options)
     batch = collate([data[index] for index in range(4)])
     assert len({level.shape for level in batch["features"]}) == 4
     for index, sample in enumerate(batch["data_samples"]):
@@ -327,6 +321,13 @@ def test_several_sizes_can_stand_on_a_frozen_trunk(train_split, val_split, tmp_p
         assert np.array_equal(shown[: own.shape[0], : own.shape[1]], own)
         assert (shown[own.shape[0] :] == IGNORE).all()
         assert (shown[:, own.shape[1] :] == IGNORE).all()
+    # the pool of another seed, in the same process, may have a larger image
+    pool = LabelledPool({**sizes, "larger": (height + 32, width)})
+    monkeypatch.setattr(pool, "labels", lambda name: labels[name])
+    larger = LabelledFeatures(model, part, pool, cache, **options)
+    for index in range(4):
+        shapes = [made[index]["features"][0].shape for made in (data, larger)]
+        assert shapes[0][-2] < shapes[1][-2]
 
 
 BAD = {
