@@ -19,6 +19,7 @@ from harness.maps import MapRequest, QueryRules, requests_of
 from harness.pace import Pace, kind_of
 from harness.protocols import ImageSizes, Strategy
 from harness.publish.significance import FEWEST_SEEDS
+from harness.segmentor.feature_files import FEATURE_SUFFIX
 from harness.segmentor.frozen import MOST_FEATURE_BYTES
 from harness.statistics import gap_told_apart
 from harness.workshop import WORK_FOLDER, rules_of, schedule_of
@@ -36,7 +37,7 @@ class Estimate:
     """One invocation's work that is left, and what it needs.
 
     jobs: all that are left. done: finished rounds of each job. disk_gb: what the region maps of all
-    workers may take together.
+    workers may take together, and a frozen backbone's features of what maps leave.
     """
 
     spec: ExperimentSpec
@@ -169,6 +170,23 @@ class Estimate:
         """
         return int(self.disk_gb * 1e9) // self._passes()
 
+    @property
+    def _feature_limit(self) -> int:
+        """Return what all features may take: what region maps leave of --disk-gb."""
+        if self.spec.device != "cpu":
+            return 0
+        return max(0, int(self.disk_gb * 1e9) - self.wanted_bytes)
+
+    def feature_room(self, out: Path) -> int:
+        """Return what each worker may write of a frozen backbone's features.
+
+        The limit, or what would still be free beside region maps if that is less, in equal parts:
+        workers do not count each other's files. Two invocations each count what lay there before.
+        """
+        there = _size_of(out / WORK_FOLDER, FEATURE_SUFFIX)
+        spare = shutil.disk_usage(out).free - self.wanted_bytes - _RESERVE_BYTES
+        return max(0, min(self._feature_limit - there, spare)) // self.workers
+
     def check_disk(self, out: Path, *, shared: bool = False) -> None:
         """Refuse to start where the maps would fill the disk.
 
@@ -176,7 +194,7 @@ class Estimate:
             InputError: one line with what is needed and what is free.
         """
         needed = min(self.wanted_bytes, int(self.disk_gb * 1e9)) + _RESERVE_BYTES
-        there = 0 if shared else _size_of_maps(out / WORK_FOLDER)
+        there = 0 if shared else _size_of(out / WORK_FOLDER, ".map")
         free = shutil.disk_usage(out).free + there
         if self.jobs and needed > free:
             raise InputError(
@@ -236,10 +254,12 @@ class Estimate:
         ]
 
     def foretold(self, pace: Pace, val_images: int) -> str:
-        """Say time and memory in one line."""
+        """Say time and memory in one line, and the disk for features where there are some."""
+        features = min(self.feature_bytes(pace, val_images), self._feature_limit)
+        disk = f" and {features / 1e9:.2f} GB of disk for features" if features else ""
         return (
             f"about {_duration(self.seconds(pace, val_images))} with {self.workers} worker(s), and "
-            f"{self.memory_bytes(pace, val_images) / 1e9:.1f} GB of memory: measured here, "
+            f"{self.memory_bytes(pace, val_images) / 1e9:.1f} GB of memory{disk}: measured here, "
             f"{1000 * pace.step:.0f} ms a training step"
         )
 
@@ -279,21 +299,21 @@ class Estimate:
     def memory_bytes(self, pace: Pace, val_images: int) -> int:
         """Return the memory of all processes.
 
-        The workers, and, where there are several, the one that hands out work.
+        The workers, and, where there are several, the one that hands out work. Features on disk
+        count once, as the workers share them; each holds others itself.
         """
         workers = min(self.workers, max(1, len(self.jobs)))
-        return (
-            workers * (pace.memory_bytes + self._features_bytes(pace, val_images))
-            + (workers > 1) * pace.memory_bytes
-        )
+        features = self.feature_bytes(pace, val_images)
+        shared = min(features, self._feature_limit)
+        own = min(MOST_FEATURE_BYTES, features - shared)
+        return workers * (pace.memory_bytes + own) + shared + (workers > 1) * pace.memory_bytes
 
-    def _features_bytes(self, pace: Pace, val_images: int) -> int:
-        """Return what a frozen trunk's features take in a worker.
+    def feature_bytes(self, pace: Pace, val_images: int) -> int:
+        """Return what a frozen backbone's features take.
 
         Those of each image, and of each training image mirrored.
         """
-        images = 2 * len(self.sizes) + val_images
-        return min(MOST_FEATURE_BYTES, pace.feature_bytes * images)
+        return pace.feature_bytes * (2 * len(self.sizes) + val_images)
 
 
 def _duration(seconds: float) -> str:
@@ -302,11 +322,11 @@ def _duration(seconds: float) -> str:
     return f"{seconds / 60:.0f} minutes" if seconds < 2 * 3600 else f"{seconds / 3600:.1f} hours"
 
 
-def _size_of_maps(folder: Path) -> int:
-    """Return the bytes of the maps that an interrupted invocation left."""
+def _size_of(folder: Path, suffix: str) -> int:
+    """Return the bytes of the files of one kind that earlier invocations left."""
     found = 0
     for place, _, names in os.walk(folder):
         for name in names:
             with suppress(FileNotFoundError):
-                found += (Path(place) / name).stat().st_size * name.endswith(".map")
+                found += (Path(place) / name).stat().st_size * name.endswith(suffix)
     return found

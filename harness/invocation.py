@@ -112,6 +112,7 @@ class Forecast:
         if self.pace is not None:
             found["seconds"] = estimate.seconds(self.pace, self.val_images)
             found["memory_bytes"] = estimate.memory_bytes(self.pace, self.val_images)
+            found["feature_bytes"] = estimate.feature_bytes(self.pace, self.val_images)
         return found
 
 
@@ -307,6 +308,7 @@ class Invocation:
             self.out,
             self.template.provenance,
             map_bytes=estimate.bytes_per_pass,
+            feature_bytes=estimate.feature_room(self.out),
         )
         ending = Ending()
         weights = {job: [float(steps) for steps in estimate.lengths(job)] for job in jobs}

@@ -20,7 +20,7 @@ class Machine:
     """What one invocation uses.
 
     workers: processes of one thread each. gpus: their names in ``CUDA_VISIBLE_DEVICES``, one for
-    each worker in turn; none on a CPU. disk_gb: for region maps.
+    each worker in turn; none on a CPU. disk_gb: for region maps and features.
     """
 
     workers: int = 1

@@ -37,13 +37,15 @@ class _Validation:
 _SHARED, _WEIGHTS, _SCORES = "shared", "weights.pt", "validation.json"
 _VALIDATION = TypeAdapter(_Validation)
 _NOT_KEPT = re.compile(
-    r"\.lock|training(-before)?\.ckpt|.+\.map|.+\.claim|\.(weights\.pt|validation\.json)-\w{8}"
+    r"\.lock|training(-before)?\.ckpt|.+\.(map|features|claim)|\.(weights\.pt|validation\.json)-\w{8}"
 )
 OWN_FILES = re.compile(rf"weights\.pt|validation\.json|{_NOT_KEPT.pattern}")
 """Names of the files of a work folder."""
-_PRIVATE = re.compile(r"claims|.+-seed-\d+-.+|nobody-.+")
+FEATURE_FOLDER = "features"
+_PRIVATE = re.compile(rf"claims|{FEATURE_FOLDER}|.+-seed-\d+-.+|nobody-.+")
 _KEY = re.compile(r"[0-9a-f]{16}")
-"""Names of its folders: of claims, of runs (``owner`` and ``rules``), and of networks by their key."""
+"""Names of its folders: of claims, of a frozen backbone's features, of runs (``owner`` and
+``rules``), and of networks by their key."""
 
 
 def _folders_of_ours(parent: Path, names: re.Pattern[str]) -> list[Path]:

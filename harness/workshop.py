@@ -22,7 +22,7 @@ from harness.data.source import open_splits
 from harness.errors import FailedBeforeError, InputError, one_line, shorten
 from harness.loop import draw_pool, draw_seed_set
 from harness.maps import QueryRules
-from harness.networks import NetworkStore
+from harness.networks import FEATURE_FOLDER, NetworkStore
 from harness.pool import LabelledPool
 from harness.protocols import ImageSizes, RunWriter, Strategy
 from harness.provenance import Provenance
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from harness.segmentor.trainer import SegmentorTrainer
 
 WORK_FOLDER = ".harness-work"
-"""Below an output folder: networks and maps of a board that is not finished."""
+"""Below an output folder: networks, maps and features of a board that is not finished."""
 
 _SMALLEST_FREE_BYTES = 1 << 28
 _PROBE_BYTES = 1 << 16
@@ -320,12 +320,16 @@ def build_trainer(
     *,
     check: bool = False,
     votes: Sequence[str] = (),
+    feature_folder: Path | None = None,
+    feature_bytes: int = 0,
 ) -> SegmentorTrainer:
     """Build the trainer, and with it the model once: a bad config is refused here.
 
     Args:
         check: run a step and the schedules too, before any work depends on them.
         votes: names of the strategies that ask a committee, for ``check``.
+        feature_folder: where processes share a frozen backbone's features.
+        feature_bytes: what this process may write there.
 
     Raises:
         InputError: one line that names the block.
@@ -333,7 +337,13 @@ def build_trainer(
     from harness.segmentor.trainer import SegmentorTrainer
 
     import_modules(spec)
-    trainer = SegmentorTrainer(spec, train_split=train, val_split=val)
+    trainer = SegmentorTrainer(
+        spec,
+        train_split=train,
+        val_split=val,
+        feature_folder=feature_folder,
+        feature_bytes=feature_bytes,
+    )
     if check:
         pool, schedule = len(train.files), schedule_of(spec)
         bought = (schedule.images(number, pool) for number in range(schedule.rounds + 1))
@@ -392,8 +402,14 @@ def build_workshop(
     provenance: Provenance,
     *,
     map_bytes: int | None = None,
+    feature_bytes: int = 0,
 ) -> Workshop:
-    """Build the workshop of this process."""
+    """Build the workshop of this process.
+
+    Args:
+        map_bytes: what the region maps of one pass may take on disk.
+        feature_bytes: what this process may write of a frozen backbone's features.
+    """
     import strategies
 
     set_up_torch(spec.device, provenance.threads, deterministic=provenance.deterministic)
@@ -412,7 +428,13 @@ def build_workshop(
         rules=rules,
         strategies={strategy.name: strategy for strategy in map(strategies.make, identities)},
         networks=NetworkStore(
-            build_trainer(spec, train, val),
+            build_trainer(
+                spec,
+                train,
+                val,
+                feature_folder=out / WORK_FOLDER / FEATURE_FOLDER,
+                feature_bytes=feature_bytes,
+            ),
             out / WORK_FOLDER,
             data_fingerprint=store_key,
             stage=clock.stage,

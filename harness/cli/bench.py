@@ -104,7 +104,8 @@ def bench(
     disk_gb: Annotated[
         float,
         typer.Option(
-            help="Disk for region maps; those that find no room are made again when they are needed."
+            help="Disk for region maps, then for a frozen backbone's features; what finds no room "
+            "is made again when it is needed."
         ),
     ] = 20.0,
     executor: Annotated[

@@ -21,29 +21,42 @@ from harness.pool import LabelledPool
 from harness.seeds import nth_stream
 from harness.segmentor.coverage import counts_in
 from harness.segmentor.crops import Covering, sample_of
-
-Features = tuple[Tensor, ...]
+from harness.segmentor.feature_files import FeatureFiles, Features
 
 MOST_FEATURE_BYTES = 2 << 30
 _GREY = 128
 
 
 class FeatureCache:
-    """What a frozen trunk makes of each image, shared by all trainings and passes of this process while there is room."""
+    """What a frozen trunk makes of each image, for all trainings and passes while there is room.
 
-    def __init__(self, most_bytes: int = MOST_FEATURE_BYTES) -> None:
+    Args:
+        most_bytes: of this process's memory; pages of files do not count, which the system takes
+            back when it needs them.
+        files: shared with other processes.
+    """
+
+    def __init__(
+        self, most_bytes: int = MOST_FEATURE_BYTES, files: FeatureFiles | None = None
+    ) -> None:
         self._features: dict[str, Features] = {}
-        self._left = most_bytes
+        self._left, self._files = most_bytes, files
 
     def get(self, key: str, make: Callable[[], Features]) -> Features:
-        """Return an image's features, made now or before."""
-        if key not in self._features:
+        """Return an image's features, made now or before, here or by another process."""
+        if key in self._features:
+            return self._features[key]
+        mapped = self._files.get(key) if self._files else None
+        if mapped is None:
             features = tuple(level.detach() for level in make())
+            if self._files and self._files.put(key, features):
+                mapped = self._files.get(key)
+        if mapped is None:
             size = sum(level.nbytes for level in features)
             if size > self._left:
                 return features
             self._left -= size
-            self._features[key] = features
+        self._features[key] = mapped or features
         return self._features[key]
 
 

@@ -42,6 +42,7 @@ from harness.segmentor.cost_head import (
     train_cost_head,
 )
 from harness.segmentor.crops import LabelledCrops, class_weights, sample_of
+from harness.segmentor.feature_files import FeatureFiles
 from harness.segmentor.frozen import (
     FeatureCache,
     HeadTraining,
@@ -88,13 +89,26 @@ def recipe_digest(spec: ExperimentSpec) -> str:
 
 
 class SegmentorTrainer:
-    """Trains a network with mmengine's Runner, then the cost head on its frozen trunk."""
+    """Trains a network with mmengine's Runner, then the cost head on its frozen trunk.
 
-    def __init__(self, spec: ExperimentSpec, *, train_split: Split, val_split: Split) -> None:
+    Args:
+        feature_folder: where processes share a frozen trunk's features; each makes its own without.
+        feature_bytes: what this process may write there.
+    """
+
+    def __init__(
+        self,
+        spec: ExperimentSpec,
+        *,
+        train_split: Split,
+        val_split: Split,
+        feature_folder: Path | None = None,
+        feature_bytes: int = 0,
+    ) -> None:
         self._spec, self._train, self._val = spec, train_split, val_split
         self._training, self._device = spec.training, torch.device(spec.device)
         self.recipe = recipe_digest(spec)
-        self._features = FeatureCache()
+        self._features = FeatureCache(files=self._feature_files(feature_folder, feature_bytes))
         init_default_scope("mmseg")
         self.assembly = Assembly(
             spec.model,
@@ -118,6 +132,23 @@ class SegmentorTrainer:
         check_hooks(spec.custom_hooks)
         check_backends(spec.vis_backends)
         check_optimizer(self.assembly.build(), self._optim_wrapper(), spec.param_scheduler)
+
+    def _feature_files(self, folder: Path | None, most_bytes: int) -> FeatureFiles | None:
+        """Return the files of all that determines features; recipe and data say more than that.
+
+        Choice: on a GPU there are none, since features lie in its own memory.
+        """
+        if folder is None or self._device.type != "cpu" or not self._training.frozen_trunk:
+            return None
+        bits = (
+            torch.__version__,
+            torch.backends.cpu.get_cpu_capability(),
+            torch.get_num_threads(),
+            torch.are_deterministic_algorithms_enabled(),
+        )
+        data = f"{self._train.index.fingerprint} {self._val.index.fingerprint}"
+        key = hashlib.sha256(f"{self.recipe} {data} {bits}".encode()).hexdigest()[:16]
+        return FeatureFiles(folder / key, most_bytes)
 
     def _check_frozen(self) -> None:
         if not self.assembly.has_given_weights:

@@ -149,8 +149,9 @@ MODULES = [
     "harness.segmentor.assembly", "harness.segmentor.committee", "harness.segmentor.efficientnet",
     "harness.segmentor.batches", "harness.segmentor.checkpoint", "harness.segmentor.cost_head",
     "harness.segmentor.coverage", "harness.segmentor.crops", "harness.segmentor.fcn8s",
-    "harness.segmentor.frozen", "harness.segmentor.network", "harness.segmentor.runner",
-    "harness.segmentor.trainer", "strategies.measures", "strategies.fusion", "strategies.baselines",
+    "harness.segmentor.feature_files", "harness.segmentor.frozen", "harness.segmentor.network",
+    "harness.segmentor.runner", "harness.segmentor.trainer",
+    "strategies.measures", "strategies.fusion", "strategies.baselines",
 ]  # fmt: skip
 """What a training, an acquisition or an evaluation reads."""
 
@@ -179,6 +180,10 @@ HARMLESS = {
     "harness.segmentor.checkpoint._MAGIC": "the form of a file that is made again",
     "harness.segmentor.checkpoint._PLAIN": "the form of a file that is made again",
     "harness.segmentor.checkpoint.EVERY_S": "resuming gives the same bits",
+    "harness.segmentor.feature_files.FEATURE_SUFFIX": "the name of a file that is made again",
+    "harness.segmentor.feature_files._HEADER_BYTES": "the form of a file that is made again",
+    "harness.segmentor.feature_files._SEAL_BYTES": "the form of a file that is made again",
+    "harness.segmentor.feature_files._ALIGNED_BYTES": "the form of a file that is made again",
     "harness.segmentor.frozen.MOST_FEATURE_BYTES": "a bound of memory",
     "harness.segmentor.runner._UNUSED_HOOKS": "nothing of a step",
     "harness.segmentor.runner._NAMES": "names of runners",

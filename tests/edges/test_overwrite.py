@@ -44,6 +44,9 @@ def test_a_finished_board_keeps_the_first_networks_and_nothing_else_of_ours(tmp_
     work = tmp_path / "work"
     make_ours(work / "shared")
     make_ours(work / "random-region-seed-0-own")
+    features = work / f"features/{KEY}/0123.features"
+    features.parent.mkdir(parents=True)
+    features.write_text("ours")
     NetworkStore.clear_up(work)
     kept = {str(path.relative_to(work)) for path in work.rglob("*") if path.is_file()}
     assert kept == {f"shared/{KEY}/weights.pt", f"shared/{KEY}/validation.json"}

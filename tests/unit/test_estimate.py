@@ -137,6 +137,37 @@ def test_memory_counts_processes_and_a_frozen_trunk_s_features():
     assert alone.memory_bytes(frozen, 60) == 10**9 + 43_000 * (2 * len(SIZES) + 60)
 
 
+def test_workers_share_the_features_that_find_room_on_disk():
+    plan, frozen = estimate(["random-region"]), replace(PACE, feature_bytes=10**7)
+    features = 10**7 * (2 * len(SIZES) + 60)
+    assert plan.memory_bytes(frozen, 60) == 3 * 10**9 + features
+    assert replace(plan, disk_gb=0.3).memory_bytes(frozen, 60) == (
+        3 * 10**9 + 3 * 10**8 + 2 * (features - 3 * 10**8)
+    )
+    assert replace(plan, disk_gb=0.0).memory_bytes(frozen, 60) == 3 * 10**9 + 2 * features
+    assert "GB of memory and 0.80 GB of disk for features: measured" in plan.foretold(frozen, 60)
+    assert "features" not in replace(plan, disk_gb=0.0).foretold(frozen, 60)
+    assert "features" not in plan.foretold(PACE, 60)
+
+
+def test_features_take_what_region_maps_leave_in_equal_parts(tmp_path, monkeypatch):
+    plan = estimate(["entropy-region"], disk_gb=1.0)
+    maps, reserve = plan.wanted_bytes, 1 << 28
+    usage = namedtuple("usage", "total used free")
+    free = [10**12]
+    monkeypatch.setattr(shutil, "disk_usage", lambda _path: usage(10**12, 0, free[0]))
+    assert plan.feature_room(tmp_path) == (10**9 - maps) // 2
+    there = tmp_path / ".harness-work/features/0123456789abcdef/0123.features"
+    there.parent.mkdir(parents=True)
+    there.write_bytes(b"0" * 1000)
+    assert plan.feature_room(tmp_path) == (10**9 - maps - 1000) // 2
+    free[0] = maps + reserve + 500
+    assert plan.feature_room(tmp_path) == 250
+    free[0] = maps
+    assert plan.feature_room(tmp_path) == 0
+    assert replace(plan, disk_gb=0.0).feature_room(tmp_path) == 0
+
+
 def test_features_are_measured_on_an_image_of_the_pool():
     spec = load_spec(config_path("streets"))
     train, val = open_splits(spec.data.model_copy(update={"train": 2, "val": 2}))

@@ -139,6 +139,47 @@ def test_a_cache_without_room_makes_features_again():
     assert len(made) == 3
 
 
+def test_features_on_disk_are_read_by_another_process_and_give_the_same_networks(
+    trainer, pool, weights, train_split, val_split, tmp_path, monkeypatch
+):
+    def on_disk(most_bytes: int) -> SegmentorTrainer:
+        return SegmentorTrainer(
+            recipe(weights),
+            train_split=train_split,
+            val_split=val_split,
+            feature_folder=tmp_path,
+            feature_bytes=most_bytes,
+        )
+
+    plain = trainer.fit(pool, 0, 0, with_cost=False)
+    writing = on_disk(1 << 30).fit(pool, 0, 0, with_cost=False)
+    assert writing.evaluate() == plain.evaluate()
+    monkeypatch.setattr(frozen, "trunk_features", None)  # would fail if it were called
+    reading = on_disk(0).fit(pool, 0, 0, with_cost=False)
+    monkeypatch.setattr(reading.model, "extract_feat", None)
+    assert reading.evaluate() == plain.evaluate()
+    for network in (writing, reading):
+        assert all(
+            torch.equal(value, network.model.state_dict()[name])
+            for name, value in plain.model.state_dict().items()
+        )
+
+
+def test_features_of_other_weights_lie_apart(weights, pool, train_split, val_split, tmp_path):
+    save_trunk(trunk(8), tmp_path / "other.pth", "other weights of the same trunk")
+    for path in (weights, tmp_path / "other.pth"):
+        SegmentorTrainer(
+            recipe(path),
+            train_split=train_split,
+            val_split=val_split,
+            feature_folder=tmp_path / "features",
+            feature_bytes=1 << 30,
+        ).fit(pool, 0, 0, with_cost=False)
+    one, two = (list(folder.iterdir()) for folder in (tmp_path / "features").iterdir())
+    assert {file.name for file in one} == {file.name for file in two}
+    assert {file.read_bytes() for file in one}.isdisjoint(file.read_bytes() for file in two)
+
+
 def test_a_frozen_trunk_needs_weights(weights, train_split, val_split):
     with pytest.raises(InputError, match="needs a backbone with given weights"):
         SegmentorTrainer(
