@@ -158,7 +158,7 @@ class Assembly:
             fcn8s.draw_weights(model, seed)
             model.backbone.load_pretrained()
             return model
-        with torch.random.fork_rng(devices=[]), _one_line("model"), _quiet():
+        with torch.random.fork_rng(devices=[]), _one_line("model"), quiet():
             torch.manual_seed(seed)
             model = self.build(class_weight)
             model.init_weights()
@@ -312,8 +312,8 @@ def _known_types() -> list[str]:
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep mmengine from telling which weight was initialised how."""
+def quiet() -> Iterator[None]:
+    """Keep mmengine from telling which weight was initialised how, and learns at which rate."""
     logger = MMLogger.get_current_instance()
     level = logger.level
     logger.setLevel(logging.ERROR)

@@ -29,7 +29,7 @@ from harness.pool import LabelledPool
 from harness.results import TRAINER_VERSION
 from harness.seeds import Purpose, generator, sequence, torch_seed
 from harness.segmentor import fcn8s
-from harness.segmentor.assembly import Assembly
+from harness.segmentor.assembly import Assembly, quiet
 from harness.segmentor.batches import AHEAD, Batches
 from harness.segmentor.checkpoint import Checkpoints
 from harness.segmentor.committee import names_of_dropout
@@ -495,6 +495,11 @@ def check_hooks(hooks: Sequence[dict[str, Any]]) -> None:
             raise InputError(f"custom_hooks[{number}] cannot be built: {said}") from error
 
 
+def _optimizer_of(model: Any, optim_wrapper: dict[str, Any]) -> Any:
+    with quiet():
+        return build_optim_wrapper(model, copy.deepcopy(optim_wrapper))
+
+
 def check_optimizer(
     model: Any, optim_wrapper: dict[str, Any], param_scheduler: list[dict[str, Any]]
 ) -> None:
@@ -504,7 +509,7 @@ def check_optimizer(
         InputError: one line that names the block.
     """
     try:
-        build_optim_wrapper(model, copy.deepcopy(optim_wrapper))
+        _optimizer_of(model, optim_wrapper)
     except Exception as error:
         raise InputError(
             "the config's optim_wrapper cannot be built: "
@@ -538,7 +543,7 @@ def check_schedules(
         InputError: a schedule that cannot be built, or that gives a rate that is no number from 0
             on.
     """
-    wrapper = build_optim_wrapper(model, copy.deepcopy(optim_wrapper))
+    wrapper = _optimizer_of(model, optim_wrapper)
     for number, item in enumerate(param_scheduler):
         try:
             scheduler = PARAM_SCHEDULERS.build(

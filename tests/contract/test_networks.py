@@ -656,3 +656,17 @@ def test_a_network_is_shown_rgb_as_mmseg_s_own_configs_ask_for(train_split, val_
     with torch.no_grad():
         trunk_features(built, photo)
     assert seen[1][0, :, 0, 0].tolist() == pytest.approx([40.0, -10.0, 20.0])
+
+
+def test_rates_of_single_layers_are_not_listed_on_the_screen(train_split, val_split, capfd):
+    from harness.workshop import build_trainer
+
+    wrapper = {
+        "type": "OptimWrapper",
+        "optimizer": {"type": "AdamW", "lr": 1e-3},
+        "paramwise_cfg": {"custom_keys": {"backbone": {"lr_mult": 0.1}}},
+    }
+    spec = load_spec(config_path("streets_standard")).model_copy(update={"optim_wrapper": wrapper})
+    build_trainer(spec, train_split, val_split, check=True)
+    shown = "".join(capfd.readouterr())
+    assert "paramwise_options" not in shown
