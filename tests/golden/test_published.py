@@ -17,7 +17,7 @@ RESULTS = Path(__file__).parent.parent.parent / "results"
 BOARDS = {
     "streets-standard": ("streets_standard", 14, 3),
     "streets": ("streets", 16, 20),
-    "camvid": ("camvid", 7, 6),
+    "camvid": ("camvid", 7, 10),
 }
 """Folder -> config, strategies, seeds."""
 
