@@ -30,8 +30,7 @@ from harness.regions import (
     select_within_budget,
     take_within_budget,
 )
-from harness.superpixels import boxes as superpixel_boxes
-from harness.types import Candidate, Region, Segment
+from harness.types import Candidate, Region
 
 RngFor = Callable[[str], np.random.Generator]
 
@@ -274,26 +273,20 @@ class Proposals:
         information, cost = self.maps(image_id)
         scores, forbidden = self.scores(image_id, information, cost)
         row = scores[0].numpy()
-        asked, px = self.strategy.superpixels, rules.superpixel_px(self.strategy)
-        segments = rules.segments(image_id, px)
-        found = superpixel_boxes(segments)
-        new_px = (
-            found[:, 4]
-            if forbidden is None
-            else np.bincount(
-                segments.ravel(), weights=~self.source.pool.is_labelled(image_id).ravel()
-            )
-        )
+        regions = rules.superpixels_of(self.strategy, image_id)
+        new_px = [region.area_px for region in regions]
+        if forbidden is not None:
+            segments = rules.segments(image_id, rules.superpixel_px(self.strategy))
+            unlabelled = ~self.source.pool.is_labelled(image_id)
+            new_px = np.bincount(segments[unlabelled], minlength=len(regions)).tolist()
         for number in np.argsort(-row, kind="stable").tolist():
             score = float(row[number])
             if score == -math.inf or score < floor:
                 return
-            top, left, height, width, size = found[number].tolist()
-            dominant = asked is not None and asked.dominant
             yield Candidate(
-                Segment(image_id, top, left, height, width, number, px, size, dominant),
+                regions[number],
                 score,
-                int(new_px[number]),
+                new_px[number],
                 None if information is None else float(information[0, number]),
                 None if cost is None else float(cost[0, number]),
             )
@@ -339,7 +332,7 @@ class Proposals:
         px = self.source.rules.superpixel_px(self.strategy)
         if not px:
             return region_map
-        return region_map[0][torch.from_numpy(self.source.rules.segments(image_id, px)).long()]
+        return torch.from_numpy(region_map[0].numpy()[self.source.rules.segments(image_id, px)])
 
     def scaled(self, request: MapRequest, value: float) -> float:
         """Return a window sum on the pool's scale, in [0, 1]."""

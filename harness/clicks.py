@@ -92,15 +92,15 @@ def count_segment(
 
     c_p: vertices inside it; c_i: label changes along its outline, just inside it, nothing on the
     image frame; c_c: components inside it. Choice: c_b = 0, since its outline is drawn by the
-    machine and takes no box; with a dominant label c_c = c_b = 1, one click in both definitions of
-    cost, and nothing else.
+    machine and takes no box; with a dominant label c_p = 1, its one click, which is
+    in both definitions of cost and once in the hours, and nothing else.
 
     Args:
         vertices: (n, 2) recorded (x, y) that are billed. label_map: (H, W) of the whole image.
         segments: (H, W) superpixels of the image.
     """
     if region.dominant:
-        return Clicks(box=1, classes=1)
+        return Clicks(polygon=1)
     inside = segments[region.slices] == region.number
     near = vertices_inside(vertices, region)
     own = inside[near[:, 1] - region.top, near[:, 0] - region.left]

@@ -35,7 +35,9 @@ class QueryContext:
     @property
     def labelled(self) -> list[Region]:
         """All regions bought so far, by image."""
-        return [region for name in self.pool.touched_ids for region in self.pool.regions(name)]
+        return [
+            region for name in sorted(self.pool.touched_ids) for region in self.pool.regions(name)
+        ]
 
     def embeddings(self, regions: Sequence[Region], level: int = -1) -> Tensor:
         """Return (n, c): the mean of the backbone's maps under each region.

@@ -31,7 +31,7 @@ from harness.types import RoundRecord
 
 _DRAFT = re.compile(
     r"^\.(run\.json|chain\.jsonl|rounds\.jsonl|timings\.jsonl|losses\.jsonl|maps-\d+\.json|failure\.txt|"
-    r"index\.html|weights\.pt|training\.ckpt|validation\.json|[\w-]+\.(map|features)|"
+    r"index\.html|weights\.pt|training\.ckpt|validation\.json|[\w-]+\.(map|features|segments)|"
     r"(leaderboard|ranks|cost-model)\.[a-z]+)-[a-z0-9_]{8}$"
 )
 _DRAFT_AGE_S = 3600.0

@@ -29,7 +29,6 @@ PUBLISHED: dict[str, Any] = {
     "harness.segmentor.network._MEMBERS_AT_ONCE": 4,
     "harness.segmentor.trainer._ALIGNED_PX": 32,
     "harness.segmentor.trainer._FIELD_PX": 224,
-    "harness.superpixels.COMPACTNESS": 10.0,
     "harness.votes.LARGEST_COMMITTEE": 255,
 }
 """Module and name -> value; of tables a hash."""

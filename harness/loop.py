@@ -116,7 +116,7 @@ def run_strategy(
                 )
         if answers is None:
             answers = oracle.annotate([candidate.region for candidate in query], pool)
-        pool.add(answers)
+            pool.add(answers)
         clicks = sum((answer.clicks for answer in answers), clicks)
         if number < len(finished):
             continue
@@ -160,11 +160,19 @@ def _query(
     tally: Tally,
     look: Callable[[Proposals, list[Candidate]], None] | None,
 ) -> tuple[list[Candidate], list[Annotation]]:
-    """Have a round's query annotated; ask for a larger one where the budget is not spent by it."""
-    room_px = schedule.room_px(number, pool, spent, oracle.totals)
+    """Buy what a strategy asks for in a round, and have it ask for more until the budget is spent.
+
+    Clicks of regions that are not bought decide nothing: by score alone a larger query begins with
+    the smaller one; what a strategy's ``select`` chose is bought, and it chooses again among the
+    rest.
+    """
+    query: list[Candidate] = []
+    answers: list[Annotation] = []
+    seen: list[Proposals] = []
     cache = trained.maps if trained else MemoryMaps()
+    room_px = schedule.room_px(number, pool, spent, oracle.totals)
     while True:
-        query = acquire(
+        asked = acquire(
             strategy,
             room_px,
             pool=pool,
@@ -173,15 +181,28 @@ def _query(
             rules=rules,
             cache=cache,
             rng_for=lambda image_id: generator(seed, number, Purpose.SCORES, image_id),
-            tally=tally,
-            look=look,
+            tally=Tally() if seen else tally,
+            look=lambda proposals, _: seen.append(proposals),
         )
-        answers = oracle.annotate([candidate.region for candidate in query], pool)
-        bought = schedule.bought(number, answers, spent, oracle.totals)
+        given = oracle.annotate([candidate.region for candidate in asked], pool)
+        paid = schedule.bought(number, given, spent, oracle.totals)
         most_px = pool.total_px - pool.labelled_px
-        if bought is not None or room_px >= most_px:
-            return query[:bought], answers[:bought]
-        room_px, tally = min(2 * room_px, most_px), Tally()
+        is_last = paid is not None or room_px >= most_px
+        if is_last or (strategy.select is not None and asked):
+            query += asked[:paid]
+            answers += given[:paid]
+            pool.add(given[:paid])
+        if is_last:
+            break
+        if strategy.select is not None and asked:
+            spent = sum((answer.clicks for answer in given), spent)
+            room_px = schedule.room_px(number, pool, spent, oracle.totals)
+            cache = MemoryMaps()  # what was just bought carries no information any more
+        else:
+            room_px = min(2 * room_px, most_px)
+    if look is not None:
+        look(seen[-1], query)
+    return query, answers
 
 
 def _sketcher(writer: RunWriter, number: int) -> Callable[[Proposals, list[Candidate]], None]:
@@ -297,8 +318,11 @@ def _region(receipt: Receipt, number: int, strategy: Strategy, rules: QueryRules
     """
     if number < 0 or strategy.superpixels is None:
         return receipt.region
-    found = rules.superpixel(strategy, receipt.image_id, number)
-    if found is None or found.place[:5] != receipt.region.place[:5]:
+    every = rules.superpixels_of(strategy, receipt.image_id)
+    found = every[number] if number < len(every) else None
+    same = found is not None and found.place[:5] == receipt.region.place[:5]
+    whole = found is not None and (rules.allow_overlap or found.size_px == receipt.new_px)
+    if found is None or not (same and whole):
         raise RunError(
             f"image {receipt.image_id}: superpixel {number} must be at {receipt.top}, "
             f"{receipt.left}, as was recorded; scikit-image cuts the photograph otherwise now"

@@ -21,7 +21,7 @@ from harness.logits import Logits
 from harness.pool import LabelledPool
 from harness.protocols import Learn, Measure, Oracle, Predictor, Strategy
 from harness.regions import Window, segment_sum, window_sum
-from harness.superpixels import Segments, Superpixels, boxes
+from harness.superpixels import Segments, Superpixels
 from harness.types import Segment
 from harness.views import View
 
@@ -48,19 +48,25 @@ class QueryRules:
 
     def segments(self, image_id: str, px: int) -> Segments:
         """Return an image's superpixels of about so many pixels each."""
+        return self._superpixels.of(image_id, px)
+
+    def superpixels_of(self, strategy: Strategy, image_id: str) -> list[Segment]:
+        """Return all superpixels that a strategy may ask for in an image, by their number."""
+        if strategy.superpixels is None:
+            return []
+        px, dominant = self.superpixel_px(strategy), strategy.superpixels.dominant
+        return [
+            Segment(image_id, top, left, height, width, number, px, size, dominant)
+            for number, (top, left, height, width, size) in enumerate(
+                self._superpixels.boxes(image_id, px).tolist()
+            )
+        ]
+
+    @property
+    def _superpixels(self) -> Superpixels:
         if self.superpixels is None:
             raise RunError("superpixels need photographs, and these rules have none")
-        return self.superpixels.of(image_id, px)
-
-    def superpixel(self, strategy: Strategy, image_id: str, number: int) -> Segment | None:
-        """Return one of the superpixels that a strategy may ask for; None where there is none."""
-        px = self.superpixel_px(strategy)
-        found = boxes(self.segments(image_id, px))
-        if strategy.superpixels is None or not 0 <= number < len(found):
-            return None
-        top, left, height, width, size = found[number].tolist()
-        dominant = strategy.superpixels.dominant
-        return Segment(image_id, top, left, height, width, number, px, size, dominant)
+        return self.superpixels
 
     def window(self, strategy: Strategy, size: tuple[int, int]) -> Window:
         """Return the window of a strategy in an image of ``size``."""

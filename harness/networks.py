@@ -37,14 +37,14 @@ class _Validation:
 _SHARED, _WEIGHTS, _SCORES = "shared", "weights.pt", "validation.json"
 _VALIDATION = TypeAdapter(_Validation)
 _NOT_KEPT = re.compile(
-    r"\.lock|training(-before)?\.ckpt|.+\.(map|features|claim)|\.(weights\.pt|validation\.json)-\w{8}"
+    r"\.lock|training(-before)?\.ckpt|.+\.(map|features|segments|claim)|\.(weights\.pt|validation\.json)-\w{8}"
 )
 OWN_FILES = re.compile(rf"weights\.pt|validation\.json|{_NOT_KEPT.pattern}")
 """Names of the files of a work folder."""
-FEATURE_FOLDER = "features"
-_PRIVATE = re.compile(rf"claims|{FEATURE_FOLDER}|.+-seed-\d+-.+|nobody-.+")
+FEATURE_FOLDER, SUPERPIXEL_FOLDER = "features", "superpixels"
+_PRIVATE = re.compile(rf"claims|{FEATURE_FOLDER}|{SUPERPIXEL_FOLDER}|.+-seed-\d+-.+|nobody-.+")
 _KEY = re.compile(r"[0-9a-f]{16}")
-"""Names of its folders: of claims, of a frozen backbone's features, of runs (``owner`` and
+"""Names of its folders: of claims, of a frozen backbone's features, of superpixels, of runs (``owner`` and
 ``rules``), and of networks by their key."""
 
 

@@ -67,7 +67,7 @@ Select = Callable[[list[Candidate], int, "QueryContext"], list[Candidate]]
 class SuperpixelQuery:
     """Superpixels in the place of windows.
 
-    px: their mean size in pixels; None: a quarter of the window's. dominant: one click gives a
+    px: about how many pixels each has; None: a quarter of the window's. dominant: one click gives a
     superpixel its most frequent class (Cai et al., CVPR 2021); otherwise its inside is labelled as
     a window's is.
     """

@@ -89,8 +89,9 @@ class ClickSchedule(Schedule):
     ) -> int:
         """Return as many pixels as the clicks left would buy at the rate that was paid so far.
 
-        Choice: where that turns out to be too few, twice as many are asked for, and so on. A
-        strategy that chooses among candidates (``select``) chooses again among more of them.
+        Choice: where that turns out to be too few, twice as many are asked for, and so on; of a
+        strategy that chooses among candidates (``select``) the choice is bought, and it chooses
+        again among the rest.
         """
         unlabelled = pool.total_px - pool.labelled_px
         left = (self.budget_clicks(round_number, totals) or 0) - spent.billed

@@ -88,7 +88,10 @@ class View:
         return counts / counts.sum().clamp(min=1.0)
 
     def under(self, region: Region, maps: Tensor) -> Tensor:
-        """Return the part of (c, h, w) maps of this image, at any stride, that a region touches."""
+        """Return the part of (c, h, w) maps of this image, at any stride, that a region touches.
+
+        Choice: of a superpixel its bounding box.
+        """
         rows = _cells(region.top, region.height, maps.shape[-2], self.size[0])
         columns = _cells(region.left, region.width, maps.shape[-1], self.size[1])
         return maps[:, rows, columns]

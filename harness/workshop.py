@@ -22,7 +22,7 @@ from harness.data.source import open_splits
 from harness.errors import FailedBeforeError, InputError, one_line, shorten
 from harness.loop import draw_pool, draw_seed_set
 from harness.maps import QueryRules
-from harness.networks import FEATURE_FOLDER, NetworkStore
+from harness.networks import FEATURE_FOLDER, SUPERPIXEL_FOLDER, NetworkStore
 from harness.pool import LabelledPool
 from harness.protocols import ImageSizes, RunWriter, Strategy
 from harness.provenance import Provenance
@@ -136,7 +136,7 @@ def rules_of(spec: ExperimentSpec, superpixels: Superpixels | None = None) -> Qu
 
 def superpixels_of(train: Split, folder: Path) -> Superpixels:
     """Return the superpixels of a training set, kept below a folder; none is made before it is asked for."""
-    return Superpixels(train.photo, folder / "superpixels" / train.index.fingerprint[:16])
+    return Superpixels(train.photo, folder / SUPERPIXEL_FOLDER / train.index.fingerprint[:16])
 
 
 def oracle_of(

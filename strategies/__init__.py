@@ -187,6 +187,11 @@ def _built(factory: Factory, given: dict[str, Any]) -> Strategy:
                 strategy.superpixels is None
                 or (isinstance(strategy.superpixels, SuperpixelQuery) and not strategy.whole_image)
             ),
+            "superpixels with a dominant label must have no cost: each is one click": (
+                strategy.superpixels is not None
+                and getattr(strategy.superpixels, "dominant", False)
+                and strategy.cost != "none"
+            ),
             "measure must be a function or None": not (
                 strategy.measure is None or callable(strategy.measure)
             ),
@@ -361,6 +366,8 @@ def make(identity: str) -> Strategy:
         raise unknown_name("strategy", name, table)
     strategy, full = _called(identity, name, first["parameters"] or "", table[name])
     code = {**added.code, **_files()[1]}.get(name, "")
+    if "superpixels" in [modifier["name"] for modifier in modifiers[:-1]]:
+        raise InputError(f"+superpixels must be the last modifier, got {shorten(identity)}")
     for modifier in modifiers:
         if modifier["name"] not in MODIFIERS:
             raise unknown_name("modifier", modifier["name"], MODIFIERS)

@@ -99,7 +99,8 @@ def typical(candidates: list[Candidate], budget_px: int, context: QueryContext) 
     holds a chosen window, the next round over the clusters begins.
     """
     found, bought = (_of_length_one(part) for part in _embeddings(candidates, context))
-    wanted = max(1, budget_px // max(1, min(item.new_px for item in candidates)))
+    mean_px = sum(item.new_px for item in candidates) // len(candidates)
+    wanted = max(1, budget_px // max(1, mean_px))
     together = torch.cat([found, bought]) if len(bought) else found
     count = min(len(together), len(bought) + wanted)
     clusters = _k_means(together, count, context.rng)

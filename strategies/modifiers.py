@@ -48,27 +48,16 @@ def _fused(
     return fuse(score, torch.zeros_like(score) if cost is None else cost)
 
 
-def _check_no_cost_yet(strategy: Strategy, name: str) -> None:
-    """Refuse a second cost, and one where every region is one click.
-
-    Raises:
-        InputError: one line that names the modifier.
-    """
-    if strategy.cost != "none":
-        raise InputError(f"+{name} must follow a strategy without a cost, got {strategy.name}")
-    if strategy.superpixels is not None and strategy.superpixels.dominant:
-        raise InputError(
-            f"+{name} must follow a strategy whose regions differ in clicks, got {strategy.name}"
-        )
-
-
 def _with_cost(
     strategy: Strategy, cost: Cost, name: str, words: str, fuse: Callable[[Tensor, Tensor], Tensor]
 ) -> Strategy:
-    _check_no_cost_yet(strategy, name)
+    if strategy.cost != "none":
+        raise InputError(f"+{name} must follow a strategy without a cost, got {strategy.name}")
     score = partial(_fused, strategy=strategy, fuse=fuse)
     head, comma, rest = strategy.equation.partition(", ")
     own = f"{comma}{rest}" if head == "I" else f", I = {strategy.equation}"
+    if strategy.select is not None:
+        own = f", then {strategy.equation}"
     equation = f"{words}{own}"
     return replace(
         strategy,
@@ -99,20 +88,21 @@ def with_g3(strategy: Strategy, alpha: Alpha = 0.5, cost: Cost = "predicted") ->
 def _per_click(information: Tensor, cost: Tensor | None, _rng: np.random.Generator) -> Tensor:
     if cost is None:
         raise ValueError("cost is missing; allowed: a cost map")
-    return information / cost.clamp(min=1e-3)
+    return information / cost.clamp(min=1.0)
 
 
 def with_ratio(strategy: Strategy, cost: Cost = "whole") -> Strategy:
     """I / C, both unscaled: information per predicted click, which CEREALS did not try.
 
-    Choice: C is all that a window costs, c_p + c_i + 4, so that it is never near 0.
+    Choice: C is all that a region costs, c_p + c_i and 4 for a window's box, and never below 1.
     """
-    if strategy.fuse is not information_alone:
+    if strategy.fuse is not information_alone or strategy.select is not None:
         raise InputError(
             "+ratio must follow a strategy that ranks by its information alone, got "
             f"{strategy.name}"
         )
-    _check_no_cost_yet(strategy, "ratio")
+    if strategy.cost != "none":
+        raise InputError(f"+ratio must follow a strategy without a cost, got {strategy.name}")
     if cost == "constant":
         raise InputError("+ratio needs a cost, got constant")
     return replace(
@@ -155,7 +145,7 @@ def with_superpixels(
     label: "polygon": their inside is labelled as a window's is; "dominant": one click gives a
     superpixel its most frequent class (Cai et al., CVPR 2021), so labels are noisy at borders.
     """
-    if strategy.whole_image or strategy.superpixels is not None:
+    if strategy.whole_image:
         raise InputError(
             f"+superpixels must follow a strategy that asks for windows, got {strategy.name}"
         )

@@ -117,7 +117,7 @@ def explain(
                 windows,
                 f"{name}: {image}",
                 out / f"{name}-{image}.png",
-                stride=spec.harness.stride,
+                stride=1 if strategy.superpixels else spec.harness.stride,
             )
     console = Console(highlight=False, width=console_width())
     console.print(explained.to_table(explanation, windows[:_MOST_ROWS]))

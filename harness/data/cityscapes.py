@@ -397,9 +397,10 @@ class ClickOracle:
         is_new &= inside
         labels = np.full(inside.shape, IGNORE, np.uint8)
         labels[inside] = self._labels_of(region.image_id)[region.slices][inside]
-        if region.dominant:
-            labels[inside] = np.bincount(labels[inside]).argmax()
         vertices = self._split.vertices(region.image_id)
+        if region.dominant:  # its one click is on no vertex
+            labels[inside] = np.bincount(labels[inside]).argmax()
+            vertices = vertices[:0]
         near = vertices_inside(vertices, region)
         near = near[inside[near[:, 1] - region.top, near[:, 0] - region.left]]
         billed = near[is_new[near[:, 1] - region.top, near[:, 0] - region.left]]

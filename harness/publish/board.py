@@ -209,10 +209,10 @@ def build_board(*folders: Path, theirs: Sequence[Path] = (), mixed: bool = False
     ] or [curve for own in curves.values() for curve in own]
     some_run = next(iter(by_name.values()))[0]
     shares, unit = _budget_shares(some_run), budget_unit(some_run)
-    stop = nearly_all_reach([curve.cost_b[-1] for curve in ranked])
-    pixel_stop = shares[-1]
-    if unit == "clicks":
-        pixel_stop = nearly_all_reach([curve.pixel_share[-1] for curve in ranked])
+    if unit == "pixels":
+        stop, pixel_stop = nearly_all_reach([curve.cost_b[-1] for curve in ranked]), shares[-1]
+    else:
+        stop, pixel_stop = shares[-1], nearly_all_reach([curve.pixel_share[-1] for curve in ranked])
     foreign = {run.info.strategy for run, is_theirs in found.values() if is_theirs}
     rows = sorted(
         (

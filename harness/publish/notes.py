@@ -19,6 +19,8 @@ USEFUL_SPEARMAN = 0.1
 WARNING = "WARNING: "
 """Begins a note that stands above the table."""
 
+SHORT_AXIS = 0.5
+"""Choice: a click axis that ends before this share of the middle strategy's clicks is named."""
 SMALL_CROP = 0.5
 """Choice: crops with a side below this share of the image's see too little of what is around."""
 
@@ -42,7 +44,32 @@ def notes(board: Board, verdicts: Significance | None) -> list[str]:
 
 def _warnings(board: Board) -> list[str]:
     """Return what makes a reader doubt the whole table."""
-    return [*_poor_reference(board), *_absent_classes(board), *_small_crops(board)]
+    return [
+        *_poor_reference(board),
+        *_absent_classes(board),
+        *_small_crops(board),
+        *_short_axis(board),
+    ]
+
+
+def _short_axis(board: Board) -> list[str]:
+    """Name who bought so few clicks that AUBC over clicks ends early for all."""
+    if board.budget_unit == "clicks":
+        return []
+    ends = {
+        row.strategy: max(curve.cost_b[-1] for curve in row.curves)
+        for row in board.rows
+        if not row.is_bound
+    }
+    middle = sorted(ends.values())[len(ends) // 2] if ends else 0.0
+    if board.click_stop >= SHORT_AXIS * middle:
+        return []
+    few = [name for name, end in ends.items() if end < SHORT_AXIS * middle]
+    return [
+        f"AUBC over clicks ends at {100 * board.click_stop:.1f} % of them, since "
+        f"{', '.join(few) or 'some runs'} bought no more: half of the strategies went on to "
+        f"{100 * middle:.1f} % or more"
+    ]
 
 
 def _is_above(last: Spread, seeds: int, board: Board) -> bool:
@@ -191,7 +218,12 @@ def _ran_out(record: RoundRecord) -> bool:
     if record.budget_clicks is not None:
         return record.round > 0 and record.clicks.billed < record.budget_clicks
     missing_px = record.budget_px - record.labelled_px
-    return record.round > 0 and (not record.query or missing_px >= record.query[-1].region.area_px)
+    if not record.query:
+        return record.round > 0
+    largest_px = record.query[-1].region.area_px
+    if record.segments is not None:  # the next one may have been larger than all that were bought
+        largest_px = 4 * max(receipt.new_px for receipt in record.query)
+    return record.round > 0 and missing_px >= largest_px
 
 
 def _clicks(board: Board) -> list[str]:

@@ -78,10 +78,10 @@ class Space:
 
         A whole number where it takes one.
         """
-        if "[" in strategy:
+        if "[" in strategy or "+" in strategy:
             raise InputError(
-                f"tune.strategy {shorten(strategy)} sets a parameter; allowed: bare names, bounds "
-                "go to tune.parameters"
+                "tune.strategy must be names without parameters and modifiers (bounds go to "
+                f"tune.parameters), got {shorten(strategy)}"
             )
         strategies.make(strategy)
         own = inspect.signature(strategies.available()[strategy]).parameters

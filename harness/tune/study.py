@@ -72,7 +72,7 @@ class Study:
                 len(train.class_names),
                 scored.index.sizes,
             )
-        own = spec.harness.model_copy(update={"seeds": self.tune.seeds})
+        own = spec.harness.model_copy(update={"seeds": self.tune.seeds, "pool_per_seed": None})
         check_seed_sets(spec.model_copy(update={"harness": own}), bought)
         self.tuner: Tuner = Tuner(
             spec,

@@ -205,6 +205,32 @@ def test_a_board_of_equal_clicks_by_hand(tmp_path):
     assert "equal clicks" in build_document(board, verdicts, []).marks
 
 
+def test_a_strategy_that_ran_out_does_not_end_the_axis_of_equal_clicks(tmp_path):
+    for seed in (0, 1, 2):
+        write_equal_clicks(tmp_path, "a", seed, [0.4, 0.7, 0.78], [1000, 1200, 1500])
+        folder = RunFolder(run_path(tmp_path, "short", seed))
+        folder.open(info("short", seed, config=CLICKS))
+        first = record(0, 0.4, 100, seed=seed)
+        folder.append(first)
+        second = record(1, 0.5, 120, labelled_px=1100, before=(1000, 100), seed=seed)
+        folder.append(replace(second, budget_px=TRAIN_PX, budget_clicks=150))
+        third = record(2, 0.6, 130, labelled_px=1200, before=(1100, 120), seed=seed)
+        folder.append(replace(third, budget_px=TRAIN_PX, budget_clicks=200))
+    board = build_board(tmp_path)
+    assert board.click_stop == pytest.approx(0.2)
+    assert any("Ran out of candidates before the budget: short" in n for n in notes(board, None))
+
+
+def test_who_ends_the_click_axis_early_is_named(out):
+    for seed in (0, 1, 2):
+        write(out, "frugal", seed, [0.40, 0.45 + seed / 100, 0.5], [100, 102, 104 + seed])
+        write(out, "usual", seed, [0.41, 0.55 + seed / 100, 0.6], [100, 200, 290 + seed])
+    said = notes(build_board(out), None)
+    assert any(
+        n.startswith("WARNING: AUBC over clicks ends at 10.5 %") and "frugal" in n for n in said
+    )
+
+
 def test_equal_clicks_and_equal_pixels_cannot_stand_in_one_table(out):
     write_equal_clicks(out, "other", 0, [0.4, 0.5, 0.6], [1000, 1100, 1300])
     with pytest.raises(InputError, match="must have the same unit of their budgets"):

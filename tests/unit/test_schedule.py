@@ -87,6 +87,35 @@ def test_a_larger_query_begins_with_the_smaller_one():
     assert wanted == every[: len(wanted)]
 
 
+SELECTING = ["coreset", "badge", "entropy-coreset", "typiclust", "entropy-spread", "spatial"]
+
+
+@pytest.mark.parametrize("name", ["cereals-g2-entropy", "random-region", *SELECTING])
+def test_what_was_not_bought_decides_nothing(name):
+    """The first query costs less than the budget; other regions cost what they like."""
+    schedule = in_clicks(0.25, 0.4)
+    records = run(schedule, name, oracle=DearOracle(SIZES)).records
+    bought = {receipt.region for record in records for receipt in record.query}
+
+    class Other(DearOracle):
+        def annotate(self, regions, pool):
+            answers = super().annotate(regions, pool)
+            return [
+                answer if answer.region in bought else replace(answer, clicks=Clicks(0))
+                for answer in answers
+            ]
+
+    assert run(schedule, name, oracle=Other(SIZES)).records == records
+
+
+@pytest.mark.parametrize("name", SELECTING)
+def test_a_choice_among_candidates_is_bought_before_there_is_another(name):
+    records = run(in_clicks(0.3), name, oracle=DearOracle(SIZES)).records
+    assert records[1].clicks.billed >= records[1].budget_clicks
+    assert len({receipt.region for receipt in records[1].query}) == len(records[1].query)
+    assert not list(accounting(records))
+
+
 def test_a_pool_that_costs_less_than_the_budget_is_bought_whole():
     records = run(in_clicks(1.0), "random-image", oracle=DearOracle(SIZES)).records
     assert records[1].labelled_px == 8 * 24 * 32

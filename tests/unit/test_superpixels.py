@@ -22,6 +22,7 @@ from harness.regions import segment_sum, window_sum
 from harness.results import _RECORD, accounting, dump_record
 from harness.schedule import ClickSchedule, Schedule
 from harness.superpixels import Superpixels, boxes, partition
+from harness.testing import check_strategy
 from harness.types import Clicks, Region, Segment
 from tests.examples import examples
 from tests.fakes import FakeNetwork, FakeNetworks, MemoryWriter, no_stage
@@ -48,6 +49,18 @@ def test_every_pixel_is_in_one_superpixel_and_the_numbers_have_no_gap(train_spli
     assert 0.5 * PX < sizes.mean() < 2 * PX
     assert np.array_equal(segments, partition(photo, PX))
     assert set(np.unique(partition(photo[:9, :9], PX))) == {0}
+
+
+@pytest.mark.parametrize("noise", [0.0, 10.0, 25.0])
+def test_grain_changes_neither_their_number_nor_their_size(noise):
+    height, width = 180, 240
+    rows, columns = np.mgrid[:height, :width]
+    photo = np.stack([rows, columns, rows + columns], 2) % 256 + noise * np.random.default_rng(
+        0
+    ).standard_normal((height, width, 3))
+    sizes = np.bincount(partition(photo.clip(0, 255).astype(np.uint8), PX).ravel())
+    assert 0.7 * height * width / PX < len(sizes) < 1.3 * height * width / PX
+    assert sizes.max() < 4 * PX
 
 
 def test_superpixels_are_connected(train_split):
@@ -133,7 +146,7 @@ def test_clicks_of_superpixels_by_hand():
     # the pixels (0, 2) and (1, 2) touch the left one, and have the same label
     assert count_segment(vertices, labels, segments, right) == Clicks(2, 0, 0, 2)
     one = count_segment(vertices, labels, segments, segment(1, segments, dominant=True))
-    assert one == Clicks(box=1, classes=1)
+    assert one == Clicks(polygon=1)
     assert one.billed == 1
 
 
@@ -181,7 +194,7 @@ def test_a_dominant_label_is_the_most_frequent_one_and_one_click(train_split):
         own = truth[segments == region.number].tolist()
         wanted = max(sorted(set(own)), key=own.count)
         assert set(answer.labels[answer.is_new].tolist()) == {wanted}
-        assert answer.clicks == Clicks(box=1, classes=1)
+        assert answer.clicks == Clicks(polygon=1)
 
 
 def test_annotators_who_err_give_their_own_dominant_label(train_split):
@@ -326,14 +339,30 @@ def test_pictures_of_superpixels_are_of_whole_images(train_split):
     assert all(sketch.box == (0.0, 0.0, float(height), float(width)) for sketch in maps)
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_they_pass_the_contract_that_strategies_of_others_are_held_to(name):
+    check_strategy(strategies.make(name))
+
+
+def test_a_dominant_label_with_a_cost_is_refused_however_it_is_made(tmp_path):
+    (tmp_path / "mine.py").write_text(
+        "from harness.protocols import Strategy, SuperpixelQuery\n"
+        "def mine():\n"
+        "    return Strategy('mine', 's', 'e', fuse=lambda i, c, r: -c, cost='predicted',\n"
+        "                    superpixels=SuperpixelQuery(None, True))\n"
+    )
+    with pytest.raises(InputError, match="must have no cost"):
+        strategies.make(strategies.add_file(f"{tmp_path}/mine.py:mine"))
+
+
 @pytest.mark.parametrize(
     ("name", "said"),
     [
         ("entropy-image+superpixels", "a strategy that asks for windows"),
-        ("margin+superpixels+superpixels", "a strategy that asks for windows"),
+        ("margin+superpixels+superpixels", "must be the last modifier"),
         ("cereals-g2-entropy+superpixels[label=dominant]", "without a cost"),
-        ("margin+superpixels[label=dominant]+g2", "differ in clicks"),
-        ("margin+superpixels[label=dominant]+ratio", "differ in clicks"),
+        ("margin+superpixels+g2", "must be the last modifier"),
+        ("margin+ratio+superpixels[label=dominant]", "without a cost"),
         ("margin+superpixels[px=2]", "px"),
         ("margin+superpixels[label=best]", "label"),
     ],

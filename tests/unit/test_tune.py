@@ -92,7 +92,7 @@ def test_a_grid_has_its_ends():
     ("block", "message"),
     [
         ("strategy=['cereals-g9']", "unknown strategy 'cereals-g9'"),
-        ("strategy=['cereals-g3-entropy[alpha=0.2]']", "bare names"),
+        ("strategy=['cereals-g3-entropy[alpha=0.2]']", "without parameters and modifiers"),
         (
             "strategy=['entropy-region'], parameters=dict(alpha=(0.0, 1.0))",
             "which none of entropy-region has",
