@@ -87,10 +87,11 @@ def explain(
     seed: int,
 ) -> Explanation:
     """Make a round's query again and say for each of its windows why it was asked for."""
-    numbers = record.segments or [-1] * len(record.query)
     recorded = [
-        (receipt.region.place[:5], number)
-        for receipt, number in zip(record.query, numbers, strict=True)
+        receipt.region.place
+        if record.segments is None
+        else (*receipt.region.place, record.segments[place])
+        for place, receipt in enumerate(record.query)
     ]
     candidates = sorted(
         (
@@ -124,10 +125,10 @@ def explain(
                 candidate,
                 rank[region],
                 near,
-                bills.get((region.place[:5], region.place[5])),
+                bills.get(region.place),
             )
         )
-    made = [(candidate.region.place[:5], candidate.region.place[5]) for candidate in query]
+    made = [candidate.region.place for candidate in query]
     return Explanation(
         proposals.strategy.name,
         proposals.strategy.equation,

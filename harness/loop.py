@@ -25,6 +25,7 @@ from harness.types import (
     Receipt,
     Region,
     RoundRecord,
+    Segment,
 )
 
 if TYPE_CHECKING:
@@ -255,7 +256,8 @@ def _record(
 
 
 def _segments(query: list[Candidate]) -> list[int] | None:
-    numbers = [candidate.region.place[5] for candidate in query]
+    regions = [candidate.region for candidate in query]
+    numbers = [region.number if isinstance(region, Segment) else -1 for region in regions]
     return numbers if any(number >= 0 for number in numbers) else None
 
 
@@ -320,7 +322,7 @@ def _region(receipt: Receipt, number: int, strategy: Strategy, rules: QueryRules
         return receipt.region
     every = rules.superpixels_of(strategy, receipt.image_id)
     found = every[number] if number < len(every) else None
-    same = found is not None and found.place[:5] == receipt.region.place[:5]
+    same = found is not None and found.place == (*receipt.region.place, number)
     whole = found is not None and (rules.allow_overlap or found.size_px == receipt.new_px)
     if found is None or not (same and whole):
         raise RunError(

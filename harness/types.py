@@ -29,10 +29,9 @@ class Region:
         return self.height * self.width
 
     @property
-    def place(self) -> tuple[str, int, int, int, int, int]:
-        """What regions are sorted by: image, box, and the number of a superpixel."""
-        number = getattr(self, "number", -1)
-        return self.image_id, self.top, self.left, self.height, self.width, number
+    def place(self) -> tuple[str, int, int, int, int] | tuple[str, int, int, int, int, int]:
+        """What regions are told apart and sorted by: image and box."""
+        return self.image_id, self.top, self.left, self.height, self.width
 
     @property
     def slices(self) -> tuple[slice, slice]:
@@ -52,6 +51,11 @@ class Segment(Region):
     mean_px: int
     size_px: int
     dominant: bool = False
+
+    @property
+    def place(self) -> tuple[str, int, int, int, int, int]:
+        """What superpixels are told apart and sorted by: image, bounding box and number."""
+        return self.image_id, self.top, self.left, self.height, self.width, self.number
 
     @property
     def area_px(self) -> int:
@@ -117,10 +121,9 @@ class Candidate:
     cost: float | None = None
 
     @property
-    def rank_key(self) -> tuple[float, str, int, int, int]:
+    def rank_key(self) -> tuple[float | str, ...]:
         """Sort key. Choice: ties go by image id, top, left, and the number of a superpixel."""
-        image_id, top, left, _, _, number = self.region.place
-        return -self.score, image_id, top, left, number
+        return -self.score, *self.region.place
 
 
 @dataclass(frozen=True, slots=True)

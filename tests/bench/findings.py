@@ -38,6 +38,15 @@ CLAIMS = (
     ("balanced random against random windows", "balanced-random", "random-region"),
     ("entropy per click against entropy", "entropy-region+ratio", "entropy-region"),
     ("entropy per click against g2", "entropy-region+ratio", "cereals-g2-entropy"),
+    ("BADGE against core-set", "badge", "coreset"),
+    ("MetaBox+ against entropy", "metabox", "entropy-region"),
+    ("spatial diversity against entropy", "spatial", "entropy-region"),
+    ("superpixels against windows, by entropy", "entropy-region+superpixels", "entropy-region"),
+    (
+        "superpixels of one click against polygons in them",
+        "entropy-region+superpixels[label=dominant]",
+        "entropy-region+superpixels",
+    ),
     (
         "vote entropy per click against its g1",
         "vote-entropy-region+ratio",
