@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from mmengine.model import BaseModule
 from mmseg.registry import MODELS
-from torch import Tensor
+from torch import Tensor, nn
 
 from harness.errors import InputError
 
@@ -29,6 +29,8 @@ class EfficientNetLite0(BaseModule):  # type: ignore[misc]
 
     Args:
         imagenet: start with the ImageNet weights; from the seed without.
+        norm_eval: batch normalisation keeps its given means and variances while the backbone learns,
+            as the option of that name in MMSegmentation's ResNet.
 
     Choice: where it learns, it learns without stochastic depth.
     """
@@ -36,8 +38,9 @@ class EfficientNetLite0(BaseModule):  # type: ignore[misc]
     given_by = "imagenet"
     """The option that gives it weights."""
 
-    def __init__(self, *, imagenet: bool = True) -> None:
+    def __init__(self, *, imagenet: bool = True, norm_eval: bool = False) -> None:
         super().__init__()
+        self._norm_eval = norm_eval
         try:
             from efficientnet_lite_pytorch import EfficientNet
         except ImportError as error:
@@ -51,6 +54,15 @@ class EfficientNetLite0(BaseModule):  # type: ignore[misc]
             self._is_init = True
         self.stem, self.stem_norm = network._conv_stem, network._bn0  # noqa: SLF001
         self.blocks, self.activation = network._blocks, network._swish  # noqa: SLF001
+
+    def train(self, mode: bool = True) -> EfficientNetLite0:  # noqa: FBT001, FBT002  torch's signature
+        """Turn to learning or back; with ``norm_eval`` batch normalisation stays as it is."""
+        super().train(mode)
+        if self._norm_eval:
+            for layer in self.modules():
+                if isinstance(layer, nn.BatchNorm2d):
+                    layer.eval()
+        return self
 
     def forward(self, photos: Tensor) -> tuple[Tensor, ...]:
         """Map (B, 3, H, W), standardised as ImageNet's, to maps at stride 8, 16 and 32."""

@@ -419,6 +419,27 @@ def test_imagenet_features_are_those_of_the_package(train_split):
     torch.testing.assert_close(again, last, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize("kept", [True, False])
+def test_batch_norm_of_an_imagenet_backbone_keeps_its_statistics_where_asked(kept):
+    backbone = Assembly(
+        {
+            "type": "EncoderDecoder",
+            "backbone": {"type": "EfficientNetLite0", "norm_eval": kept},
+            "decode_head": {"type": "FCNHead", "in_index": 2, "channels": 8},
+        },
+        n_classes=19,
+        crop=(64, 64),
+    ).initial(0).backbone
+    before = {name: value.clone() for name, value in backbone.named_buffers()}
+    backbone.train()
+    loss = sum(level.mean() for level in backbone(torch.rand(2, 3, 64, 64)))
+    loss.backward()
+    after = dict(backbone.named_buffers())
+    same = all(torch.equal(value, after[name]) for name, value in before.items())
+    assert same == kept
+    assert all(weight.grad is not None for weight in backbone.stem_norm.parameters())
+
+
 SHIPPED = ("deeplabv3plus", "mobilenet", "segformer", "unet", "efficientnet")
 
 
