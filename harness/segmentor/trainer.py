@@ -540,16 +540,18 @@ def check_schedules(
     """Build the schedules for a training of so many steps, and go through the first of them.
 
     Raises:
-        InputError: a schedule that cannot be built, or that gives a rate that is no number from 0
-            on.
+        InputError: a schedule that cannot be built, that gives a rate that is no number from 0
+            on, or one rate to layers that ask for several.
     """
     wrapper = _optimizer_of(model, optim_wrapper)
+    asked = {float(group["lr"]) for group in wrapper.optimizer.param_groups}
     for number, item in enumerate(param_scheduler):
         try:
             scheduler = PARAM_SCHEDULERS.build(
                 with_length(copy.deepcopy(item), steps),
                 default_args={"optimizer": wrapper.optimizer},
             )
+            levels = len({float(group["lr"]) for group in wrapper.optimizer.param_groups})
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # of the order: nothing is trained here
                 for _ in range(min(steps, _CHECKED_STEPS) - 1):
@@ -557,6 +559,12 @@ def check_schedules(
                     rates = [float(group["lr"]) for group in wrapper.optimizer.param_groups]
                     if not all(0.0 <= rate < math.inf for rate in rates):
                         raise ValueError(f"a learning rate of {rates[0]}")
+                    levels = max(levels, len(set(rates)))
+            if levels < len(asked):
+                raise ValueError(
+                    f"it gives {levels} learning rate(s), optim_wrapper.paramwise_cfg asks for "
+                    f"{len(asked)}; LinearLR and PolyLR keep them apart"
+                )
         except Exception as error:
             raise InputError(
                 f"the config's param_scheduler[{number}] cannot run for {steps} steps: "

@@ -421,15 +421,19 @@ def test_imagenet_features_are_those_of_the_package(train_split):
 
 @pytest.mark.parametrize("kept", [True, False])
 def test_batch_norm_of_an_imagenet_backbone_keeps_its_statistics_where_asked(kept):
-    backbone = Assembly(
-        {
-            "type": "EncoderDecoder",
-            "backbone": {"type": "EfficientNetLite0", "norm_eval": kept},
-            "decode_head": {"type": "FCNHead", "in_index": 2, "channels": 8},
-        },
-        n_classes=19,
-        crop=(64, 64),
-    ).initial(0).backbone
+    backbone = (
+        Assembly(
+            {
+                "type": "EncoderDecoder",
+                "backbone": {"type": "EfficientNetLite0", "norm_eval": kept},
+                "decode_head": {"type": "FCNHead", "in_index": 2, "channels": 8},
+            },
+            n_classes=19,
+            crop=(64, 64),
+        )
+        .initial(0)
+        .backbone
+    )
     before = {name: value.clone() for name, value in backbone.named_buffers()}
     backbone.train()
     loss = sum(level.mean() for level in backbone(torch.rand(2, 3, 64, 64)))
@@ -687,7 +691,42 @@ def test_rates_of_single_layers_are_not_listed_on_the_screen(train_split, val_sp
         "optimizer": {"type": "AdamW", "lr": 1e-3},
         "paramwise_cfg": {"custom_keys": {"backbone": {"lr_mult": 0.1}}},
     }
-    spec = load_spec(config_path("streets_standard")).model_copy(update={"optim_wrapper": wrapper})
+    kept = {"optim_wrapper": wrapper, "param_scheduler": [{"type": "PolyLR", "power": 0.9}]}
+    spec = load_spec(config_path("streets_standard")).model_copy(update=kept)
     build_trainer(spec, train_split, val_split, check=True)
     shown = "".join(capfd.readouterr())
     assert "paramwise_options" not in shown
+
+
+@pytest.mark.parametrize(
+    ("schedules", "is_refused"),
+    [
+        ([{"type": "OneCycleLR", "eta_max": 1e-3}], True),
+        ([{"type": "OneCycleLR", "eta_max": 1e-3, "anneal_strategy": "linear"}], True),
+        ([{"type": "LinearLR", "start_factor": 0.1}, {"type": "PolyLR", "power": 0.9}], False),
+        ([{"type": "CosineAnnealingLR", "eta_min": 1e-5}], False),
+        ([], False),
+    ],
+)
+def test_a_schedule_that_forgets_rates_of_single_layers_is_refused(
+    train_split, val_split, schedules, is_refused
+):
+    wrapper = {
+        "type": "OptimWrapper",
+        "optimizer": {"type": "AdamW", "lr": 1e-3},
+        "paramwise_cfg": {"custom_keys": {"backbone": {"lr_mult": 0.1}}},
+    }
+    trainer = trainer_of(
+        model_of("mobilenet"),
+        train_split,
+        few(val_split),
+        optim_wrapper=wrapper,
+        param_scheduler=schedules,
+    )
+    if not is_refused:
+        trainer.check([2])
+        return
+    with pytest.raises(
+        InputError, match=r"param_scheduler\[0\].*gives 1 learning rate.*asks for 2"
+    ):
+        trainer.check([2])
