@@ -5,12 +5,15 @@ Each run is done by one of them, and the last one to leave clears up.
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 import re
+import time
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -19,6 +22,7 @@ from harness.errors import InputError
 
 _MEMBERS = ".harness-members"
 _PATIENCE_S = 120.0
+_HOLDER = ".holder"
 _ODD = re.compile(r"[^\w.=,\[\]-]")
 
 
@@ -116,20 +120,73 @@ def alone(out: Path) -> Iterator[Presence]:
         yield presence
 
 
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """Who has a claim: a process of a machine, and the job of a queue that started it.
+
+    since: seconds since the epoch, by that machine's clock.
+    """
+
+    machine: str
+    process: int
+    queue: str
+    since: float
+
+    def __str__(self) -> str:
+        job = f", {self.queue}" if self.queue else ""
+        return f"{self.machine}, process {self.process}{job}"
+
+
 @contextmanager
 def claim(folder: Path, name: str) -> Iterator[bool]:
     """Claim a piece of work by its name; yield whether it is ours now.
 
-    A claim dies with its holder.
+    A claim dies with its holder. Who holds it stands beside it, for a person to read.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / (_ODD.sub("_", name) + ".claim"))
+    lock = _claim_file(folder, name)
     try:
         lock.acquire(timeout=0)
     except Timeout:
         yield False
         return
+    note = Path(lock.lock_file).with_suffix(_HOLDER)
     try:
+        with suppress(OSError):  # what is missing for want of disk is a courtesy
+            note.write_text(json.dumps(asdict(_this_process())), encoding="utf-8")
         yield True
     finally:
+        with suppress(OSError):
+            note.unlink(missing_ok=True)
         lock.release()
+
+
+def holder(folder: Path, name: str) -> Holder | None:
+    """Return who has a claim now; None if nobody has. What a dead process left counts for nothing.
+
+    The lock is tried only where a note says that it is held: trying it keeps others from it.
+    """
+    path = Path(_claim_file(folder, name).lock_file)
+    try:
+        found = Holder(**json.loads(path.with_suffix(_HOLDER).read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        return None
+    return found if _is_held(path) else None
+
+
+def _claim_file(folder: Path, name: str) -> FileLock:
+    return FileLock(folder / (_ODD.sub("_", name) + ".claim"))
+
+
+def _this_process() -> Holder:
+    return Holder(platform.node(), os.getpid(), queue_job(os.environ), time.time())
+
+
+def queue_job(environment: Mapping[str, str]) -> str:
+    """Return the job of a queue that this process belongs to, as its own tools name it."""
+    for queue, name in (("Slurm", "SLURM_JOB_ID"), ("PBS", "PBS_JOBID"), ("LSF", "LSB_JOBID")):
+        if job := environment.get(name):
+            array = environment.get("SLURM_ARRAY_JOB_ID")
+            part = environment.get("SLURM_ARRAY_TASK_ID")
+            return f"{queue} job {array}_{part}" if array and part else f"{queue} job {job}"
+    return ""

@@ -37,7 +37,7 @@ class _Validation:
 _SHARED, _WEIGHTS, _SCORES = "shared", "weights.pt", "validation.json"
 _VALIDATION = TypeAdapter(_Validation)
 _NOT_KEPT = re.compile(
-    r"\.lock|training(-before)?\.ckpt|.+\.(map|features|segments|claim)|\.(weights\.pt|validation\.json)-\w{8}"
+    r"\.lock|training(-before)?\.ckpt|.+\.(map|features|segments|claim|holder)|\.(weights\.pt|validation\.json)-\w{8}"
 )
 OWN_FILES = re.compile(rf"weights\.pt|validation\.json|{_NOT_KEPT.pattern}")
 """Names of the files of a work folder."""

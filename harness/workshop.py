@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 WORK_FOLDER = ".harness-work"
 """Below an output folder: networks, maps and features of a board that is not finished."""
+CLAIM_FOLDER = "claims"
 
 _SMALLEST_FREE_BYTES = 1 << 28
 _PROBE_BYTES = 1 << 16
@@ -192,7 +193,7 @@ class Workshop:
 
     def claim(self, job: Job) -> AbstractContextManager[bool]:
         """Keep a job to this process while it lasts."""
-        return claim(self.out / WORK_FOLDER / "claims", job.title)
+        return claim(self.out / WORK_FOLDER / CLAIM_FOLDER, job.title)
 
     def open_run(self, job: Job) -> tuple[list[RoundRecord], RunWriter]:
         """Open or resume the folder of a run.
@@ -403,12 +404,17 @@ def build_workshop(
     *,
     map_bytes: int | None = None,
     feature_bytes: int = 0,
+    data_fingerprint: str | None = None,
 ) -> Workshop:
     """Build the workshop of this process.
 
     Args:
         map_bytes: what the region maps of one pass may take on disk.
         feature_bytes: what this process may write of a frozen backbone's features.
+        data_fingerprint: of the data that the command read.
+
+    Raises:
+        InputError: this process reads other data.
     """
     import strategies
 
@@ -417,6 +423,11 @@ def build_workshop(
     train, val = open_splits(spec.data)
     clock, tally = Clock(), Tally()
     info = info_template(spec, train, val, provenance)
+    if data_fingerprint not in {None, info.data_fingerprint}:
+        raise InputError(
+            f"must read the data that the command reads, fingerprint {data_fingerprint}, "
+            f"got {info.data_fingerprint}"
+        )
     superpixels = superpixels_of(train, out / WORK_FOLDER)
     rules = rules_of(spec, superpixels)
     store_key = f"{info.data_fingerprint} {rules} {spec.annotator!r} {spec.device}"

@@ -59,6 +59,8 @@ LAYERS = {
     "harness.pace": 5,
     "harness.estimate": 5,
     "harness.invocation": 5,
+    "harness.cluster": 5,
+    "harness.status": 5,
     "harness.testing": 3,
     "harness.api": 5,
     "harness.__main__": 6,

@@ -18,6 +18,7 @@ from harness.cli import (
     noise,
     pretext,
     publish,
+    status,
     strategies,
     tune,
 )
@@ -33,6 +34,7 @@ app = typer.Typer(
 app.command("bench")(bench.bench)
 app.command("publish")(publish.publish)
 app.command("explain")(explain.explain)
+app.command("status")(status.status)
 app.command("doctor")(doctor.doctor)
 app.command("noise")(noise.noise)
 app.command("pretext")(pretext.pretext)

@@ -2,12 +2,13 @@
 
 import multiprocessing
 import os
+import platform
 import signal
 import time
 
 import pytest
 
-from harness.claims import Presence, alone, claim
+from harness.claims import Presence, alone, claim, holder, queue_job
 from harness.errors import InputError
 
 
@@ -69,12 +70,44 @@ def test_a_claim_holds_within_one_process_too_and_names_are_files(tmp_path):
         claim(tmp_path, "../cereals-g3[alpha=0.5] seed 0") as again,
     ):
         assert (mine, again) == (True, False)
-        assert [path.name for path in tmp_path.iterdir()] == [
-            ".._cereals-g3[alpha=0.5]_seed_0.claim"
-        ]
+        assert {path.name for path in tmp_path.iterdir()} == {
+            ".._cereals-g3[alpha=0.5]_seed_0.claim",
+            ".._cereals-g3[alpha=0.5]_seed_0.holder",
+        }
 
 
 def test_a_folder_that_cannot_be_made_is_one_line(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="cannot be written"), Presence(tmp_path / "file"):
         pass
+
+
+def test_whoever_has_a_claim_is_named_while_it_lives(tmp_path, neighbour):
+    found = holder(tmp_path, "work")
+    assert (found.machine, found.process) == (platform.node(), neighbour.pid)
+    assert holder(tmp_path, "other work") is None
+    neighbour.kill()
+    neighbour.join()
+    assert holder(tmp_path, "work") is None
+    with claim(tmp_path, "work") as mine:
+        assert mine
+        assert holder(tmp_path, "work").process == os.getpid()
+    assert holder(tmp_path, "work") is None
+    assert not list(tmp_path.glob("*.holder"))
+
+
+@pytest.mark.parametrize(
+    ("environment", "said"),
+    [
+        ({}, ""),
+        ({"SLURM_JOB_ID": "77"}, "Slurm job 77"),
+        (
+            {"SLURM_JOB_ID": "79", "SLURM_ARRAY_JOB_ID": "77", "SLURM_ARRAY_TASK_ID": "2"},
+            "Slurm job 77_2",
+        ),
+        ({"PBS_JOBID": "5.head"}, "PBS job 5.head"),
+        ({"LSB_JOBID": "9"}, "LSF job 9"),
+    ],
+)
+def test_the_job_of_a_queue_is_named_as_its_own_tools_name_it(environment, said):
+    assert queue_job(environment) == said
