@@ -10,7 +10,7 @@ help: ## Say what there is
 
 $(STAMP): constraints.txt pyproject.toml
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,imagenet,superpixels]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[cluster,dev,imagenet,superpixels]'
 	touch $(STAMP)
 
 .PHONY: install

@@ -13,6 +13,7 @@ from harness.errors import InputError, shorten
 from harness.machine import check_machine
 
 if TYPE_CHECKING:
+    from harness.executors import Executor
     from harness.invocation import Forecast, Invocation
 
 
@@ -114,6 +115,16 @@ def bench(
             help="Who does the runs: local, one that a package brings, or MODULE:FUNCTION."
         ),
     ] = "local",
+    scheduler: Annotated[
+        str | None,
+        typer.Option(help="Dask scheduler whose workers do the runs, such as tcp://HOST:8786."),
+    ] = None,
+    cluster: Annotated[
+        Path | None,
+        typer.Option(
+            help="YAML file of a cluster (Slurm, PBS, LSF, SGE, Kubernetes ...) to start workers on."
+        ),
+    ] = None,
     dry_run: Annotated[
         bool,
         typer.Option(
@@ -178,7 +189,7 @@ def bench(
         retry_failed=retry_failed,
         deterministic=deterministic,
         stay=wait,
-        executor=executor,
+        executor=choose_executor(executor, scheduler, cluster, gpu=spec.device == "cuda"),
     )
     if dry_run:
         forecast = board.foresee()
@@ -188,6 +199,27 @@ def bench(
             describe(forecast)
         return 0
     return run(board)
+
+
+def choose_executor(
+    name: str, scheduler: str | None, cluster: Path | None, *, gpu: bool
+) -> str | Executor:
+    """Return who does the runs.
+
+    Raises:
+        InputError: more than one was asked for, the extra [cluster] is missing, or a bad file.
+    """
+    if scheduler is None and cluster is None:
+        return name
+    if name != "local" or (scheduler is not None and cluster is not None):
+        raise InputError("only one of --executor, --scheduler and --cluster may be given")
+    try:
+        from harness.cluster import Dask, read_cluster_file
+    except ImportError as error:
+        raise InputError(
+            "--scheduler and --cluster need the extra [cluster]: pip install 'harness-al[cluster]'"
+        ) from error
+    return Dask(scheduler, None if cluster is None else read_cluster_file(cluster), gpu=gpu)
 
 
 def run(board: Invocation, *, tables: bool = True) -> int:

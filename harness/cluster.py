@@ -1,0 +1,507 @@
+"""Jobs done by the workers of a Dask scheduler: one that runs, or one that a file describes.
+
+Needs the extra ``[cluster]``. A run is one task; what a seed's runs share is a task that they depend
+on. Claims of run folders and checkpoints are those of any other process in the output folder, so a
+worker that vanishes loses nothing: Dask gives its run to another, which goes on from the last
+checkpoint.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import importlib
+import importlib.metadata
+import os
+import queue
+import sys
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import CancelledError
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import yaml
+from distributed import Client, Future, get_worker, wait
+from distributed.comm.core import CommClosedError
+from distributed.scheduler import KilledWorker
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from harness.bench import Event, Job, Outcome, Report, execute
+from harness.errors import InputError, RunError, one_line, shorten
+from harness.machine import THREADS
+from harness.provenance import Provenance, collect
+
+if TYPE_CHECKING:
+    from harness.workshop import Workshop
+
+_ASK_AGAIN_S = 2.0
+_LISTEN_S = 0.5
+_CONNECT_S = 20.0
+_RESTART_S = 30.0
+_CHECK_S = 600.0
+
+MANAGERS = {
+    "htcondor": "dask_jobqueue.HTCondorCluster",
+    "kubernetes": "dask_kubernetes.operator.KubeCluster",
+    "local": "distributed.LocalCluster",
+    "lsf": "dask_jobqueue.LSFCluster",
+    "moab": "dask_jobqueue.MoabCluster",
+    "oar": "dask_jobqueue.OARCluster",
+    "pbs": "dask_jobqueue.PBSCluster",
+    "sge": "dask_jobqueue.SGECluster",
+    "slurm": "dask_jobqueue.SLURMCluster",
+}
+"""What a cluster file may name, and the class that starts its workers."""
+
+_FAREWELL_MINUTES = 5
+"""Choice: workers of a queue leave so long before their walltime."""
+
+
+class Adapt(BaseModel):
+    """Bounds of a number of workers that follows the work."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    minimum: int = Field(0, ge=0)
+    maximum: int = Field(ge=1)
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Adapt:
+        if self.minimum > self.maximum:
+            raise ValueError("minimum must not be above maximum")
+        return self
+
+
+class ClusterFile(BaseModel):
+    """A cluster file: which manager, its options as its own documentation names them, how many.
+
+    Attributes:
+        manager: a key of ``MANAGERS``.
+        options: keyword arguments of the manager's class.
+        workers: how many to start; or
+        adapt: the bounds between which their number follows the work.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    manager: Literal["htcondor", "kubernetes", "local", "lsf", "moab", "oar", "pbs", "sge", "slurm"]
+    options: dict[str, Any] = Field(default_factory=dict)
+    workers: int | None = Field(None, ge=1)
+    adapt: Adapt | None = None
+
+    @model_validator(mode="after")
+    def _one_number(self) -> ClusterFile:
+        if (self.workers is None) == (self.adapt is None):
+            raise ValueError("either workers or adapt must be given")
+        if not isinstance(self.options.get("walltime", ""), str):
+            raise ValueError('options.walltime must stand in quotes, such as "10:00:00"')
+        return self
+
+
+def read_cluster_file(path: Path) -> ClusterFile:
+    """Read a cluster file.
+
+    Raises:
+        InputError: no file, no YAML, or a key or value that is not known.
+    """
+    try:
+        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise InputError(
+            f"--cluster must be a YAML file, {path} is not: {one_line(str(error))}"
+        ) from error
+    try:
+        return ClusterFile.model_validate(document)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"])) or "the file"
+        raise InputError(
+            f"{path}: {place}: {first['msg']}, got {shorten(first['input'])}"
+        ) from error
+
+
+def with_lifetime(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return options of a queue whose workers leave before their walltime, one after another.
+
+    A worker that leaves hands its run over; one that its queue kills is missed after minutes only.
+    What the options say of a lifetime themselves is kept.
+    """
+    chosen = dict(options)
+    extra = list(chosen.get("worker_extra_args", []))
+    walltime = _minutes(chosen.get("walltime"))
+    if walltime is None or "--lifetime" in extra or walltime <= 2 * _FAREWELL_MINUTES:
+        return chosen
+    stay = walltime - _FAREWELL_MINUTES
+    extra += ["--lifetime", f"{stay}m", "--lifetime-stagger", f"{max(1, stay // 20)}m"]
+    chosen["worker_extra_args"] = extra
+    return chosen
+
+
+def _minutes(walltime: object) -> int | None:
+    """Read ``D-HH:MM:SS``, ``HH:MM:SS`` or ``MM:SS``; None for anything else."""
+    days, _, rest = str(walltime).rpartition("-")
+    parts = rest.split(":")
+    if not all(part.isdecimal() for part in (*parts, days or "0")) or not 2 <= len(parts) <= 3:
+        return None
+    hours, minutes = (parts[0], parts[1]) if len(parts) == 3 else ("0", parts[0])
+    return (int(days or 0) * 24 + int(hours)) * 60 + int(minutes)
+
+
+# ------------------------------------------------------------------------------------ in a worker
+
+
+@dataclass(frozen=True, slots=True)
+class _Board:
+    """What each task brings: how to build the workshop, and where the command was given."""
+
+    token: str
+    folder: str
+    make_workshop: Callable[[], Workshop]
+
+
+@dataclass(frozen=True, slots=True)
+class _Refusal:
+    """A worker that cannot do a board's work, and why, in one line."""
+
+    address: str
+    why: str
+
+
+_open: dict[str, Workshop] = {}
+"""The workshop of the board that this worker is at, by the board's token."""
+
+
+def _workshop(board: _Board) -> Workshop | _Refusal:
+    """Return this worker's workshop, built with its first task, or why it has none."""
+    if board.token in _open:
+        return _open[board.token]
+    worker = get_worker()
+    # Results are some hundred bytes: nothing can be spilled, and a pause would never end.
+    memory = worker.memory_manager
+    memory.memory_target_fraction = memory.memory_spill_fraction = False
+    memory.memory_pause_fraction = False
+    try:
+        _open.clear()
+        os.chdir(board.folder)
+        workshop = board.make_workshop()
+        check_alike(workshop.info.provenance, collect(THREADS), worker.state.nthreads)
+    except Exception as error:  # noqa: BLE001  whatever it is, the command says it in one line
+        said = str(error) if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
+        return _Refusal(worker.address, f"worker {worker.address}: {one_line(said)}")
+    _open[board.token] = workshop
+    return workshop
+
+
+def check_alike(command: Provenance, worker: Provenance, threads: int) -> None:
+    """Hold a worker against the command.
+
+    Raises:
+        InputError: another version of a package or of the code, or several threads.
+    """
+    if threads != 1:
+        raise InputError(f"must have one thread (dask worker --nthreads 1), got {threads}")
+    for package in sorted({*command.versions, *worker.versions}):
+        ours, theirs = (one.versions.get(package, "none") for one in (command, worker))
+        if ours != theirs:
+            raise InputError(f"must have {package} {ours} as the command has, got {theirs}")
+    if command.commit != worker.commit:
+        raise InputError(
+            f"must have harness at commit {command.commit or '(installed)'} as the command has, "
+            f"got {worker.commit or '(installed)'}"
+        )
+
+
+def _check(board: _Board) -> _Refusal | None:
+    """Build the workshop; return why that is not possible."""
+    found = _workshop(board)
+    return found if isinstance(found, _Refusal) else None
+
+
+def _work(board: _Board, job: Job, shared: Outcome | _Refusal | None) -> Outcome | _Refusal:
+    """Do one job; what another process has, or waits for, is ``taken``."""
+    if isinstance(shared, _Refusal) or (shared is not None and shared.taken):
+        return Outcome(job, taken=True)
+    workshop = _workshop(board)
+    if isinstance(workshop, _Refusal):
+        return workshop
+    log = functools.partial(get_worker().log_event, board.token)
+    return execute(workshop, job, lambda event: log(_packed(event)))
+
+
+def _packed(event: Event) -> list[Any]:
+    job = event.job
+    return [job.kind, job.strategy, job.seed, event.round, event.stage]
+
+
+def _unpacked(message: Sequence[Any]) -> Event:
+    kind, strategy, seed, number, stage = message
+    return Event(Job(kind, strategy, seed), number, stage)
+
+
+# ----------------------------------------------------------------------------------- in the command
+
+
+@dataclass(frozen=True, slots=True)
+class Dask:
+    """An executor: hands jobs to the workers of a scheduler.
+
+    Args:
+        scheduler: its address, such as ``tcp://HOST:8786``; or
+        cluster: what to start.
+        gpu: each task takes one unit of the resource ``GPU`` of its worker.
+    """
+
+    scheduler: str | None = None
+    cluster: ClusterFile | None = None
+    gpu: bool = False
+
+    def __call__(
+        self,
+        make_workshop: Callable[[], Workshop],
+        jobs: Sequence[Job],
+        *,
+        report: Report,
+        ended: Callable[[Outcome], None],
+        stay: bool = False,
+        **_of_one_machine: Any,
+    ) -> list[Job]:
+        """Do all jobs, as ``harness.workers.run_jobs`` does.
+
+        Raises:
+            InputError: no scheduler there, or a worker that cannot do this board's work.
+            RunError: the scheduler is gone.
+        """
+        board = _Board(f"harness-{uuid.uuid4().hex[:12]}", str(Path.cwd()), make_workshop)
+        with contextlib.ExitStack() as stack:
+            place: Any = self.scheduler
+            if self.cluster is not None:
+                place = stack.enter_context(start(self.cluster))
+            client = stack.enter_context(_connect(place))
+            tasks = _Tasks(client, board, {"GPU": 1.0} if self.gpu else {}, report, ended)
+            try:
+                tasks.check_workers()
+                return tasks.work_off(jobs, stay=stay)
+            except (CommClosedError, CancelledError, TimeoutError) as error:
+                raise RunError(
+                    f"the scheduler at {client.scheduler.address} is gone; "
+                    "the same command goes on where it stopped"
+                ) from error
+            except BaseException:
+                tasks.leave(restart=self.cluster is None)
+                raise
+
+
+def _connect(place: Any) -> Client:
+    """Return a client of the scheduler at an address, or of a cluster.
+
+    Raises:
+        InputError: there is none.
+    """
+    try:
+        return Client(place, timeout=_CONNECT_S, name="harness")
+    except (OSError, ValueError, ImportError) as error:
+        raise InputError(
+            "--scheduler must be the address of a Dask scheduler, such as tcp://HOST:8786, "
+            f"got {shorten(place)} ({type(error).__name__})"
+        ) from error
+
+
+@contextlib.contextmanager
+def start(chosen: ClusterFile) -> Iterator[Any]:
+    """Start the workers that a cluster file describes; end them afterwards.
+
+    Raises:
+        InputError: the manager's package is not installed, or refuses the options.
+    """
+    module, _, name = MANAGERS[chosen.manager].rpartition(".")
+    try:
+        kind = getattr(importlib.import_module(module), name)
+    except ImportError as error:
+        package = module.partition(".")[0].replace("_", "-")
+        raise InputError(
+            f"manager {chosen.manager} needs {package}: pip install {package} "
+            f"({one_line(str(error))})"
+        ) from error
+    options = dict(chosen.options)
+    if chosen.manager == "local":
+        options = {"threads_per_worker": 1, "n_workers": 0, **options}
+    elif module == "dask_jobqueue":
+        options = with_lifetime(options)
+    with contextlib.ExitStack() as stack:
+        try:
+            cluster = stack.enter_context(kind(**options))
+            if chosen.adapt is not None:
+                cluster.adapt(minimum=chosen.adapt.minimum, maximum=chosen.adapt.maximum)
+            else:
+                cluster.scale(chosen.workers)
+        except Exception as error:
+            raise InputError(
+                f"manager {chosen.manager} refuses its options "
+                f"({one_line(f'{type(error).__name__}: {error}')})"
+            ) from error
+        yield cluster
+
+
+@dataclass(slots=True)
+class _Tasks:
+    """The tasks of one board on one scheduler."""
+
+    client: Client
+    board: _Board
+    resources: dict[str, float]
+    report: Report
+    ended: Callable[[Outcome], None]
+    _futures: dict[Job, Future] = field(default_factory=dict)
+    _advanced: set[Job] = field(default_factory=set)
+    _inbox: queue.SimpleQueue[Any] = field(default_factory=queue.SimpleQueue)
+    """Events and finished futures, as other threads bring them."""
+
+    def check_workers(self) -> None:
+        """Wait for a worker, and hold each that is there against this command, before any work.
+
+        Raises:
+            InputError: one that has other versions, or cannot read the data or the folder.
+        """
+        if not self._workers():
+            kind = "worker with --resources GPU=1" if self.resources else "worker"
+            _say(f"the scheduler at {self.client.scheduler.address} has no {kind} yet: waiting")
+        while not self._workers():
+            time.sleep(_LISTEN_S)
+        ours = importlib.metadata.version("harness-al")
+        found = self.client.run(
+            importlib.metadata.version, "harness-al", workers=self._workers(), on_error="return"
+        )
+        for address, theirs in found.items():
+            if theirs != ours:
+                got = "none" if isinstance(theirs, Exception) else theirs
+                raise InputError(f"worker {address} must have harness-al {ours}, got {got}")
+        checks = [
+            self.client.submit(_check, self.board, workers=[address], key=self._key("check"))
+            for address in self._workers()
+        ]
+        with contextlib.suppress(TimeoutError):  # busy with another's tasks: checked later
+            wait(checks, timeout=_CHECK_S)
+        for check in checks:
+            refusal = check.result() if check.status == "finished" else None
+            if refusal is not None:
+                raise InputError(refusal.why)
+
+    def work_off(self, jobs: Sequence[Job], *, stay: bool) -> list[Job]:
+        """Submit all jobs, take in what they say, and return what is left to other processes."""
+        self.client.subscribe_topic(self.board.token, self._inbox.put)
+        order = {job: number for number, job in enumerate(jobs)}
+        shared = {job.seed: job for job in jobs if job.kind == "shared"}
+        for job in jobs:
+            self._submit(job, order[job], shared.get(job.seed))
+        later: dict[Job, float] = {}
+        while self._futures or later:
+            for job, outcome in self._heard():
+                if isinstance(outcome, _Refusal):
+                    self._send_away(outcome)
+                if isinstance(outcome, _Refusal) or outcome.taken:
+                    later[job] = time.monotonic() + _ASK_AGAIN_S
+                    continue
+                self.ended(outcome)
+                if outcome.is_machine:  # a full disk: no other job would fare better
+                    self.leave(restart=False)
+                    return []
+            if not stay and not self._futures and all(job.kind != "shared" for job in later):
+                return sorted(later, key=order.__getitem__)
+            for job in sorted(later, key=order.__getitem__):
+                if time.monotonic() >= later[job]:
+                    del later[job]
+                    self._submit(job, order[job], shared.get(job.seed))
+        return []
+
+    def leave(self, *, restart: bool) -> None:
+        """Take all tasks back; workers in the middle of one start again, so that it ends now."""
+        with contextlib.suppress(Exception):
+            busy = [
+                worker
+                for worker, keys in self.client.processing().items()
+                if any(self.board.token in str(key) for key in keys)
+            ]
+            self.client.cancel(list(self._futures.values()), force=True)
+            if restart and busy:
+                self.client.restart_workers(busy, timeout=_RESTART_S, raise_for_error=False)
+
+    def _workers(self) -> list[str]:
+        """Return the addresses of the workers that may do this board's work."""
+        known = self.client.scheduler_info(n_workers=-1)["workers"]
+        return [
+            address
+            for address, worker in known.items()
+            if not self.resources or worker.get("resources", {}).get("GPU", 0) >= 1
+        ]
+
+    def _key(self, title: str) -> str:
+        """Return the name of a task: the dashboard groups by what stands before the hyphen."""
+        return f"{title.replace('-', '_')}-{self.board.token}-{uuid.uuid4().hex[:6]}"
+
+    def _submit(self, job: Job, number: int, shared: Job | None) -> None:
+        """Hand a job to the scheduler, behind what the runs of its seed share."""
+        first = self._futures.get(shared) if shared is not None and job.kind == "run" else None
+        future = self.client.submit(
+            _work,
+            self.board,
+            job,
+            first,
+            key=self._key(job.title),
+            priority=-number,
+            resources=self.resources or None,
+        )
+        self._futures[job] = future
+        future.add_done_callback(lambda done: self._inbox.put((job, done)))
+
+    def _heard(self) -> Iterator[tuple[Job, Outcome | _Refusal]]:
+        """Pass events on, and give the outcomes that have come in; wait for a moment for both."""
+        with contextlib.suppress(queue.Empty):
+            first, second = self._inbox.get(timeout=_LISTEN_S)
+            while True:
+                if isinstance(second, Future):
+                    if self._futures.get(first) is second:
+                        yield first, self._result(first, second)
+                else:
+                    event = _unpacked(second)
+                    if event.stage == "done":
+                        self._advanced.add(event.job)
+                    self.report(event)
+                first, second = self._inbox.get_nowait()
+
+    def _result(self, job: Job, future: Future) -> Outcome | _Refusal:
+        del self._futures[job]
+        if future.status == "cancelled":
+            raise CommClosedError("the scheduler forgot a task")
+        error = future.exception()
+        if error is None:
+            found: Outcome | _Refusal = future.result()
+            return found
+        if isinstance(error, KilledWorker):
+            if job in self._advanced:  # it has got further since: walltimes, not its own fault
+                self._advanced.discard(job)
+                return Outcome(job, taken=True)
+            return Outcome(
+                job,
+                error=f"{error.allowed_failures + 1} workers died at it, perhaps for want of memory; "
+                "the same command goes on from its last checkpoint",
+            )
+        return Outcome(job, error=one_line(f"{type(error).__name__}: {error}"))
+
+    def _send_away(self, refusal: _Refusal) -> None:
+        """Let a worker go that joined later and cannot do this board's work.
+
+        Raises:
+            InputError: it is the only one.
+        """
+        others = [address for address in self._workers() if address != refusal.address]
+        if not others:
+            raise InputError(refusal.why)
+        _say(f"{refusal.why}; it is sent away")
+        self.client.retire_workers([refusal.address], close_workers=True)
+
+
+def _say(line: str) -> None:
+    print(f"harness: {line}", file=sys.stderr)
