@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import yaml
 from distributed import Client, Future, get_worker, wait
@@ -155,11 +155,12 @@ def _minutes(walltime: object) -> int | None:
 
 @dataclass(frozen=True, slots=True)
 class _Board:
-    """What each task brings: how to build the workshop, and where the command was given."""
+    """What each task brings: where the command was given, by which code, and how to build the workshop."""
 
     token: str
     folder: str
-    make_workshop: Callable[[], Workshop]
+    provenance: Provenance
+    make_workshop: Callable[[], Workshop] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,25 +175,37 @@ _open: dict[str, Workshop] = {}
 """The workshop of the board that this worker is at, by the board's token."""
 
 
-def _workshop(board: _Board) -> Workshop | _Refusal:
-    """Return this worker's workshop, built with its first task, or why it has none."""
-    if board.token in _open:
-        return _open[board.token]
+def _enter(board: _Board) -> None:
+    """Make this worker one for a board: in the command's folder, of the command's versions.
+
+    Raises:
+        InputError: it has other versions, or several threads. OSError: it does not see the folder.
+    """
     worker = get_worker()
     # Results are some hundred bytes: nothing can be spilled, and a pause would never end.
     memory = worker.memory_manager
     memory.memory_target_fraction = memory.memory_spill_fraction = False
     memory.memory_pause_fraction = False
-    try:
+    check_alike(board.provenance, collect(THREADS), worker.state.nthreads)
+    os.chdir(board.folder)
+
+
+def _workshop(board: _Board) -> Workshop | _Refusal:
+    """Return this worker's workshop, built with its first task, or why it has none."""
+    if board.token not in _open:
         _open.clear()
-        os.chdir(board.folder)
-        workshop = board.make_workshop()
-        check_alike(workshop.info.provenance, collect(THREADS), worker.state.nthreads)
-    except Exception as error:  # noqa: BLE001  whatever it is, the command says it in one line
-        said = str(error) if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
-        return _Refusal(worker.address, f"worker {worker.address}: {one_line(said)}")
-    _open[board.token] = workshop
-    return workshop
+        try:
+            _enter(board)
+            _open[board.token] = cast("Callable[[], Workshop]", board.make_workshop)()
+        except Exception as error:  # noqa: BLE001  whatever it is, the command says it in one line
+            return _refusal(error)
+    return _open[board.token]
+
+
+def _refusal(error: Exception) -> _Refusal:
+    said = str(error) if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
+    address = get_worker().address
+    return _Refusal(address, f"worker {address}: {one_line(said)}")
 
 
 def check_alike(command: Provenance, worker: Provenance, threads: int) -> None:
@@ -215,9 +228,27 @@ def check_alike(command: Provenance, worker: Provenance, threads: int) -> None:
 
 
 def _check(board: _Board) -> _Refusal | None:
-    """Build the workshop; return why that is not possible."""
-    found = _workshop(board)
-    return found if isinstance(found, _Refusal) else None
+    """Build the workshop, if there is one; return why that is not possible."""
+    if board.make_workshop is not None:
+        found = _workshop(board)
+        return found if isinstance(found, _Refusal) else None
+    try:
+        _enter(board)
+    except Exception as error:  # noqa: BLE001  whatever it is, the command says it in one line
+        return _refusal(error)
+    return None
+
+
+def _share(board: _Board, work: Callable[[Callable[[str], None]], None]) -> _Refusal | None:
+    """Do a share of a work that all workers do together; what it says goes to the command."""
+    if (refusal := _check(board)) is not None:
+        return refusal
+    log = functools.partial(get_worker().log_event, board.token)
+    try:
+        work(log)
+    except InputError as error:
+        return _refusal(error)
+    return None
 
 
 def _work(board: _Board, job: Job, shared: Outcome | _Refusal | None) -> Outcome | _Refusal:
@@ -274,7 +305,35 @@ class Dask:
             InputError: no scheduler there, or a worker that cannot do this board's work.
             RunError: the scheduler is gone.
         """
-        board = _Board(f"harness-{uuid.uuid4().hex[:12]}", str(Path.cwd()), make_workshop)
+        with self._tasks(make_workshop, report, ended) as tasks:
+            return tasks.work_off(jobs, stay=stay)
+
+    def share(
+        self, work: Callable[[Callable[[str], None]], None], say: Callable[[str], None]
+    ) -> None:
+        """Let every worker, late ones too, do a share of a work until all shares have ended.
+
+        Args:
+            work: picklable; called once in each worker with what takes a line for the command. It
+                must end soon once all is done, for a worker that comes then.
+
+        Raises:
+            InputError: no scheduler there, or what a worker refuses. RunError: the scheduler is
+                gone.
+        """
+        with self._tasks(None, lambda _event: None, lambda _outcome: None) as tasks:
+            tasks.share(work, say)
+
+    @contextlib.contextmanager
+    def _tasks(
+        self,
+        make_workshop: Callable[[], Workshop] | None,
+        report: Report,
+        ended: Callable[[Outcome], None],
+    ) -> Iterator[_Tasks]:
+        """Connect, check the workers, and leave none of them at work when the command ends early."""
+        token = f"harness-{uuid.uuid4().hex[:12]}"
+        board = _Board(token, str(Path.cwd()), collect(THREADS), make_workshop)
         with contextlib.ExitStack() as stack:
             place: Any = self.scheduler
             if self.cluster is not None:
@@ -283,7 +342,7 @@ class Dask:
             tasks = _Tasks(client, board, {"GPU": 1.0} if self.gpu else {}, report, ended)
             try:
                 tasks.check_workers()
-                return tasks.work_off(jobs, stay=stay)
+                yield tasks
             except (CommClosedError, CancelledError, TimeoutError) as error:
                 raise RunError(
                     f"the scheduler at {client.scheduler.address} is gone; "
@@ -355,6 +414,7 @@ class _Tasks:
     report: Report
     ended: Callable[[Outcome], None]
     _futures: dict[Job, Future] = field(default_factory=dict)
+    _shares: dict[str, Future] = field(default_factory=dict)
     _advanced: set[Job] = field(default_factory=set)
     _inbox: queue.SimpleQueue[Any] = field(default_factory=queue.SimpleQueue)
     """Events and finished futures, as other threads bring them."""
@@ -416,6 +476,40 @@ class _Tasks:
                     self._submit(job, order[job], shared.get(job.seed))
         return []
 
+    def share(
+        self, work: Callable[[Callable[[str], None]], None], say: Callable[[str], None]
+    ) -> None:
+        """Hand one task to each worker, as they come, until none is at work."""
+        self.client.subscribe_topic(self.board.token, self._inbox.put)
+        shares = self._shares
+        while not shares or not all(future.done() for future in shares.values()):
+            for address in self._workers():
+                if address not in shares and not any(one.done() for one in shares.values()):
+                    shares[address] = self.client.submit(
+                        _share,
+                        self.board,
+                        work,
+                        key=self._key(f"share {len(shares)}"),
+                        resources=self.resources or None,
+                        workers=[address],
+                        allow_other_workers=True,
+                    )
+            self._hear_lines(say)
+        self._hear_lines(say)
+        for future in shares.values():
+            if future.status == "cancelled":
+                raise CommClosedError("the scheduler forgot a task")
+            refusal = future.result()
+            if refusal is not None:
+                raise InputError(refusal.why)
+
+    def _hear_lines(self, say: Callable[[str], None]) -> None:
+        with contextlib.suppress(queue.Empty):
+            _, line = self._inbox.get(timeout=_LISTEN_S)
+            while True:
+                say(str(line))
+                _, line = self._inbox.get_nowait()
+
     def leave(self, *, restart: bool) -> None:
         """Take all tasks back; workers in the middle of one start again, so that it ends now."""
         with contextlib.suppress(Exception):
@@ -424,7 +518,7 @@ class _Tasks:
                 for worker, keys in self.client.processing().items()
                 if any(self.board.token in str(key) for key in keys)
             ]
-            self.client.cancel(list(self._futures.values()), force=True)
+            self.client.cancel([*self._futures.values(), *self._shares.values()], force=True)
             if restart and busy:
                 self.client.restart_workers(busy, timeout=_RESTART_S, raise_for_error=False)
 

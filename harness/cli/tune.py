@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
+from harness.cli.bench import choose_executor
 from harness.errors import InputError, shorten
 from harness.machine import check_machine
 
 if TYPE_CHECKING:
+    from harness.cluster import Dask
     from harness.tune.search import Objective
 
 
@@ -56,6 +59,13 @@ def tune(
         Path | None, typer.Option(help="Cityscapes' folder, for configs that read it.")
     ] = None,
     device: Annotated[str | None, typer.Option(help="cpu or cuda.")] = None,
+    scheduler: Annotated[
+        str | None,
+        typer.Option(help="Dask scheduler whose workers do the trials, such as tcp://HOST:8786."),
+    ] = None,
+    cluster: Annotated[
+        Path | None, typer.Option(help="YAML file of a cluster to start workers on.")
+    ] = None,
 ) -> int:
     """Tune a strategy on training images and seeds of its own.
 
@@ -69,7 +79,7 @@ def tune(
     machine = check_machine(workers, disk_gb, device)
     from harness.config import load_spec
     from harness.tune.search import SHORTEST_GRACE_S
-    from harness.tune.study import Study
+    from harness.tune.study import Study, share_of_search
 
     if not SHORTEST_GRACE_S <= grace <= 1e6:
         raise InputError(
@@ -77,14 +87,20 @@ def tune(
         )
 
     spec = load_spec(config, data_root=data_root, device=device)
-    study = Study(spec, cast("Objective", objective), out, machine, say=typer.echo)
-    study.search(
+    executor = choose_executor("local", scheduler, cluster, gpu=spec.device == "cuda")
+    aim = cast("Objective", objective)
+    study = Study(spec, aim, out, machine, say=typer.echo, executor=executor)
+    options = (
         storage or str(out / "study.journal"),
         trials,
         cast("Any", sampler),
         cast("Any", pruner),
         grace,
     )
+    if not isinstance(executor, str):
+        work = functools.partial(share_of_search, spec, aim, out, machine, options)
+        cast("Dask", executor).share(work, typer.echo)
+    study.search(*options)
     study.conclude(write or Path("configs/tuned") / f"{spec.name}.py", report=report)
     return 0
 

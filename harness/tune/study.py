@@ -19,6 +19,7 @@ from harness.blocks import Tuned
 from harness.config import ExperimentSpec
 from harness.data.source import open_splits
 from harness.errors import InputError
+from harness.executors import Executor
 from harness.files import write_text
 from harness.invocation import Invocation
 from harness.machine import Machine
@@ -38,7 +39,7 @@ from harness.tune.report import (
 from harness.tune.search import Objective, Search, bound_to, open_storage, open_study
 from harness.tune.space import Choice, Space
 from harness.tune.trials import Tuner, at, tuning_splits
-from harness.workshop import check_seed_sets, check_sizes, set_up_torch
+from harness.workshop import check_seed_sets, check_sizes, import_modules, set_up_torch
 
 _WORK = "harness:work:"
 _SAMPLER_SEED = 0
@@ -55,8 +56,9 @@ class Study:
         machine: Machine,
         *,
         say: Callable[[str], None],
+        executor: str | Executor = "local",
     ) -> None:
-
+        self.executor = executor
         self.spec, self.objective, self.out, self.machine = spec, objective, out, machine
         self._tell = say
         self.space: Space = Space.of(spec)
@@ -233,9 +235,10 @@ class Study:
         for name, choice in (("default", default), ("tuned", chosen)):
             spec = at(self.spec, choice).model_copy(update={"tuned": tuned})
             folder = self.out / "report" / f"window-{choice.window}-stride-{choice.stride}"
-            ending = Invocation(spec, [choice.strategy], folder, self.machine).run(
-                publish=write_board
+            board = Invocation(
+                spec, [choice.strategy], folder, self.machine, executor=self.executor
             )
+            ending = board.run(publish=write_board)
             if ending.failed:
                 raise InputError(
                     f"the report could not be finished ({ending.failed[0].error}); the same "
@@ -271,3 +274,20 @@ class Study:
             f"a gain of {gain:+.4f}; optimism (tuned score minus reported score) {optimism:+.4f}, "
             "which holds the difference between the images, too."
         ]
+
+
+def share_of_search(
+    spec: ExperimentSpec,
+    objective: Objective,
+    out: Path,
+    machine: Machine,
+    options: tuple[str, int | None, Any, Any, float],
+    say: Callable[[str], None],
+) -> None:
+    """Do trials of a study in this process until it has enough; what a worker of a cluster does.
+
+    Args:
+        options: as ``Study.search`` takes them.
+    """
+    import_modules(spec)
+    Study(spec, objective, out, machine, say=say).search(*options)

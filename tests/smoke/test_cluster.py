@@ -1,6 +1,7 @@
 """A board on a Dask scheduler: a real one, its workers processes of their own, killed in the middle."""
 
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -12,6 +13,8 @@ from pathlib import Path
 import pytest
 
 pytest.importorskip("distributed", reason="extra [cluster]")
+
+pytestmark = pytest.mark.slow
 
 NAMES = "random-region,entropy-region,cereals-g2-entropy"
 
@@ -38,12 +41,13 @@ class Processes:
         self.address = f"tcp://127.0.0.1:{self.port}"
         self.all: list[subprocess.Popen] = []
 
-    def _start(self, log: str, *arguments: str, cwd: Path | None = None) -> subprocess.Popen:
+    def _start(self, log: str, *arguments: str, host: Path | None = None) -> subprocess.Popen:
+        own = {} if host is None else {"HARNESS_CACHE": str(host / "cache"), "TMPDIR": str(host)}
         with (self.folder / log).open("ab") as stream:
             process = subprocess.Popen(
                 [sys.executable, "-m", *arguments],
-                cwd=cwd or self.folder,
-                env=self.environment,
+                cwd=host or self.folder,
+                env={**self.environment, **own},
                 stdout=stream,
                 stderr=stream,
                 start_new_session=True,
@@ -52,6 +56,7 @@ class Processes:
         return process
 
     def scheduler(self) -> subprocess.Popen:
+        self.environment["DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES"] = "100"
         return self._start(
             "scheduler.log",
             "distributed.cli.dask_scheduler",
@@ -59,7 +64,7 @@ class Processes:
         )
 
     def worker(self, name: str, *more: str) -> subprocess.Popen:
-        """Start a worker in a folder of its own: it sees the shared folder by its absolute path."""
+        """Start a worker as on a machine of its own: its own cache, temporary and current folder."""
         own = self.folder / f"host-{name}"
         own.mkdir(exist_ok=True)
         return self._start(
@@ -67,7 +72,7 @@ class Processes:
             "distributed.cli.dask_worker",
             *(self.address, "--nthreads", "1", "--name", name, "--no-dashboard"),
             *("--host", "127.0.0.1", "--local-directory", str(own / "scratch"), *more),
-            cwd=own,
+            host=own,
         )
 
     def log(self, name: str) -> str:
@@ -237,3 +242,75 @@ def test_only_one_may_do_the_runs(harness, board):
     done = harness(*board, "--scheduler", "tcp://127.0.0.1:1", "--cluster", "here.yaml")
     assert done.returncode == 2
     assert "only one of --executor, --scheduler and --cluster may be given" in done.stderr
+
+
+def test_a_study_is_searched_by_all_workers_of_a_scheduler(harness, tiny_config, processes):
+    config = harness.folder / "tiny_tune.py"
+    config.write_text(
+        f"_base_ = [{str(tiny_config)!r}]\n"
+        "tune = dict(strategy=['cereals-g3-entropy'], parameters=dict(alpha=(0.0, 1.0)),"
+        " seeds=[100, 101], trials=6)\n"
+    )
+    processes.scheduler()
+    for name in ("first", "second"):
+        processes.worker(name)
+        wait_until(lambda name=name: "Registered to" in processes.log(name))
+    done = harness("tune", "--config", str(config), "--scheduler", processes.address)
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert sum(line.startswith("trial ") for line in lines) == 6
+    assert sum(line.startswith("study tiny_tune: ") for line in lines) == 3  # two workers, and this
+    assert any(line.startswith("Best of 6 trials") for line in lines)
+    assert "optimism (tuned score minus reported score)" in done.stdout
+    assert (harness.folder / "tuning" / "report.json").exists()
+
+
+SCRIPT = Path(__file__).parents[2] / "docs" / "examples" / "slurm-array.sh"
+
+
+def test_the_parts_of_an_array_share_a_board_without_a_scheduler(harness, board, alone):
+    """As Slurm starts them: each part runs the script in the folder it was submitted from."""
+    environment = {
+        **harness.environment,
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "SLURM_SUBMIT_DIR": str(harness.folder),
+    }
+    parts = [
+        subprocess.Popen(
+            ["bash", str(SCRIPT), *board[1:]],
+            cwd="/",
+            env={**environment, "SLURM_ARRAY_TASK_ID": str(part)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        for part in range(2)
+    ]
+    said = [part.communicate(timeout=240)[0] for part in parts]
+    assert [part.returncode for part in parts] == [0, 0], said
+    assert rounds(harness.folder / "out") == alone
+    assert (harness.folder / "out" / "leaderboard.md").exists()
+    directives = [line for line in SCRIPT.read_text().splitlines() if line.startswith("#SBATCH")]
+    assert "#SBATCH --array=0-7" in directives
+
+
+@pytest.mark.parametrize("seed", range(max(1, int(os.environ.get("HARNESS_MANY_KILLS", "5")) // 5)))
+def test_workers_killed_again_and_again_at_random_lose_nothing(
+    harness, board, alone, processes, seed
+):
+    """Five kills each; HARNESS_MANY_KILLS=50 for ten times as many."""
+    rng = random.Random(seed)
+    processes.scheduler()
+    alive = [processes.worker("first"), processes.worker("second")]
+    kills = 0
+    with running(harness.start(*board, "--scheduler", processes.address)) as command:
+        wait_until(lambda: list((harness.folder / "out").glob("runs/*/seed-*")))
+        while command.poll() is None and kills < 5:
+            time.sleep(rng.uniform(0.1, 3.0))
+            processes.kill(alive.pop(rng.randrange(len(alive))))
+            kills += 1
+            alive.append(processes.worker(f"later-{kills}"))
+        _, complaints = command.communicate(timeout=400)
+    assert command.returncode == 0, complaints
+    assert kills >= 2
+    assert rounds(harness.folder / "out") == alone
