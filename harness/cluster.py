@@ -332,7 +332,7 @@ class Dask:
         ended: Callable[[Outcome], None],
     ) -> Iterator[_Tasks]:
         """Connect, check the workers, and leave none of them at work when the command ends early."""
-        token = f"harness-{uuid.uuid4().hex[:12]}"
+        token = uuid.uuid4().hex[:12]
         board = _Board(token, str(Path.cwd()), collect(THREADS), make_workshop)
         with contextlib.ExitStack() as stack:
             place: Any = self.scheduler
