@@ -171,11 +171,11 @@ class _Refusal:
     why: str
 
 
-_open: dict[str, Workshop] = {}
+_workshops: dict[str, Workshop] = {}
 """The workshop of the board that this worker is at, by the board's token."""
 
 
-def _enter(board: _Board) -> None:
+def _prepare_worker(board: _Board) -> None:
     """Make this worker one for a board: in the command's folder, of the command's versions.
 
     Raises:
@@ -192,14 +192,14 @@ def _enter(board: _Board) -> None:
 
 def _workshop(board: _Board) -> Workshop | _Refusal:
     """Return this worker's workshop, built with its first task, or why it has none."""
-    if board.token not in _open:
-        _open.clear()
+    if board.token not in _workshops:
+        _workshops.clear()
         try:
-            _enter(board)
-            _open[board.token] = cast("Callable[[], Workshop]", board.make_workshop)()
+            _prepare_worker(board)
+            _workshops[board.token] = cast("Callable[[], Workshop]", board.make_workshop)()
         except Exception as error:  # noqa: BLE001  whatever it is, the command says it in one line
             return _refusal(error)
-    return _open[board.token]
+    return _workshops[board.token]
 
 
 def _refusal(error: Exception) -> _Refusal:
@@ -233,7 +233,7 @@ def _check(board: _Board) -> _Refusal | None:
         found = _workshop(board)
         return found if isinstance(found, _Refusal) else None
     try:
-        _enter(board)
+        _prepare_worker(board)
     except Exception as error:  # noqa: BLE001  whatever it is, the command says it in one line
         return _refusal(error)
     return None
@@ -349,7 +349,7 @@ class Dask:
                     "the same command goes on where it stopped"
                 ) from error
             except BaseException:
-                tasks.leave(restart=self.cluster is None)
+                tasks.cancel(restart=self.cluster is None)
                 raise
 
 
@@ -427,7 +427,7 @@ class _Tasks:
         """
         if not self._workers():
             kind = "worker with --resources GPU=1" if self.resources else "worker"
-            _say(f"the scheduler at {self.client.scheduler.address} has no {kind} yet: waiting")
+            _warn(f"the scheduler at {self.client.scheduler.address} has no {kind} yet: waiting")
         while not self._workers():
             time.sleep(_LISTEN_S)
         ours = importlib.metadata.version("harness-al")
@@ -458,15 +458,15 @@ class _Tasks:
             self._submit(job, order[job], shared.get(job.seed))
         later: dict[Job, float] = {}
         while self._futures or later:
-            for job, outcome in self._heard():
+            for job, outcome in self._poll():
                 if isinstance(outcome, _Refusal):
-                    self._send_away(outcome)
+                    self._retire_worker(outcome)
                 if isinstance(outcome, _Refusal) or outcome.taken:
                     later[job] = time.monotonic() + _ASK_AGAIN_S
                     continue
                 self.ended(outcome)
                 if outcome.is_machine:  # a full disk: no other job would fare better
-                    self.leave(restart=False)
+                    self.cancel(restart=False)
                     return []
             if not stay and not self._futures and all(job.kind != "shared" for job in later):
                 return sorted(later, key=order.__getitem__)
@@ -494,8 +494,8 @@ class _Tasks:
                         workers=[address],
                         allow_other_workers=True,
                     )
-            self._hear_lines(say)
-        self._hear_lines(say)
+            self._poll_lines(say)
+        self._poll_lines(say)
         for future in shares.values():
             if future.status == "cancelled":
                 raise CommClosedError("the scheduler forgot a task")
@@ -503,14 +503,14 @@ class _Tasks:
             if refusal is not None:
                 raise InputError(refusal.why)
 
-    def _hear_lines(self, say: Callable[[str], None]) -> None:
+    def _poll_lines(self, say: Callable[[str], None]) -> None:
         with contextlib.suppress(queue.Empty):
             _, line = self._inbox.get(timeout=_LISTEN_S)
             while True:
                 say(str(line))
                 _, line = self._inbox.get_nowait()
 
-    def leave(self, *, restart: bool) -> None:
+    def cancel(self, *, restart: bool) -> None:
         """Take all tasks back; workers in the middle of one start again, so that it ends now."""
         with contextlib.suppress(Exception):
             busy = [
@@ -550,7 +550,7 @@ class _Tasks:
         self._futures[job] = future
         future.add_done_callback(lambda done: self._inbox.put((job, done)))
 
-    def _heard(self) -> Iterator[tuple[Job, Outcome | _Refusal]]:
+    def _poll(self) -> Iterator[tuple[Job, Outcome | _Refusal]]:
         """Pass events on, and give the outcomes that have come in; wait for a moment for both."""
         with contextlib.suppress(queue.Empty):
             first, second = self._inbox.get(timeout=_LISTEN_S)
@@ -584,7 +584,7 @@ class _Tasks:
             )
         return Outcome(job, error=one_line(f"{type(error).__name__}: {error}"))
 
-    def _send_away(self, refusal: _Refusal) -> None:
+    def _retire_worker(self, refusal: _Refusal) -> None:
         """Let a worker go that joined later and cannot do this board's work.
 
         Raises:
@@ -593,9 +593,9 @@ class _Tasks:
         others = [address for address in self._workers() if address != refusal.address]
         if not others:
             raise InputError(refusal.why)
-        _say(f"{refusal.why}; it is sent away")
+        _warn(f"{refusal.why}; it is sent away")
         self.client.retire_workers([refusal.address], close_workers=True)
 
 
-def _say(line: str) -> None:
+def _warn(line: str) -> None:
     print(f"harness: {line}", file=sys.stderr)

@@ -26,7 +26,7 @@ from harness.pace import Pace, measure
 from harness.protocols import ImageSizes
 from harness.provenance import collect
 from harness.results import RunFolder, RunInfo, find_runs, read_info, read_run, run_path
-from harness.status import forget_plan, note_plan
+from harness.status import remove_plan, write_plan
 from harness.workshop import (
     WORK_FOLDER,
     build_trainer,
@@ -199,14 +199,14 @@ class Invocation:
                 estimate.check_disk(self.out, shared=bool(others))
                 self._clear_away(estimate.jobs, others)
                 if estimate.jobs:
-                    self._note_plan()
+                    self._write_plan()
             for line in remarks(train, val):
                 say(line)
             ending = self._work(estimate, watch)
             with presence.guard():
                 self._forget_replaced()
                 if not ending.failed and not presence.others():
-                    forget_plan(self.out)
+                    remove_plan(self.out)
                     NetworkStore.clear_up(self.out / WORK_FOLDER)
                 has_new = any(o.job.kind == "run" and not o.error for o in ending.outcomes)
                 if publish and not ending.left and (has_new or not ending.failed):
@@ -274,10 +274,10 @@ class Invocation:
             self.machine.disk_gb,
         )
 
-    def _note_plan(self) -> None:
+    def _write_plan(self) -> None:
         names = [strategy.name for strategy in self.strategies]
         seeds, rounds = self.spec.harness.seeds, self.schedule.rounds
-        note_plan(self.out, names, seeds, rounds, references=self.references)
+        write_plan(self.out, names, seeds, rounds, references=self.references)
 
     def _replaced(self, jobs: list[Job]) -> list[tuple[str, int]]:
         """Return which runs --overwrite replaces: those asked for, and their references."""

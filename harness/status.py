@@ -56,7 +56,7 @@ class Status:
         return len(self.of("running")) + len(self.at_shared_work)
 
 
-def note_plan(
+def write_plan(
     out: Path, strategies: Iterable[str], seeds: Iterable[int], rounds: int, *, references: bool
 ) -> None:
     """Write down what is asked for, beside what earlier commands asked for in the same folder."""
@@ -68,7 +68,7 @@ def note_plan(
     write_text(out / WORK_FOLDER / _PLAN, json.dumps(sorted(runs)))
 
 
-def forget_plan(out: Path) -> None:
+def remove_plan(out: Path) -> None:
     """Forget what was asked for: it is finished, and its runs say so themselves."""
     (out / WORK_FOLDER / _PLAN).unlink(missing_ok=True)
 
@@ -82,7 +82,7 @@ def _planned(out: Path) -> list[tuple[str, int, int]]:
         return []
 
 
-def look(out: Path) -> Status:
+def read_status(out: Path) -> Status:
     """Read how far a board is.
 
     Raises:

@@ -161,6 +161,7 @@ def test_every_imported_package_is_declared(folders):
         *project["dependencies"],
         *project["optional-dependencies"]["imagenet"],
         *project["optional-dependencies"]["superpixels"],
+        *project["optional-dependencies"]["cluster"],
         *(project["optional-dependencies"]["dev"] if folders == ("tests",) else []),
     ]
     named = {re.split(r"[<>=\[; ]", text)[0].lower() for text in declared}

@@ -24,9 +24,9 @@ def status(
 
     From its files alone, so on any machine that sees the folder. Exit code 1 while a run has failed.
     """
-    from harness.status import look
+    from harness.status import read_status
 
-    found = look(out)
+    found = read_status(out)
     if as_json:
         typer.echo(json.dumps(asdict(found), indent=1))
     else:
@@ -51,10 +51,10 @@ def _described(found: Status) -> Iterator[str]:
     if found.seconds_left:
         minutes = found.seconds_left / 60
         if found.at_work:
-            yield f"about {_long(minutes / found.at_work)} left, with {found.at_work} at work"
+            yield f"about {_format_minutes(minutes / found.at_work)} left, with {found.at_work} at work"
         else:
-            yield f"about {_long(minutes)} left for one process, and none is at work"
+            yield f"about {_format_minutes(minutes)} left for one process, and none is at work"
 
 
-def _long(minutes: float) -> str:
+def _format_minutes(minutes: float) -> str:
     return f"{minutes:.0f} min" if minutes < 120 else f"{minutes / 60:.1f} hours"

@@ -8,6 +8,7 @@ takes part where it is installed.
 
 import argparse
 import functools
+import importlib
 import importlib.util
 import os
 import statistics
@@ -111,9 +112,7 @@ def dask(make, folder: str, peak: Peak) -> tuple[float, int]:
 
 def loky(make, folder: str, peak: Peak) -> tuple[float, int]:
     """joblib's processes."""
-    from loky import ProcessPoolExecutor
-
-    with ProcessPoolExecutor(2) as pool:
+    with importlib.import_module("loky").ProcessPoolExecutor(2) as pool:
         for future in [pool.submit(work, make, folder, job) for job in JOBS]:
             future.result()
         return peak.grown()

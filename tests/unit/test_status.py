@@ -7,7 +7,7 @@ import pytest
 from harness.claims import claim
 from harness.errors import InputError
 from harness.results import run_path
-from harness.status import forget_plan, look, note_plan
+from harness.status import read_status, remove_plan, write_plan
 from harness.workshop import CLAIM_FOLDER, WORK_FOLDER
 
 
@@ -21,13 +21,13 @@ def rounds(out, name, seed, count, seconds=10.0):
 
 
 def test_each_run_is_finished_running_failed_or_waiting(tmp_path):
-    note_plan(tmp_path, ["a", "b"], [0, 1], 2, references=True)
+    write_plan(tmp_path, ["a", "b"], [0, 1], 2, references=True)
     rounds(tmp_path, "full-data", 0, 1, 100.0)
     rounds(tmp_path, "a", 0, 3)
     rounds(tmp_path, "b", 0, 1, 20.0)
     (rounds(tmp_path, "a", 1, 1) / "failure.txt").write_text("loss is NaN\n\nTraceback")
     with claim(tmp_path / WORK_FOLDER / CLAIM_FOLDER, "b seed 0"):
-        found = look(tmp_path)
+        found = read_status(tmp_path)
     states = {(run.strategy, run.seed): (run.state, run.rounds) for run in found.runs}
     assert states == {
         ("full-data", 0): ("finished", 1),
@@ -41,25 +41,25 @@ def test_each_run_is_finished_running_failed_or_waiting(tmp_path):
     assert found.at_work == 1
     # full-data 1: 100; b 0, rounds 1 and 2: those of a, 10 each; b 1, round 0: that of b, 20, and 10, 10
     assert found.seconds_left == pytest.approx(100 + 2 * 10 + 20 + 2 * 10)
-    assert look(tmp_path).of("running") == []
+    assert read_status(tmp_path).of("running") == []
 
 
 def test_plans_of_several_commands_are_added_up_and_forgotten_in_the_end(tmp_path):
-    note_plan(tmp_path, ["a"], [0], 2, references=False)
-    note_plan(tmp_path, ["b"], [0, 1], 2, references=False)
-    found = look(tmp_path)
+    write_plan(tmp_path, ["a"], [0], 2, references=False)
+    write_plan(tmp_path, ["b"], [0, 1], 2, references=False)
+    found = read_status(tmp_path)
     assert [(run.strategy, run.seed) for run in found.runs] == [("a", 0), ("b", 0), ("b", 1)]
     assert found.seconds_left is None
-    forget_plan(tmp_path)
+    remove_plan(tmp_path)
     with pytest.raises(InputError, match="must be a folder of harness bench, found no run"):
-        look(tmp_path)
+        read_status(tmp_path)
 
 
 @pytest.mark.parametrize("damage", ["", "[", "[1]", '{"a": 1}', '[["a", "x", 1]]'])
 def test_a_damaged_plan_is_no_plan(tmp_path, damage):
-    note_plan(tmp_path, ["a"], [0], 2, references=False)
+    write_plan(tmp_path, ["a"], [0], 2, references=False)
     (tmp_path / WORK_FOLDER / "plan.json").write_text(damage)
     with pytest.raises(InputError):
-        look(tmp_path)
-    note_plan(tmp_path, ["a"], [0], 2, references=False)
-    assert len(look(tmp_path).runs) == 1
+        read_status(tmp_path)
+    write_plan(tmp_path, ["a"], [0], 2, references=False)
+    assert len(read_status(tmp_path).runs) == 1
