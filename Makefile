@@ -48,6 +48,10 @@ bench-code: $(STAMP) ## Time the code: ratios side by side in one run
 wheel: $(STAMP) ## Build the wheel into dist/
 	$(BIN)/python -m pip wheel --quiet --no-deps -w dist .
 
+.PHONY: release-check
+release-check: $(STAMP) ## Build sdist and wheel, compare them, install and try the wheel in an empty environment
+	$(BIN)/python -m tests.release
+
 .PHONY: bench-scale
 bench-scale: $(STAMP) ## Select from synthetic pools of up to 2,975 images of 1024 x 2048: time, memory, disk
 	$(BIN)/python -m tests.bench.scale
