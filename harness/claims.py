@@ -23,6 +23,13 @@ from harness.errors import InputError
 _MEMBERS = ".harness-members"
 _PATIENCE_S = 120.0
 _HOLDER = ".holder"
+_QUEUES = (
+    ("Slurm", "SLURM_JOB_ID"),
+    ("PBS", "PBS_JOBID"),
+    ("LSF", "LSB_JOBID"),
+    ("OAR", "OAR_JOB_ID"),
+    ("SGE", "JOB_ID"),
+)
 _ODD = re.compile(r"[^\w.=,\[\]-]")
 
 
@@ -171,7 +178,10 @@ def holder(folder: Path, name: str) -> Holder | None:
         found = Holder(**json.loads(path.with_suffix(_HOLDER).read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):
         return None
-    return found if _is_held(path) else None
+    try:
+        return found if _is_held(path) else None
+    except OSError:  # a folder that may only be read: the note is all there is
+        return found
 
 
 def _claim_file(folder: Path, name: str) -> FileLock:
@@ -184,7 +194,7 @@ def _this_process() -> Holder:
 
 def queue_job(environment: Mapping[str, str]) -> str:
     """Return the job of a queue that this process belongs to, as its own tools name it."""
-    for queue, name in (("Slurm", "SLURM_JOB_ID"), ("PBS", "PBS_JOBID"), ("LSF", "LSB_JOBID")):
+    for queue, name in _QUEUES:
         if job := environment.get(name):
             array = environment.get("SLURM_ARRAY_JOB_ID")
             part = environment.get("SLURM_ARRAY_TASK_ID")

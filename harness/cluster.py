@@ -15,23 +15,27 @@ import importlib.metadata
 import os
 import queue
 import sys
+import threading
 import time
 import uuid
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
+import dask.config
 import yaml
-from distributed import Client, Future, get_worker, wait
+from distributed import Client, Future, get_worker
+from distributed.client import ClosedClientError
 from distributed.comm.core import CommClosedError
 from distributed.scheduler import KilledWorker
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from harness.bench import Event, Job, Outcome, Report, execute
 from harness.errors import InputError, RunError, one_line, shorten
-from harness.machine import THREADS
+from harness.machine import THREADS, limit_threads
 from harness.provenance import Provenance, collect
 
 if TYPE_CHECKING:
@@ -39,9 +43,12 @@ if TYPE_CHECKING:
 
 _ASK_AGAIN_S = 2.0
 _LISTEN_S = 0.5
+_BEGUN = "begun"
+"""The stage of the event with which a worker takes up a job; no other event has it."""
 _CONNECT_S = 20.0
 _RESTART_S = 30.0
 _CHECK_S = 600.0
+_BUSY_S = 30.0
 
 MANAGERS = {
     "htcondor": "dask_jobqueue.HTCondorCluster",
@@ -100,6 +107,13 @@ class ClusterFile(BaseModel):
             raise ValueError('options.walltime must stand in quotes, such as "10:00:00"')
         return self
 
+    @property
+    def bounds(self) -> tuple[int, int]:
+        """The least and the largest number of workers."""
+        if self.adapt is not None:
+            return self.adapt.minimum, self.adapt.maximum
+        return self.workers or 1, self.workers or 1
+
 
 def read_cluster_file(path: Path) -> ClusterFile:
     """Read a cluster file.
@@ -123,31 +137,46 @@ def read_cluster_file(path: Path) -> ClusterFile:
         ) from error
 
 
-def with_lifetime(options: Mapping[str, Any]) -> dict[str, Any]:
+def with_lifetime(manager: str, options: Mapping[str, Any]) -> dict[str, Any]:
     """Return options of a queue whose workers leave before their walltime, one after another.
 
     A worker that leaves hands its run over; one that its queue kills is missed after minutes only.
-    What the options say of a lifetime themselves is kept.
+    Dask draws each worker's lifetime from ``lifetime`` minus to plus ``stagger``, so that the latest
+    one is minutes before the walltime. What the options, or dask-jobqueue's own configuration, say
+    of a lifetime is kept.
     """
     chosen = dict(options)
-    extra = list(chosen.get("worker_extra_args", []))
-    walltime = _minutes(chosen.get("walltime"))
-    if walltime is None or "--lifetime" in extra or walltime <= 2 * _FAREWELL_MINUTES:
-        return chosen
-    stay = walltime - _FAREWELL_MINUTES
-    extra += ["--lifetime", f"{stay}m", "--lifetime-stagger", f"{max(1, stay // 20)}m"]
-    chosen["worker_extra_args"] = extra
+    own = dask.config.get(f"jobqueue.{manager}", {})
+    given = chosen.get("worker_extra_args")
+    extra = list(own.get("worker-extra-args", ()) if given is None else given)
+    minutes = walltime_minutes(manager, chosen.get("walltime") or own.get("walltime"))
+    has_own = any(str(text).partition("=")[0] == "--lifetime" for text in extra)
+    if minutes is not None and minutes > 3 * _FAREWELL_MINUTES and not has_own:
+        stagger = max(1, minutes // 20)
+        stay = minutes - _FAREWELL_MINUTES - stagger
+        extra += ["--lifetime", f"{stay}m", "--lifetime-stagger", f"{stagger}m"]
+    if extra:
+        chosen["worker_extra_args"] = extra
     return chosen
 
 
-def _minutes(walltime: object) -> int | None:
-    """Read ``D-HH:MM:SS``, ``HH:MM:SS`` or ``MM:SS``; None for anything else."""
-    days, _, rest = str(walltime).rpartition("-")
+def walltime_minutes(manager: str, walltime: object) -> int | None:
+    """Read a walltime as its queue writes it; None for anything else.
+
+    ``D-HH:MM:SS``, ``D-HH:MM``, ``D-HH``, ``HH:MM:SS``, and ``MM:SS``, which is ``HH:MM`` for LSF.
+    """
+    days, dash, rest = str(walltime).rpartition("-")
     parts = rest.split(":")
-    if not all(part.isdecimal() for part in (*parts, days or "0")) or not 2 <= len(parts) <= 3:
+    if not all(part.isdecimal() for part in (*parts, days or "0")) or len(parts) > 3:
         return None
-    hours, minutes = (parts[0], parts[1]) if len(parts) == 3 else ("0", parts[0])
-    return (int(days or 0) * 24 + int(hours)) * 60 + int(minutes)
+    numbers = [int(part) for part in parts]
+    if dash or len(numbers) == 3 or manager == "lsf":
+        hours, minutes = numbers[0], numbers[1] if len(numbers) > 1 else 0
+    elif len(numbers) == 2:
+        hours, minutes = 0, numbers[0]
+    else:
+        return None
+    return (int(days or 0) * 24 + hours) * 60 + minutes
 
 
 # ------------------------------------------------------------------------------------ in a worker
@@ -171,6 +200,9 @@ class _Refusal:
     why: str
 
 
+_CODE = collect(THREADS)
+"""What this process runs: collected with the import, since the files may change under it."""
+
 _workshops: dict[str, Workshop] = {}
 """The workshop of the board that this worker is at, by the board's token."""
 
@@ -181,12 +213,13 @@ def _prepare_worker(board: _Board) -> None:
     Raises:
         InputError: it has other versions, or several threads. OSError: it does not see the folder.
     """
+    limit_threads()
     worker = get_worker()
     # Results are some hundred bytes: nothing can be spilled, and a pause would never end.
     memory = worker.memory_manager
     memory.memory_target_fraction = memory.memory_spill_fraction = False
     memory.memory_pause_fraction = False
-    check_alike(board.provenance, collect(THREADS), worker.state.nthreads)
+    check_alike(board.provenance, _CODE, worker.state.nthreads)
     os.chdir(board.folder)
 
 
@@ -220,11 +253,18 @@ def check_alike(command: Provenance, worker: Provenance, threads: int) -> None:
         ours, theirs = (one.versions.get(package, "none") for one in (command, worker))
         if ours != theirs:
             raise InputError(f"must have {package} {ours} as the command has, got {theirs}")
-    if command.commit != worker.commit:
+    ours, theirs = (_named_commit(one) for one in (command, worker))
+    if ours != theirs:
         raise InputError(
-            f"must have harness at commit {command.commit or '(installed)'} as the command has, "
-            f"got {worker.commit or '(installed)'}"
+            f"must have harness at {ours} as the command has, got {theirs}; a worker that was "
+            "started before a change must be started again"
         )
+
+
+def _named_commit(provenance: Provenance) -> str:
+    if provenance.commit is None:
+        return "an installed version"
+    return f"commit {provenance.commit}{' with changes' if provenance.dirty else ''}"
 
 
 def _check(board: _Board) -> _Refusal | None:
@@ -258,18 +298,20 @@ def _work(board: _Board, job: Job, shared: Outcome | _Refusal | None) -> Outcome
     workshop = _workshop(board)
     if isinstance(workshop, _Refusal):
         return workshop
-    log = functools.partial(get_worker().log_event, board.token)
-    return execute(workshop, job, lambda event: log(_packed(event)))
+    worker = get_worker()
+    log = functools.partial(worker.log_event, board.token)
+    log(_packed(Event(job, 0, _BEGUN), worker.address))
+    return execute(workshop, job, lambda event: log(_packed(event, worker.address)))
 
 
-def _packed(event: Event) -> list[Any]:
+def _packed(event: Event, address: str) -> list[Any]:
     job = event.job
-    return [job.kind, job.strategy, job.seed, event.round, event.stage]
+    return [job.kind, job.strategy, job.seed, event.round, event.stage, address]
 
 
-def _unpacked(message: Sequence[Any]) -> Event:
-    kind, strategy, seed, number, stage = message
-    return Event(Job(kind, strategy, seed), number, stage)
+def _unpacked(message: Sequence[Any]) -> tuple[Event, str]:
+    kind, strategy, seed, number, stage, address = message
+    return Event(Job(kind, strategy, seed), number, stage), address
 
 
 # ----------------------------------------------------------------------------------- in the command
@@ -308,6 +350,17 @@ class Dask:
         with self._tasks(make_workshop, report, ended) as tasks:
             return tasks.work_off(jobs, stay=stay)
 
+    def size(self) -> int:
+        """Return how many workers there are, or at most: what shares out the disk.
+
+        Raises:
+            InputError: no scheduler there.
+        """
+        if self.cluster is not None:
+            return self.cluster.bounds[1]
+        with _connect(self.scheduler) as client:
+            return max(1, len(client.scheduler_info(n_workers=-1).get("workers", {})))
+
     def share(
         self, work: Callable[[Callable[[str], None]], None], say: Callable[[str], None]
     ) -> None:
@@ -333,24 +386,33 @@ class Dask:
     ) -> Iterator[_Tasks]:
         """Connect, check the workers, and leave none of them at work when the command ends early."""
         token = uuid.uuid4().hex[:12]
-        board = _Board(token, str(Path.cwd()), collect(THREADS), make_workshop)
+        board = _Board(token, str(Path.cwd()), _CODE, make_workshop)
         with contextlib.ExitStack() as stack:
             place: Any = self.scheduler
             if self.cluster is not None:
                 place = stack.enter_context(start(self.cluster))
             client = stack.enter_context(_connect(place))
+            address = client.scheduler.address
             tasks = _Tasks(client, board, {"GPU": 1.0} if self.gpu else {}, report, ended)
             try:
                 tasks.check_workers()
                 yield tasks
-            except (CommClosedError, CancelledError, TimeoutError) as error:
-                raise RunError(
-                    f"the scheduler at {client.scheduler.address} is gone; "
-                    "the same command goes on where it stopped"
-                ) from error
+            except (CommClosedError, CancelledError, TimeoutError, ClosedClientError) as error:
+                raise _gone(address) from error
+            except OSError as error:
+                if error.errno is not None:  # of a disk or a stream, not of a connection
+                    tasks.cancel(restart=self.cluster is None)
+                    raise
+                raise _gone(address) from error
             except BaseException:
                 tasks.cancel(restart=self.cluster is None)
                 raise
+
+
+def _gone(address: str) -> RunError:
+    return RunError(
+        f"the scheduler at {address} is gone; the same command goes on where it stopped"
+    )
 
 
 def _connect(place: Any) -> Client:
@@ -359,13 +421,26 @@ def _connect(place: Any) -> Client:
     Raises:
         InputError: there is none.
     """
+    found: queue.SimpleQueue[Client | Exception] = queue.SimpleQueue()
+
+    def connect() -> None:
+        try:
+            found.put(Client(place, timeout=_CONNECT_S, name="harness"))
+        except Exception as error:  # noqa: BLE001  whatever it is, it is said in one line
+            found.put(error)
+
+    # in a thread, since a port that answers in another way is waited for without end
+    threading.Thread(target=connect, daemon=True).start()
     try:
-        return Client(place, timeout=_CONNECT_S, name="harness")
-    except (OSError, ValueError, ImportError) as error:
+        client = found.get(timeout=2 * _CONNECT_S)
+    except queue.Empty:
+        client = TimeoutError()
+    if isinstance(client, Exception):
         raise InputError(
             "--scheduler must be the address of a Dask scheduler, such as tcp://HOST:8786, "
-            f"got {shorten(place)} ({type(error).__name__})"
-        ) from error
+            f"got {shorten(place)} ({type(client).__name__})"
+        ) from client
+    return client
 
 
 @contextlib.contextmanager
@@ -388,20 +463,24 @@ def start(chosen: ClusterFile) -> Iterator[Any]:
     if chosen.manager == "local":
         options = {"threads_per_worker": 1, "n_workers": 0, **options}
     elif module == "dask_jobqueue":
-        options = with_lifetime(options)
+        options = with_lifetime(chosen.manager, options)
     with contextlib.ExitStack() as stack:
         try:
             cluster = stack.enter_context(kind(**options))
-            if chosen.adapt is not None:
-                cluster.adapt(minimum=chosen.adapt.minimum, maximum=chosen.adapt.maximum)
-            else:
-                cluster.scale(chosen.workers)
+            low, high = chosen.bounds
+            cluster.scale(max(1, low))
+            cluster.sync(_settled, cluster)  # what a queue refuses is said here
+            cluster.adapt(minimum=low, maximum=high)  # a worker that left is replaced
         except Exception as error:
             raise InputError(
                 f"manager {chosen.manager} refuses its options "
                 f"({one_line(f'{type(error).__name__}: {error}')})"
             ) from error
         yield cluster
+
+
+async def _settled(cluster: Any) -> None:
+    await cluster
 
 
 @dataclass(slots=True)
@@ -416,6 +495,9 @@ class _Tasks:
     _futures: dict[Job, Future] = field(default_factory=dict)
     _shares: dict[str, Future] = field(default_factory=dict)
     _advanced: set[Job] = field(default_factory=set)
+    _at: dict[Job, str] = field(default_factory=dict)
+    """The worker that is at a job."""
+    _asked: Counter[Job] = field(default_factory=Counter)
     _inbox: queue.SimpleQueue[Any] = field(default_factory=queue.SimpleQueue)
     """Events and finished futures, as other threads bring them."""
 
@@ -428,6 +510,9 @@ class _Tasks:
         if not self._workers():
             kind = "worker with --resources GPU=1" if self.resources else "worker"
             _warn(f"the scheduler at {self.client.scheduler.address} has no {kind} yet: waiting")
+        first = self.client.submit(  # a task, so that a cluster that adapts starts a worker
+            _check, self.board, key=self._key("check"), resources=self.resources or None
+        )
         while not self._workers():
             time.sleep(_LISTEN_S)
         ours = importlib.metadata.version("harness-al")
@@ -435,19 +520,41 @@ class _Tasks:
             importlib.metadata.version, "harness-al", workers=self._workers(), on_error="return"
         )
         for address, theirs in found.items():
-            if theirs != ours:
-                got = "none" if isinstance(theirs, Exception) else theirs
+            missing = isinstance(theirs, importlib.metadata.PackageNotFoundError)
+            if missing or (isinstance(theirs, str) and theirs != ours):
+                got = "none" if missing else theirs
                 raise InputError(f"worker {address} must have harness-al {ours}, got {got}")
-        checks = [
-            self.client.submit(_check, self.board, workers=[address], key=self._key("check"))
+        checks = {
+            address: self.client.submit(
+                _check,
+                self.board,
+                workers=[address],
+                key=self._key("check"),
+                resources=self.resources or None,
+            )
             for address in self._workers()
-        ]
-        with contextlib.suppress(TimeoutError):  # busy with another's tasks: checked later
-            wait(checks, timeout=_CHECK_S)
-        for check in checks:
+        }
+        self._await_checks([first, *checks.values()])
+        for address, check in checks.items():
+            if check.status == "error":
+                error = check.exception()
+                said = one_line(f"{type(error).__name__}: {error}")
+                raise InputError(f"worker {address} cannot run harness ({said})")
             refusal = check.result() if check.status == "finished" else None
             if refusal is not None:
                 raise InputError(refusal.why)
+
+    @staticmethod
+    def _await_checks(checks: Sequence[Future]) -> None:
+        """Wait for all, but not long for workers that are busy with another's tasks: they are checked later."""
+        start, one_done = time.monotonic(), None
+        while not all(check.done() for check in checks):
+            now = time.monotonic()
+            if one_done is None and any(check.done() for check in checks):
+                one_done = now
+            if now > start + _CHECK_S or (one_done is not None and now > one_done + _BUSY_S):
+                return
+            time.sleep(_LISTEN_S)
 
     def work_off(self, jobs: Sequence[Job], *, stay: bool) -> list[Job]:
         """Submit all jobs, take in what they say, and return what is left to other processes."""
@@ -471,7 +578,8 @@ class _Tasks:
             if not stay and not self._futures and all(job.kind != "shared" for job in later):
                 return sorted(later, key=order.__getitem__)
             for job in sorted(later, key=order.__getitem__):
-                if time.monotonic() >= later[job]:
+                waits = job.kind == "run" and shared.get(job.seed) in later
+                if time.monotonic() >= later[job] and not waits:
                     del later[job]
                     self._submit(job, order[job], shared.get(job.seed))
         return []
@@ -481,10 +589,11 @@ class _Tasks:
     ) -> None:
         """Hand one task to each worker, as they come, until none is at work."""
         self.client.subscribe_topic(self.board.token, self._inbox.put)
-        shares = self._shares
+        shares, failures = self._shares, []
+        done = 0
         while not shares or not all(future.done() for future in shares.values()):
             for address in self._workers():
-                if address not in shares and not any(one.done() for one in shares.values()):
+                if address not in shares and not done:
                     shares[address] = self.client.submit(
                         _share,
                         self.board,
@@ -495,13 +604,21 @@ class _Tasks:
                         allow_other_workers=True,
                     )
             self._poll_lines(say)
+            done = sum(one.status == "finished" and one.result() is None for one in shares.values())
         self._poll_lines(say)
         for future in shares.values():
             if future.status == "cancelled":
                 raise CommClosedError("the scheduler forgot a task")
-            refusal = future.result()
-            if refusal is not None:
-                raise InputError(refusal.why)
+            error = future.exception()
+            refusal = None if error is not None else future.result()
+            if error is not None:
+                failures.append(one_line(f"{type(error).__name__}: {error}"))
+            elif refusal is not None:
+                failures.append(refusal.why)
+        if failures and not done:
+            raise InputError(failures[0])
+        for why in failures:
+            _warn(f"{why}; the others have done its share")
 
     def _poll_lines(self, say: Callable[[str], None]) -> None:
         with contextlib.suppress(queue.Empty):
@@ -511,23 +628,35 @@ class _Tasks:
                 _, line = self._inbox.get_nowait()
 
     def cancel(self, *, restart: bool) -> None:
-        """Take all tasks back; workers in the middle of one start again, so that it ends now."""
+        """Take all tasks back; workers in the middle of one start again, so that it ends now.
+
+        A worker without a nanny cannot be started again: it ends what it is at.
+        """
         with contextlib.suppress(Exception):
-            busy = [
-                worker
-                for worker, keys in self.client.processing().items()
-                if any(self.board.token in str(key) for key in keys)
-            ]
+            busy = set(self._at.values())
+            busy |= {address for address, share in self._shares.items() if not share.done()}
+            known = self._known()
             self.client.cancel([*self._futures.values(), *self._shares.values()], force=True)
-            if restart and busy:
-                self.client.restart_workers(busy, timeout=_RESTART_S, raise_for_error=False)
+            again = [one for one in sorted(busy) if known.get(one, {}).get("nanny")]
+            if restart and again:
+                self.client.restart_workers(again, timeout=_RESTART_S, raise_for_error=False)
+
+    def _known(self) -> dict[str, Any]:
+        """Return what the scheduler knows of each worker, by address.
+
+        Raises:
+            CommClosedError: the scheduler is gone.
+        """
+        if self.client.status in {"closing", "closed"}:
+            raise CommClosedError("the client is closed")
+        known: dict[str, Any] = self.client.scheduler_info(n_workers=-1).get("workers", {})
+        return known
 
     def _workers(self) -> list[str]:
         """Return the addresses of the workers that may do this board's work."""
-        known = self.client.scheduler_info(n_workers=-1)["workers"]
         return [
             address
-            for address, worker in known.items()
+            for address, worker in self._known().items()
             if not self.resources or worker.get("resources", {}).get("GPU", 0) >= 1
         ]
 
@@ -538,12 +667,15 @@ class _Tasks:
     def _submit(self, job: Job, number: int, shared: Job | None) -> None:
         """Hand a job to the scheduler, behind what the runs of its seed share."""
         first = self._futures.get(shared) if shared is not None and job.kind == "run" else None
+        # another name each time: how long a task of a name takes decides who may take it over
+        self._asked[job] += 1
+        again = f" again {self._asked[job]}" if self._asked[job] > 1 else ""
         future = self.client.submit(
             _work,
             self.board,
             job,
             first,
-            key=self._key(job.title),
+            key=self._key(f"{job.title}{again}"),
             priority=-number,
             resources=self.resources or None,
         )
@@ -559,14 +691,17 @@ class _Tasks:
                     if self._futures.get(first) is second:
                         yield first, self._result(first, second)
                 else:
-                    event = _unpacked(second)
+                    event, address = _unpacked(second)
+                    self._at[event.job] = address
                     if event.stage == "done":
                         self._advanced.add(event.job)
-                    self.report(event)
+                    if event.stage != _BEGUN:
+                        self.report(event)
                 first, second = self._inbox.get_nowait()
 
     def _result(self, job: Job, future: Future) -> Outcome | _Refusal:
         del self._futures[job]
+        begun = self._at.pop(job, None) is not None
         if future.status == "cancelled":
             raise CommClosedError("the scheduler forgot a task")
         error = future.exception()
@@ -574,7 +709,9 @@ class _Tasks:
             found: Outcome | _Refusal = future.result()
             return found
         if isinstance(error, KilledWorker):
-            if job in self._advanced:  # it has got further since: walltimes, not its own fault
+            # Dask counts the deaths of workers against all that waited for them, and against what
+            # depends on it; and a run that has got further since was not killed by its own doing.
+            if not begun or error.task != future.key or job in self._advanced:
                 self._advanced.discard(job)
                 return Outcome(job, taken=True)
             return Outcome(

@@ -202,10 +202,10 @@ class Invocation:
                     self._write_plan()
             for line in remarks(train, val):
                 say(line)
-            ending = self._work(estimate, watch)
+            ending = self._work(estimate, watch, presence)
             with presence.guard():
                 self._forget_replaced()
-                if not ending.failed and not presence.others():
+                if not (ending.failed or ending.left or presence.others()):
                     remove_plan(self.out)
                     NetworkStore.clear_up(self.out / WORK_FOLDER)
                 has_new = any(o.job.kind == "run" and not o.error for o in ending.outcomes)
@@ -308,6 +308,7 @@ class Invocation:
         self,
         estimate: Estimate,
         watch: Callable[[Mapping[Job, Sequence[float]]], AbstractContextManager[Watcher]],
+        presence: Presence,
     ) -> Ending:
         jobs = estimate.in_order
         factory = functools.partial(
@@ -328,17 +329,23 @@ class Invocation:
                 ending.outcomes.append(outcome)
                 watcher.ended(outcome)
 
-            if jobs:
+            left, stay = jobs, self.stay
+            while left:
                 left = self.executor(
                     factory,
-                    jobs,
+                    left,
                     workers=self.machine.workers,
                     report=watcher.report,
                     ended=ended,
                     gpus=self.machine.gpus,
-                    stay=self.stay,
+                    stay=stay,
                 )
-                ending.left.extend(left)
+                with presence.guard():
+                    others = presence.others()
+                if others or stay:
+                    break
+                stay = True  # a claim that no command holds any more: of a worker that is leaving
+            ending.left.extend(left)
         return ending
 
     def _forget_replaced(self) -> None:

@@ -69,8 +69,16 @@ def write_plan(
 
 
 def remove_plan(out: Path) -> None:
-    """Forget what was asked for: it is finished, and its runs say so themselves."""
-    (out / WORK_FOLDER / _PLAN).unlink(missing_ok=True)
+    """Forget what was asked for and is finished: those runs say so themselves."""
+    left = [
+        (name, seed, last)
+        for name, seed, last in _planned(out)
+        if _lines(run_path(out, name, seed) / "rounds.jsonl") <= last
+    ]
+    if left:
+        write_text(out / WORK_FOLDER / _PLAN, json.dumps(left))
+    else:
+        (out / WORK_FOLDER / _PLAN).unlink(missing_ok=True)
 
 
 def _planned(out: Path) -> list[tuple[str, int, int]]:
@@ -97,7 +105,14 @@ def read_status(out: Path) -> Status:
     runs = [_state(out, name, seed, last) for (name, seed), last in sorted(planned.items())]
     seeds = sorted({seed for _, seed in planned})
     shared = (_holder(out, Job("shared", "seed-set", seed)) for seed in seeds)
-    return Status(runs, _seconds_left(out, runs), [one for one in shared if one is not None])
+    failures = ((seed, RunFolder(run_path(out, "seed-set", seed)).failure()) for seed in seeds)
+    failed = [
+        RunState("seed-set", seed, "failed", 0, 0, failure=failure)
+        for seed, failure in failures
+        if failure is not None
+    ]
+    at_work = [one for one in shared if one is not None]
+    return Status(runs + failed, _seconds_left(out, runs), at_work)
 
 
 def _last_round(config: dict[str, object], strategy: str) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -171,6 +172,9 @@ def bench(
         device=device,
         changes=changes or (),
     )
+    who = choose_executor(executor, scheduler, cluster, workers, gpu=spec.device == "cuda")
+    if not isinstance(who, str) and (size := getattr(who, "size", None)) is not None:
+        machine = replace(machine, workers=size())
     names = [strategy.name for strategy in chosen]
     if (
         spec.tuned is not None
@@ -189,7 +193,7 @@ def bench(
         retry_failed=retry_failed,
         deterministic=deterministic,
         stay=wait,
-        executor=choose_executor(executor, scheduler, cluster, gpu=spec.device == "cuda"),
+        executor=who,
     )
     if dry_run:
         forecast = board.foresee()
@@ -202,7 +206,7 @@ def bench(
 
 
 def choose_executor(
-    name: str, scheduler: str | None, cluster: Path | None, *, gpu: bool
+    name: str, scheduler: str | None, cluster: Path | None, workers: int | None, *, gpu: bool
 ) -> str | Executor:
     """Return who does the runs.
 
@@ -211,6 +215,8 @@ def choose_executor(
     """
     if scheduler is None and cluster is None:
         return name
+    if workers is not None:
+        raise InputError("--workers must not be given with --scheduler or --cluster")
     if name != "local" or (scheduler is not None and cluster is not None):
         raise InputError("only one of --executor, --scheduler and --cluster may be given")
     try:

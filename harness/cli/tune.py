@@ -87,7 +87,7 @@ def tune(
         )
 
     spec = load_spec(config, data_root=data_root, device=device)
-    executor = choose_executor("local", scheduler, cluster, gpu=spec.device == "cuda")
+    executor = choose_executor("local", scheduler, cluster, workers, gpu=spec.device == "cuda")
     aim = cast("Objective", objective)
     study = Study(spec, aim, out, machine, say=typer.echo, executor=executor)
     options = (

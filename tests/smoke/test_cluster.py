@@ -56,7 +56,6 @@ class Processes:
         return process
 
     def scheduler(self) -> subprocess.Popen:
-        self.environment["DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES"] = "100"
         return self._start(
             "scheduler.log",
             "distributed.cli.dask_scheduler",
@@ -199,8 +198,9 @@ def test_two_commands_on_one_scheduler_share_a_board(harness, board, alone, proc
     assert rounds(harness.folder / "out") == alone
 
 
-def test_a_cluster_file_starts_workers_and_ends_them(harness, board, alone):
-    (harness.folder / "here.yaml").write_text("manager: local\nworkers: 2\n")
+@pytest.mark.parametrize("number", ["workers: 2", "adapt: {maximum: 2}"])
+def test_a_cluster_file_starts_workers_and_ends_them(harness, board, alone, number):
+    (harness.folder / "here.yaml").write_text(f"manager: local\n{number}\n")
     done = harness(*board, "--cluster", "here.yaml")
     assert done.returncode == 0, done.stderr
     assert rounds(harness.folder / "out") == alone
@@ -242,6 +242,40 @@ def test_only_one_may_do_the_runs(harness, board):
     done = harness(*board, "--scheduler", "tcp://127.0.0.1:1", "--cluster", "here.yaml")
     assert done.returncode == 2
     assert "only one of --executor, --scheduler and --cluster may be given" in done.stderr
+    done = harness(*board, "--workers", "3", "--scheduler", "tcp://127.0.0.1:1")
+    assert done.returncode == 2
+    assert "--workers must not be given with --scheduler or --cluster" in done.stderr
+
+
+def test_a_port_of_something_else_is_one_line(harness, board):
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        done = harness(*board, "--scheduler", f"tcp://127.0.0.1:{silent.getsockname()[1]}")
+    assert done.returncode == 2
+    assert "--scheduler must be the address of a Dask scheduler" in done.stderr.splitlines()[-1]
+
+
+def test_a_claim_that_no_command_holds_any_more_is_waited_for(harness, board, alone, processes):
+    """As of a worker that is leaving, or whose command was killed."""
+    from filelock import FileLock
+
+    processes.scheduler()
+    processes.worker("only")
+    claims = harness.folder / "out" / ".harness-work" / "claims"
+    claims.mkdir(parents=True)
+    held = FileLock(claims / "random-region_seed_1.claim")
+    held.acquire()
+    with running(harness.start(*board, "--scheduler", processes.address)) as command:
+        done = "runs/*/seed-*/rounds.jsonl"
+        wait_until(lambda: len(list((harness.folder / "out").glob(done))) == len(alone) - 1)
+        time.sleep(5)
+        assert command.poll() is None
+        held.release()
+        _, complaints = command.communicate(timeout=120)
+    assert command.returncode == 0, complaints
+    assert rounds(harness.folder / "out") == alone
+    assert (harness.folder / "out" / "leaderboard.md").exists()
 
 
 def test_a_study_is_searched_by_all_workers_of_a_scheduler(harness, tiny_config, processes):

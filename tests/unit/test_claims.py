@@ -106,6 +106,7 @@ def test_whoever_has_a_claim_is_named_while_it_lives(tmp_path, neighbour):
             "Slurm job 77_2",
         ),
         ({"PBS_JOBID": "5.head"}, "PBS job 5.head"),
+        ({"JOB_ID": "12"}, "SGE job 12"),
         ({"LSB_JOBID": "9"}, "LSF job 9"),
     ],
 )

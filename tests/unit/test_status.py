@@ -50,6 +50,11 @@ def test_plans_of_several_commands_are_added_up_and_forgotten_in_the_end(tmp_pat
     found = read_status(tmp_path)
     assert [(run.strategy, run.seed) for run in found.runs] == [("a", 0), ("b", 0), ("b", 1)]
     assert found.seconds_left is None
+    rounds(tmp_path, "a", 0, 3)
+    remove_plan(tmp_path)
+    assert [run.strategy for run in read_status(tmp_path).runs] == ["b", "b"]
+    for seed in (0, 1):
+        rounds(tmp_path, "b", seed, 3)
     remove_plan(tmp_path)
     with pytest.raises(InputError, match="must be a folder of harness bench, found no run"):
         read_status(tmp_path)
