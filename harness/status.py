@@ -75,6 +75,8 @@ def remove_plan(out: Path) -> None:
         for name, seed, last in _planned(out)
         if _lines(run_path(out, name, seed) / "rounds.jsonl") <= last
     ]
+    for draft in (out / WORK_FOLDER).glob(f".{_PLAN}-*"):  # of a command that was killed
+        draft.unlink(missing_ok=True)
     if left:
         write_text(out / WORK_FOLDER / _PLAN, json.dumps(left))
     else:

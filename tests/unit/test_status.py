@@ -51,7 +51,10 @@ def test_plans_of_several_commands_are_added_up_and_forgotten_in_the_end(tmp_pat
     assert [(run.strategy, run.seed) for run in found.runs] == [("a", 0), ("b", 0), ("b", 1)]
     assert found.seconds_left is None
     rounds(tmp_path, "a", 0, 3)
+    torn = tmp_path / WORK_FOLDER / ".plan.json-abcdefgh"
+    torn.touch()
     remove_plan(tmp_path)
+    assert not torn.exists()
     assert [run.strategy for run in read_status(tmp_path).runs] == ["b", "b"]
     for seed in (0, 1):
         rounds(tmp_path, "b", seed, 3)
