@@ -174,8 +174,15 @@ def test_an_interrupted_command_leaves_the_workers_free(harness, board, alone, p
     processes.scheduler()
     processes.worker("only")
     with running(harness.start(*board, "--scheduler", processes.address)) as command:
-        wait_until(lambda: list(out.glob("runs/*/seed-*/rounds.jsonl")))
-        os.kill(command.pid, signal.SIGINT)
+        wait_until(lambda: list(out.glob("runs/*/seed-*")))
+
+        def interrupt() -> bool:
+            """Press Ctrl-C, as a person does: again where it seems to have no effect."""
+            os.kill(command.pid, signal.SIGINT)
+            time.sleep(0.5)
+            return command.poll() is not None
+
+        wait_until(interrupt, 60)
         command.communicate(timeout=60)
     assert command.returncode == 130
     from distributed import Client
