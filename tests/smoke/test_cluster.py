@@ -174,12 +174,13 @@ def test_an_interrupted_command_leaves_the_workers_free(harness, board, alone, p
     processes.scheduler()
     processes.worker("only")
     with running(harness.start(*board, "--scheduler", processes.address)) as command:
-        wait_until(lambda: list(out.glob("runs/*/seed-*")))
+        wait_until(lambda: list(out.glob("runs/*/seed-*/rounds.jsonl")))
 
         def interrupt() -> bool:
             """Press Ctrl-C, as a person does: again where it seems to have no effect."""
             os.kill(command.pid, signal.SIGINT)
-            time.sleep(0.5)
+            with suppress(subprocess.TimeoutExpired):
+                command.wait(20)
             return command.poll() is not None
 
         wait_until(interrupt, 60)
