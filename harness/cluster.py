@@ -184,7 +184,7 @@ def walltime_minutes(manager: str, walltime: object) -> int | None:
 
 @dataclass(frozen=True, slots=True)
 class _Board:
-    """What each task brings: where the command was given, by which code, and how to build the workshop."""
+    """What each task brings: the command's folder and code, and how to build the workshop."""
 
     token: str
     folder: str
@@ -397,22 +397,25 @@ class Dask:
             try:
                 tasks.check_workers()
                 yield tasks
-            except (CommClosedError, CancelledError, TimeoutError, ClosedClientError) as error:
-                raise _gone(address) from error
-            except OSError as error:
-                if error.errno is not None:  # of a disk or a stream, not of a connection
-                    tasks.cancel(restart=self.cluster is None)
-                    raise
-                raise _gone(address) from error
-            except BaseException:
+            except BaseException as error:
+                if _is_loss(error):
+                    raise RunError(
+                        f"the scheduler at {address} is gone; "
+                        "the same command goes on where it stopped"
+                    ) from error
                 tasks.cancel(restart=self.cluster is None)
                 raise
 
 
-def _gone(address: str) -> RunError:
-    return RunError(
-        f"the scheduler at {address} is gone; the same command goes on where it stopped"
-    )
+def _is_loss(error: BaseException) -> bool:
+    """Return whether an error is the loss of the scheduler.
+
+    distributed raises plain OSErrors without a number for lost connections; one with a number is
+    of a disk or a stream.
+    """
+    if isinstance(error, CommClosedError | CancelledError | TimeoutError | ClosedClientError):
+        return True
+    return isinstance(error, OSError) and error.errno is None
 
 
 def _connect(place: Any) -> Client:
@@ -546,7 +549,7 @@ class _Tasks:
 
     @staticmethod
     def _await_checks(checks: Sequence[Future]) -> None:
-        """Wait for all, but not long for workers that are busy with another's tasks: they are checked later."""
+        """Wait for all, but not long for workers that are busy: they are checked later."""
         start, one_done = time.monotonic(), None
         while not all(check.done() for check in checks):
             now = time.monotonic()
@@ -716,8 +719,8 @@ class _Tasks:
                 return Outcome(job, taken=True)
             return Outcome(
                 job,
-                error=f"{error.allowed_failures + 1} workers died at it, perhaps for want of memory; "
-                "the same command goes on from its last checkpoint",
+                error=f"{error.allowed_failures + 1} workers died at it, perhaps for want of "
+                "memory; the same command goes on from its last checkpoint",
             )
         return Outcome(job, error=one_line(f"{type(error).__name__}: {error}"))
 

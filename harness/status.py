@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -168,10 +168,6 @@ def _seconds_left(out: Path, runs: Sequence[RunState]) -> float | None:
         rest = known or [value for values in of_round.values() for value in values]
         return sum(rest) / len(rest)
 
-    return _total(runs, expected)
-
-
-def _total(runs: Sequence[RunState], expected: Callable[[str, int], float]) -> float:
     return sum(
         expected(run.strategy, number)
         for run in runs
