@@ -169,7 +169,7 @@ def rescale(region_map: Tensor, low: float, high: float) -> Tensor:
         )
     if low == high:
         return torch.zeros_like(region_map, dtype=torch.float64)
-    return (region_map.to(torch.float64) - low) / (high - low)
+    return (region_map.to(torch.float64) - low).div_(high - low)  # in place: one new map, not two
 
 
 def non_maximum_suppression(

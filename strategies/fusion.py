@@ -1,6 +1,7 @@
 """The three fusions of CEREALS (arXiv 1810.09726, section 3).
 
-Scaled information and scaled cost to one score.
+Scaled information and scaled cost to one score, in one new map: a map of every window of a large
+image is tens of megabytes, and a further one costs as much as the arithmetic.
 
 Both inputs lie in [0, 1], scaled over the whole pool; higher scores are asked for earlier. Each
 fusion rises with the information and falls with the cost.
@@ -8,6 +9,7 @@ fusion rises with the information and falls with the cost.
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from harness.errors import InputError
@@ -15,12 +17,13 @@ from harness.errors import InputError
 
 def g1(information: Tensor, cost: Tensor) -> Tensor:
     """Return I / (1 + C), which lies in [I/2, I]."""
-    return information / (1.0 + cost)
+    price = 1.0 + cost
+    return torch.div(information, price, out=price)
 
 
 def g2(information: Tensor, cost: Tensor) -> Tensor:
     """Return (1 - C) I, which lies in [0, I]."""
-    return (1.0 - cost) * information
+    return (1.0 - cost).mul_(information)
 
 
 def g3(information: Tensor, cost: Tensor, alpha: float = 0.5) -> Tensor:
@@ -32,7 +35,7 @@ def g3(information: Tensor, cost: Tensor, alpha: float = 0.5) -> Tensor:
         InputError: alpha outside [0, 1].
     """
     check_alpha(alpha)
-    return alpha * information + (1.0 - alpha) * (1.0 - cost)
+    return (1.0 - cost).mul_(1.0 - alpha).add_(alpha * information)
 
 
 def check_alpha(alpha: float) -> None:
