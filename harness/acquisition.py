@@ -24,6 +24,7 @@ from harness.maps import MapCache, MapRequest, MapSource, QueryRules, check_tens
 from harness.pool import LabelledPool
 from harness.protocols import Oracle, Predictor, Strategy
 from harness.regions import (
+    CostDistribution,
     RunningBest,
     non_maximum_suppression,
     rescale,
@@ -33,6 +34,9 @@ from harness.regions import (
 from harness.types import Candidate, Region
 
 RngFor = Callable[[str], np.random.Generator]
+
+MOST_COSTS = 1 << 20
+"""Choice: of more placements than this, a scale of costs knows every n-th of each image."""
 
 
 @dataclass(slots=True)
@@ -207,9 +211,12 @@ def prepare(
         image_ids, requests, pool=pool, predictor=predictor, oracle=oracle, rules=rules, cache=cache
     )
     bounds = {request: _pool_bounds(request, image_ids, cache) for request in requests}
-    return Proposals(
+    proposals = Proposals(
         strategy, MapSource(pool, predictor, oracle, rules), cache, bounds, rng_for
-    ), predicted
+    )
+    if strategy.cost_scale != "linear" and requests.cost is not None and strategy.scaled:
+        proposals.costs = proposals.scale_of_costs(requests.cost)
+    return proposals, predicted
 
 
 def _pool_bounds(request: MapRequest, image_ids: list[str], cache: MapCache) -> tuple[float, float]:
@@ -239,6 +246,7 @@ class Proposals:
     bounds: dict[MapRequest, tuple[float, float]]
     rng_for: RngFor
     predicted_again: int = 0
+    costs: CostDistribution | None = None
 
     def of(self, image_id: str, floor: float) -> Iterator[Candidate]:
         """Yield one image's candidates that can still enter the query, by falling score."""
@@ -320,12 +328,16 @@ class Proposals:
         None where none is.
         """
         scores = self._fused(image_id, information, cost)
-        forbidden = self.source.forbidden(
+        forbidden = self._forbidden(image_id)
+        return scores if forbidden is None else scores.masked_fill(forbidden, -math.inf), forbidden
+
+    def _forbidden(self, image_id: str) -> Tensor | None:
+        """Return which placements may not be asked for; None where all may."""
+        return self.source.forbidden(
             image_id,
             whole_image=self.strategy.whole_image,
             superpixel_px=self.source.rules.superpixel_px(self.strategy),
         )
-        return scores if forbidden is None else scores.masked_fill(forbidden, -math.inf), forbidden
 
     def spread(self, region_map: Tensor, image_id: str) -> Tensor:
         """Return a region map as a picture: of superpixels (H, W), of windows as it is."""
@@ -334,14 +346,33 @@ class Proposals:
             return region_map
         return torch.from_numpy(region_map[0].numpy()[self.source.rules.segments(image_id, px)])
 
+    def scale_of_costs(self, request: MapRequest) -> CostDistribution | None:
+        """Read the costs of all regions that may be asked for; None where there is none."""
+        image_ids = self.source.pool.open_ids
+        counts = [math.prod(self._placements(image_id)) for image_id in image_ids]
+        step, found = -(-sum(counts) // MOST_COSTS), []
+        for image_id in image_ids:
+            values = self._made([request], image_id)[request]
+            forbidden = self._forbidden(image_id)
+            every = values.flatten()[::step]
+            found.append(every if forbidden is None else every[~forbidden.flatten()[::step]])
+        costs = torch.cat(found).numpy() if found else np.empty(0)
+        return CostDistribution(costs) if costs.size else None
+
     def scaled(self, request: MapRequest, value: float) -> float:
         """Return a window sum on the pool's scale, in [0, 1]."""
-        return float(rescale(torch.tensor([[value]], dtype=torch.float64), *self.bounds[request]))
+        region_map = torch.tensor([[value]], dtype=torch.float64)
+        if self.costs is not None and request.cost:
+            return float(self._scaled(region_map, request))
+        return float(rescale(region_map, *self.bounds[request]))
 
     def _scaled(self, region_map: Tensor, request: MapRequest) -> Tensor:
         """Return a region map as the strategy's score sees it."""
         if not self.strategy.scaled:
             return region_map
+        if self.costs is not None and request.cost:
+            robust = self.strategy.cost_scale == "robust"
+            return self.costs.robust(region_map) if robust else self.costs.rank(region_map)
         return rescale(region_map, *self.bounds[request])
 
     def _fused(self, image_id: str, information: Tensor | None, cost: Tensor | None) -> Tensor:

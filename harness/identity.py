@@ -14,9 +14,11 @@ from enum import EnumType
 from typing import Any
 
 PUBLISHED: dict[str, Any] = {
+    "harness.acquisition.MOST_COSTS": 1048576,
     "harness.clicks.BOX_CLICKS": 4,
     "harness.data.labels.IGNORE": 255,
     "harness.data.labels.LABELS": "c38380bebdc1",
+    "harness.regions.ROBUST_SHARES": "a3602acf9043",
     "harness.regions._EXACT_BITS": 52,
     "harness.seeds.Purpose": "583bad9cb1cd",
     "harness.segmentor.cost_head._CELL_PX": 8,

@@ -49,6 +49,9 @@ Higher is asked for earlier.
 
 CostSource = Literal["none", "predicted", "whole", "oracle", "constant"]
 
+CostScale = Literal["linear", "robust", "rank"]
+"""How window sums of the cost become numbers in [0, 1] over the pool (``harness.regions.CostDistribution``)."""
+
 ImageSizes = dict[str, tuple[int, int]]
 """Image id -> (height, width) in pixels, in the order of the data set."""
 
@@ -92,7 +95,8 @@ class Strategy:
     comes from: "predicted" is c_p (the paper's), "whole" adds what else a window costs, c_i on the
     predicted label map and 4 for its box; "oracle" (the true c_p) and "constant" (no cost at all)
     bracket what a cost model can bring. whole_image: the window is the image. superpixels: what is
-    asked for in the place of windows. scaled: the score gets region maps on [0, 1] over the pool;
+    asked for in the place of windows. cost_scale: how the cost is put on [0, 1]; the paper's is
+    linear. scaled: the score gets region maps on [0, 1] over the pool;
     without it, the window sums themselves. code: of a plug-in, its package, version and a hash of
     its source; empty for the built-in ones.
     """
@@ -107,6 +111,7 @@ class Strategy:
     whole_image: bool = False
     code: str = ""
     scaled: bool = True
+    cost_scale: CostScale = "linear"
     maps: Mapping[str, Measure] = field(default_factory=dict)
     score: Score | None = None
     select: Select | None = None

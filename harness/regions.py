@@ -172,6 +172,36 @@ def rescale(region_map: Tensor, low: float, high: float) -> Tensor:
     return (region_map.to(torch.float64) - low).div_(high - low)  # in place: one new map, not two
 
 
+ROBUST_SHARES = 0.01, 0.99
+"""Choice: the percentiles of a pool's costs that a robust scale calls 0 and 1."""
+
+
+class CostDistribution:
+    """A pool's costs, and where another cost lies among them.
+
+    Choice: the paper scales linearly between the pool's smallest and largest cost, so that one
+    dear region can push all others towards 0. Two other scales do not depend on single regions.
+
+    Args:
+        values: costs of the regions that may be asked for, in any order; at least one, finite.
+    """
+
+    def __init__(self, values: npt.NDArray[np.float64]) -> None:
+        if not values.size or not np.isfinite(values).all():
+            raise ValueError("costs must be finite numbers, one or more")
+        self._ordered = np.sort(values)
+
+    def robust(self, costs: Tensor) -> Tensor:
+        """Scale linearly from the 1st to the 99th percentile; what lies beyond is 0 or 1."""
+        low, high = np.quantile(self._ordered, ROBUST_SHARES)
+        return rescale(costs, float(low), float(high)).clamp_(0.0, 1.0)
+
+    def rank(self, costs: Tensor) -> Tensor:
+        """Return the share of the pool's regions that cost less, in [0, 1]; equal costs are equal."""
+        cheaper = np.searchsorted(self._ordered, costs.numpy(), side="left")
+        return torch.from_numpy(cheaper / self._ordered.size)
+
+
 def non_maximum_suppression(
     scores: Tensor,
     window: Window,

@@ -19,7 +19,8 @@ from harness.protocols import Strategy, SuperpixelQuery
 from harness.superpixels import check_library
 from strategies import fusion
 from strategies.baselines import information_alone
-from strategies.parameters import Alpha, Beta, Cost, Label, SuperpixelPx
+from strategies.cereals import SCALES, check_scale
+from strategies.parameters import Alpha, Beta, Cost, Label, Scale, SuperpixelPx
 
 Maps = Mapping[str, Tensor]
 
@@ -49,16 +50,22 @@ def _fused(
 
 
 def _with_cost(
-    strategy: Strategy, cost: Cost, name: str, words: str, fuse: Callable[[Tensor, Tensor], Tensor]
+    strategy: Strategy,
+    cost: Cost,
+    scale: Scale,
+    name: str,
+    words: str,
+    fuse: Callable[[Tensor, Tensor], Tensor],
 ) -> Strategy:
     if strategy.cost != "none":
         raise InputError(f"+{name} must follow a strategy without a cost, got {strategy.name}")
+    check_scale(cost, scale)
     score = partial(_fused, strategy=strategy, fuse=fuse)
     head, comma, rest = strategy.equation.partition(", ")
     own = f"{comma}{rest}" if head == "I" else f", I = {strategy.equation}"
     if strategy.select is not None:
         own = f", then {strategy.equation}"
-    equation = f"{words}{own}"
+    equation = f"{words}{SCALES[scale]}{own}"
     return replace(
         strategy,
         summary=f"{strategy.summary}, against predicted clicks",
@@ -66,23 +73,26 @@ def _with_cost(
         fuse=None,
         score=score,
         cost=cost,
+        cost_scale=scale,
     )
 
 
-def with_g1(strategy: Strategy, cost: Cost = "predicted") -> Strategy:
+def with_g1(strategy: Strategy, cost: Cost = "predicted", scale: Scale = "linear") -> Strategy:
     """I / (1 + C): CEREALS' first fusion of the score and the cost."""
-    return _with_cost(strategy, cost, "g1", "I / (1 + C)", fusion.g1)
+    return _with_cost(strategy, cost, scale, "g1", "I / (1 + C)", fusion.g1)
 
 
-def with_g2(strategy: Strategy, cost: Cost = "predicted") -> Strategy:
+def with_g2(strategy: Strategy, cost: Cost = "predicted", scale: Scale = "linear") -> Strategy:
     """(1 - C) I: CEREALS' second fusion of the score and the cost."""
-    return _with_cost(strategy, cost, "g2", "(1 - C) I", fusion.g2)
+    return _with_cost(strategy, cost, scale, "g2", "(1 - C) I", fusion.g2)
 
 
-def with_g3(strategy: Strategy, alpha: Alpha = 0.5, cost: Cost = "predicted") -> Strategy:
+def with_g3(
+    strategy: Strategy, alpha: Alpha = 0.5, cost: Cost = "predicted", scale: Scale = "linear"
+) -> Strategy:
     """Weigh them, alpha I + (1 - alpha)(1 - C): CEREALS' third fusion of the score and the cost."""
     words = f"{alpha:g} I + {1 - alpha:g} (1 - C)"
-    return _with_cost(strategy, cost, "g3", words, partial(fusion.g3, alpha=alpha))
+    return _with_cost(strategy, cost, scale, "g3", words, partial(fusion.g3, alpha=alpha))
 
 
 def _per_click(information: Tensor, cost: Tensor | None, _rng: np.random.Generator) -> Tensor:

@@ -18,6 +18,10 @@ Cost = Literal["predicted", "whole", "oracle", "constant"]
 The last two are brackets: labelled as bounds, never ranked.
 """
 
+Scale = Literal["linear", "robust", "rank"]
+"""How the cost is put on [0, 1] over the pool: linearly, as in the paper; linearly from its 1st to its
+99th percentile; or as the share of all windows that cost less."""
+
 Considered = Annotated[int, Field(ge=1, le=1000)]
 """How many times as many candidates as the budget holds a second stage looks at."""
 

@@ -8,7 +8,7 @@ import torch
 
 import strategies
 from harness.acquisition import Tally, acquire
-from harness.errors import RunError
+from harness.errors import InputError, RunError
 from harness.logits import Logits
 from harness.loop import run_strategy
 from harness.maps import MemoryMaps, QueryRules
@@ -243,6 +243,17 @@ def test_ties_are_broken_by_image_and_place(name):
     assert query == sorted(query, key=lambda candidate: candidate.rank_key)
 
 
+def simple_cost(strategy, cost, image_id, scaled):
+    """Put an image's costs on [0, 1] over the pool."""
+    every = torch.cat([one.flatten() for one in cost.values()])
+    if strategy.cost_scale == "rank":
+        return (cost[image_id][..., None] > every).double().mean(-1)
+    if strategy.cost_scale == "robust":
+        low, high = np.percentile(every.numpy(), [1, 99])
+        return ((cost[image_id] - low) / (high - low)).clamp(0, 1)
+    return scaled(cost, image_id)
+
+
 def simple_form(name, sizes, budget, rules=RULES) -> list[Candidate]:
     """The definition: all maps in memory, full greedy suppression over whole maps, one global sort."""
     strategy, network, oracle = strategies.make(name), FakeNetwork(sizes, "key"), FakeOracle(sizes)
@@ -296,7 +307,9 @@ def simple_form(name, sizes, budget, rules=RULES) -> list[Candidate]:
             scaled(info, image_id) if strategy.measure else torch.zeros_like(cost[image_id])
         )
         rng = generator(0, 1, Purpose.SCORES, image_id)
-        own_cost = scaled(cost, image_id) if strategy.cost != "none" else None
+        own_cost = (
+            simple_cost(strategy, cost, image_id, scaled) if strategy.cost != "none" else None
+        )
         if strategy.score is None:
             scores = strategy.fuse(information, own_cost, rng).clone()
         else:
@@ -316,7 +329,17 @@ def simple_form(name, sizes, budget, rules=RULES) -> list[Candidate]:
     return sorted(found, key=lambda candidate: candidate.rank_key)[: budget // window**2]
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if not strategies.make(name).whole_image])
+SCALED = [
+    "cereals-g2-entropy[scale=rank]",
+    "cereals-g1-vote-entropy[scale=robust]",
+    "cereals-g3-entropy[cost=oracle,scale=rank]",
+    "margin+g3[scale=robust]",
+]
+
+
+@pytest.mark.parametrize(
+    "name", [*(name for name in NAMES if not strategies.make(name).whole_image), *SCALED]
+)
 def test_acquisition_equals_its_simple_form(name):
     strategy = strategies.make(name)
     if strategy.select is not None or strategy.cost == "whole":
@@ -330,6 +353,30 @@ def test_acquisition_equals_its_simple_form(name):
         rtol=0,
         atol=1e-9,
     )
+
+
+@pytest.mark.parametrize("name", SCALED[:2])
+def test_a_scale_of_costs_depends_on_no_order_of_images_and_no_room_for_maps(name, monkeypatch):
+    sizes = dict(list(SIZES.items())[:4])
+    kept = acquire_once(name, sizes, budget=1500)
+    turned = acquire_once(name, dict(reversed(sizes.items())), budget=1500)
+    made_again = acquire_once(name, sizes, budget=1500, cache=MemoryMaps(limit_bytes=0))
+    assert kept == turned == made_again
+    monkeypatch.setattr("harness.acquisition.MOST_COSTS", 50)
+    some = acquire_once(name, sizes, budget=1500)
+    assert some == acquire_once(name, dict(reversed(sizes.items())), budget=1500)
+    assert [item.score for item in some] != [item.score for item in kept]
+
+
+def test_a_scale_without_a_cost_is_refused():
+    for name in (
+        "cereals-g2-entropy[cost=constant,scale=rank]",
+        "bald+g1[cost=constant,scale=rank]",
+    ):
+        with pytest.raises(
+            InputError, match="scale must be linear where cost is constant, got rank"
+        ):
+            strategies.make(name)
 
 
 def test_shared_maps_are_computed_once():

@@ -1,9 +1,11 @@
 import math
 
+import numpy as np
 import pytest
 import torch
 
 from harness.regions import (
+    CostDistribution,
     Peak,
     RunningBest,
     non_maximum_suppression,
@@ -180,3 +182,29 @@ def test_running_best_lets_all_in_while_the_budget_is_not_full():
     best = RunningBest(100)
     best.add(5.0, 99)
     assert best.floor == -math.inf
+
+
+def test_a_rank_is_the_share_of_the_pool_that_costs_less():
+    costs = CostDistribution(np.array([5.0, 1.0, 5.0, 9.0]))
+    asked = torch.tensor([[0.0, 1.0, 5.0], [7.0, 9.0, 1e6]], dtype=torch.float64)
+    assert costs.rank(asked).tolist() == [[0.0, 0.0, 0.25], [0.75, 0.75, 1.0]]
+
+
+def test_a_robust_scale_does_not_see_one_dear_region():
+    values = np.arange(101.0)
+    costs, stretched = CostDistribution(values), CostDistribution(np.append(values, 1e9))
+    assert costs.robust(torch.tensor([0.0, 1.0, 50.0, 99.0, 1e9])).tolist() == [0, 0, 0.5, 1, 1]
+    assert float(stretched.robust(torch.tensor([50.0]))) == pytest.approx(0.5, abs=0.01)
+    assert float(rescale(torch.tensor([50.0]), 0.0, 1e9)) < 1e-6
+
+
+def test_costs_that_are_all_equal_scale_to_0():
+    costs = CostDistribution(np.full(7, 3.0))
+    for scaled in (costs.rank, costs.robust):
+        assert scaled(torch.tensor([3.0, 3.0])).tolist() == [0.0, 0.0]
+
+
+@pytest.mark.parametrize("values", [[], [1.0, math.nan], [math.inf]])
+def test_costs_that_cannot_be_ordered_are_refused(values):
+    with pytest.raises(ValueError, match="finite numbers, one or more"):
+        CostDistribution(np.array(values))
