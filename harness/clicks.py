@@ -114,13 +114,24 @@ def count_segment(
     )
 
 
+Part = tuple[slice, slice]
+_NEIGHBOURS: tuple[tuple[Part, Part, tuple[Part, ...]], ...] = (
+    (np.s_[:, 1:], np.s_[:, :-1], ()),
+    (np.s_[1:, :], np.s_[:-1, :], ()),
+    (np.s_[1:, 1:], np.s_[:-1, :-1], (np.s_[1:, :-1], np.s_[:-1, 1:])),
+    (np.s_[1:, :-1], np.s_[:-1, 1:], (np.s_[1:, 1:], np.s_[:-1, :-1])),
+)
+"""Two neighbouring pixels, and of those across a corner the two pixels that touch both."""
+
+
 def outline_crossings(
     label_map: npt.NDArray[Any], segments: npt.NDArray[np.int32]
 ) -> npt.NDArray[np.int64]:
     """Count label changes along the outline of every superpixel.
 
-    A change lies between two neighbouring pixels of a superpixel that both touch another one: for
-    rectangles of three pixels or more a side that is METHOD's c_i.
+    A change lies between two neighbouring pixels of a superpixel that both touch another one: one
+    beside or above the other, or across a corner where the outline steps diagonally. For rectangles
+    of three pixels or more a side that is METHOD's c_i.
 
     Returns:
         (n,) by the superpixel's number.
@@ -132,16 +143,16 @@ def outline_crossings(
     outline[1:] |= below
     outline[:-1] |= below
     found = np.zeros(int(segments.max()) + 1, np.int64)
-    for here, there in (
-        (np.s_[:, 1:], np.s_[:, :-1]),
-        (np.s_[1:], np.s_[:-1]),
-    ):
-        changes = (
-            outline[here]
-            & outline[there]
-            & (segments[here] == segments[there])
-            & (label_map[here] != label_map[there])
-        )
+
+    def on_one_outline(here: Part, there: Part) -> npt.NDArray[np.bool_]:
+        both: npt.NDArray[np.bool_] = outline[here] & outline[there]
+        both &= segments[here] == segments[there]
+        return both
+
+    for here, there, corners in _NEIGHBOURS:
+        changes = on_one_outline(here, there) & (label_map[here] != label_map[there])
+        for corner in corners:  # the outline goes round by it, and is counted there
+            changes &= ~on_one_outline(here, corner)
         found += np.bincount(segments[here][changes], minlength=len(found))
     return found
 

@@ -16,6 +16,7 @@ from typing import Any
 PUBLISHED: dict[str, Any] = {
     "harness.acquisition.MOST_COSTS": 1048576,
     "harness.clicks.BOX_CLICKS": 4,
+    "harness.clicks._NEIGHBOURS": "639047248844",
     "harness.data.labels.IGNORE": 255,
     "harness.data.labels.LABELS": "c38380bebdc1",
     "harness.regions.ROBUST_SHARES": "a3602acf9043",

@@ -193,8 +193,10 @@ class CostDistribution:
 
     def robust(self, costs: Tensor) -> Tensor:
         """Scale linearly from the 1st to the 99th percentile; what lies beyond is 0 or 1."""
-        low, high = np.quantile(self._ordered, ROBUST_SHARES)
-        return rescale(costs, float(low), float(high)).clamp_(0.0, 1.0)
+        low, high = (float(bound) for bound in np.quantile(self._ordered, ROBUST_SHARES))
+        if low == high:
+            return (costs > high).to(torch.float64)
+        return rescale(costs, low, high).clamp_(0.0, 1.0)
 
     def rank(self, costs: Tensor) -> Tensor:
         """Return the share of the pool's regions that cost less, in [0, 1]; equal costs are equal."""

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from harness.context import QueryContext
-from harness.types import Candidate, Region
+from harness.types import Candidate, Region, Segment
 from harness.views import View
 
 
@@ -18,7 +18,7 @@ def k_centre(candidates: list[Candidate], budget_px: int, context: QueryContext)
     Core-set (Sener & Savarese 2018, arXiv 1708.00489) on the mean features of a window. Choice:
     Euclidean distance at the backbone's last level; the plain greedy algorithm, without outliers.
     """
-    found, bought = _embeddings(candidates, context)
+    found, bought = _embeddings(candidates, labelled_windows(candidates, context), context)
     distance = torch.full((len(found),), torch.inf, dtype=found.dtype)
     if len(bought):
         distance = torch.cdist(found, bought).min(dim=1).values
@@ -98,7 +98,8 @@ def typical(candidates: list[Candidate], budget_px: int, context: QueryContext) 
     is no self-supervised network here, the backbone's features of length 1; when every cluster
     holds a chosen window, the next round over the clusters begins.
     """
-    found, bought = (_of_length_one(part) for part in _embeddings(candidates, context))
+    windows = labelled_windows(candidates, context)
+    found, bought = (_of_length_one(part) for part in _embeddings(candidates, windows, context))
     mean_px = sum(item.new_px for item in candidates) // len(candidates)
     wanted = max(1, budget_px // max(1, mean_px))
     together = torch.cat([found, bought]) if len(bought) else found
@@ -168,7 +169,8 @@ def spatially_diverse(
     """
     if not candidates:
         return []
-    found, bought = _embeddings(candidates, context)
+    labelled = labelled_windows(candidates, context)
+    found, bought = _embeddings(candidates, labelled, context)
     middle = found.mean(0)
     found = _of_length_one(found - middle)
     bought = _of_length_one(bought - middle) if len(bought) else bought
@@ -184,7 +186,7 @@ def spatially_diverse(
         torch.maximum(closeness, close * is_same, out=closeness)
         torch.maximum(likeness, (found @ embedding) * ~is_same, out=likeness)
 
-    for region, embedding in zip(context.labelled, bought, strict=True):
+    for region, embedding in zip(labelled, bought, strict=True):
         keep_off(region, embedding)
     scores = torch.tensor([item.score for item in candidates], dtype=torch.float64)
     chosen: list[Candidate] = []
@@ -205,9 +207,44 @@ def _centre(region: Region) -> Tensor:
     )
 
 
-def _embeddings(candidates: list[Candidate], context: QueryContext) -> tuple[Tensor, Tensor]:
+def _embeddings(
+    candidates: list[Candidate], labelled: list[Region], context: QueryContext
+) -> tuple[Tensor, Tensor]:
     found = context.embeddings([item.region for item in candidates]).double()
-    return found, context.embeddings(context.labelled).double()
+    return found, context.embeddings(labelled).double()
+
+
+def labelled_windows(candidates: list[Candidate], context: QueryContext) -> list[Region]:
+    """List all that is labelled in windows no larger than the candidates.
+
+    Choice: a labelled image counts as the windows that tile it, what is left at its rim included:
+    one mean over a whole image is near to none of its windows, so that they would seem new.
+    """
+    regions = [item.region for item in candidates]
+    areas = [region.area_px for region in regions]
+    if not areas:
+        return context.labelled
+    side = max(1, round((sum(areas) / len(areas)) ** 0.5))
+    first = regions[0]
+    size = (side, side) if isinstance(first, Segment) else (first.height, first.width)
+    return [part for region in context.labelled for part in _tiles(region, *size)]
+
+
+def _tiles(region: Region, height: int, width: int) -> list[Region]:
+    """Cut a rectangle into windows; a superpixel, or what is no larger than one, stays whole."""
+    if isinstance(region, Segment) or (region.height <= height and region.width <= width):
+        return [region]
+    return [
+        Region(
+            region.image_id,
+            region.top + top,
+            region.left + left,
+            min(height, region.height - top),
+            min(width, region.width - left),
+        )
+        for top in range(0, region.height, height)
+        for left in range(0, region.width, width)
+    ]
 
 
 def _of_length_one(values: Tensor) -> Tensor:

@@ -132,7 +132,7 @@ def balanced_margin() -> Strategy:
 
 
 def weighted_chance(information: Tensor, _cost: Tensor | None, rng: np.random.Generator) -> Tensor:
-    """Draw placements without replacement, in proportion to their scaled information.
+    """Draw placements without replacement, in proportion to their information, which is not scaled.
 
     ln(u) / w falls from 0 (Efraimidis & Spirakis 2006); a window of no weight comes last.
     """
@@ -148,9 +148,10 @@ def balanced_random() -> Strategy:
     return Strategy(
         "balanced-random",
         "windows at random, rare predicted classes more often",
-        "ln(u) / I, I = sum 1 / share",
+        "ln(u) / I, I = sum 1 / share, unscaled",
         neighbourhood.rarity,
         weighted_chance,
+        scaled=False,
     )
 
 
@@ -159,7 +160,7 @@ def coreset(considered: Considered = 10) -> Strategy:
     return Strategy(
         "coreset",
         f"k-centre among random windows, {considered} times as many as are bought",
-        "farthest first",
+        "farthest first, from labelled windows too",
         fuse=chance,
         select=diversity.k_centre,
         considered=considered,
@@ -171,7 +172,7 @@ def typiclust(considered: Considered = 10) -> Strategy:
     return Strategy(
         "typiclust",
         f"typical among random windows, {considered} times as many as are bought",
-        "typicality in clusters",
+        "typicality in clusters without a labelled window",
         fuse=chance,
         select=diversity.typical,
         considered=considered,
@@ -183,7 +184,7 @@ def entropy_coreset(considered: Considered = 5) -> Strategy:
     return Strategy(
         "entropy-coreset",
         f"k-centre among the {considered} times as many most uncertain windows",
-        "farthest first, I = sum H",
+        "farthest first, from labelled windows too, I = sum H",
         entropy,
         information_alone,
         select=diversity.k_centre,

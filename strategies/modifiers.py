@@ -20,6 +20,7 @@ from harness.superpixels import check_library
 from strategies import fusion
 from strategies.baselines import information_alone
 from strategies.cereals import SCALES, check_scale
+from strategies.field import weighted_chance
 from strategies.parameters import Alpha, Beta, Cost, Label, Scale, SuperpixelPx
 
 Maps = Mapping[str, Tensor]
@@ -49,6 +50,12 @@ def _fused(
     return fuse(score, torch.zeros_like(score) if cost is None else cost)
 
 
+def is_unbounded(strategy: Strategy) -> bool:
+    """Return whether scores are drawn, as logarithms that no cost can be weighed against."""
+    drawn = isinstance(strategy.score, partial) and strategy.score.func is _sampled
+    return drawn or strategy.fuse is weighted_chance
+
+
 def _with_cost(
     strategy: Strategy,
     cost: Cost,
@@ -59,6 +66,11 @@ def _with_cost(
 ) -> Strategy:
     if strategy.cost != "none":
         raise InputError(f"+{name} must follow a strategy without a cost, got {strategy.name}")
+    if is_unbounded(strategy):
+        raise InputError(
+            f"+{name} must follow scores in [0, 1], which it weighs against a cost, got "
+            f"{strategy.name} (+power goes behind +{name})"
+        )
     check_scale(cost, scale)
     score = partial(_fused, strategy=strategy, fuse=fuse)
     head, comma, rest = strategy.equation.partition(", ")
@@ -138,10 +150,15 @@ def with_power(strategy: Strategy, beta: Beta = 1.0) -> Strategy:
     """
     if strategy.measure is None and not strategy.maps:
         raise InputError(f"+power must follow a strategy with a measure, got {strategy.name}")
+    if is_unbounded(strategy):
+        raise InputError(
+            f"+power must follow scores that are not drawn already, got {strategy.name}"
+        )
+    of = "s = the score, then " if strategy.select is not None else "s = "
     return replace(
         strategy,
         summary=f"{strategy.summary}, drawn in proportion",
-        equation=f"{beta:g} ln s + Gumbel, s = {strategy.equation}",
+        equation=f"{beta:g} ln s + Gumbel, {of}{strategy.equation}",
         fuse=None,
         score=partial(_sampled, strategy=strategy, beta=beta),
     )
@@ -169,7 +186,8 @@ def with_superpixels(
     return replace(
         strategy,
         summary=strategy.summary.replace("windows", words),
-        equation=f"{strategy.equation}, of superpixels",
+        equation=f"{strategy.equation}, of superpixels"
+        + (", their outline billed" if label == "polygon" else ""),
         superpixels=SuperpixelQuery(px, label == "dominant"),
     )
 

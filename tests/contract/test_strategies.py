@@ -35,7 +35,7 @@ NAMES = [
     "ripu[radius=2]+g3[alpha=0.4]",
     "margin+ratio",
     "entropy-region+power[beta=4]",
-    "margin+power+g1",
+    "margin+g1+power",
 ]
 by_name = pytest.mark.parametrize("name", NAMES)
 

@@ -146,6 +146,11 @@ def test_rare_classes_weigh_more():
     assert weights == pytest.approx([1 / (0.9 + 0.5), 1 / (0.1 + 0.5)])
 
 
+def test_balanced_random_weighs_by_sums_that_are_not_scaled():
+    strategy = strategies.make("balanced-random")
+    assert (strategy.scaled, strategy.fuse) == (False, weighted_chance)
+
+
 def test_weighted_chance_draws_in_proportion_to_the_weights():
     weights = torch.tensor([[0.1, 0.2, 0.7]], dtype=torch.float64)
     rng = np.random.default_rng(0)
@@ -183,6 +188,50 @@ def test_k_centre_takes_the_farthest_first():
     points = [(0.0, 0.0), (1.0, 0.0), (10.0, 0.0), (10.0, 1.0), (0.0, 6.0), (0.0, 0.1)]
     chosen = diversity.k_centre(candidates(6), 3, context(points, [0]))
     assert [item.region.top for item in chosen] == [3, 4, 1]
+
+
+class Contents(QueryContext):
+    """An image's content by place: ``pool`` maps (image, top, left) of windows of 10 px to points."""
+
+    def embeddings(self, regions, level=-1):
+        points = [
+            np.mean(
+                [
+                    self.pool[region.image_id, top, left]
+                    for top in range(region.top, region.top + region.height, 10)
+                    for left in range(region.left, region.left + region.width, 10)
+                ],
+                axis=0,
+            )
+            for region in regions
+        ]
+        return torch.tensor(np.array(points), dtype=torch.float32)
+
+    @property
+    def labelled(self):
+        return self.predictor
+
+
+@pytest.mark.parametrize("select", [diversity.k_centre, diversity.spatially_diverse])
+def test_content_of_a_labelled_image_is_known_window_by_window(select):
+    seen = {("bought", 0, 0): (5.0, 0.0), ("bought", 0, 10): (-5.0, 0.0)}
+    offered = {("a", 0, 0): (5.0, 0.0), ("a", 0, 10): (-5.0, 0.0), ("a", 0, 20): (0.0, 3.0)}
+    items = [Candidate(Region(*place, 10, 10), 1.0, 100) for place in offered]
+    whole = [Region("bought", 0, 0, 10, 20)]
+    context = Contents(seen | offered, whole, np.random.default_rng(0))
+    assert select(items, 100, context)[0].region.left == 20
+
+
+def test_labelled_windows_tile_what_is_larger_than_a_candidate():
+    items = [Candidate(Region("a", 0, 0, 10, 10), 1.0, 100)]
+    whole, window = Region("b", 0, 0, 25, 20), Region("c", 3, 4, 10, 10)
+    context = Contents({}, [whole, window], np.random.default_rng(0))
+    found = diversity.labelled_windows(items, context)
+    assert found[-1] == window
+    assert sum(region.area_px for region in found[:-1]) == whole.area_px
+    assert [(region.top, region.left, region.height, region.width) for region in found[:-1]] == [
+        (top, left, min(10, 25 - top), 10) for top in (0, 10, 20) for left in (0, 10)
+    ]
 
 
 def test_typiclust_goes_to_the_middle_of_clusters_without_a_label():
@@ -382,7 +431,7 @@ def test_spatial_diversity_is_what_all_pairs_give(seed):
         for number in range(24)
     ]
     items, points = placed(*windows)
-    labelled = [Region("a", 0, 300, 10, 10), Region("z", 0, 0, 50, 50)]
+    labelled = [Region("a", 0, 300, 10, 10), Region("z", 0, 0, 10, 10)]
     points |= {region: tuple(rng.normal(size=4).tolist()) for region in labelled}
     for within, across in ((0.5, 0.5), (2.0, 0.1)):
         context = Placed(points, labelled, np.random.default_rng(0))
@@ -464,6 +513,10 @@ def test_power_sampling_draws_in_proportion_to_the_score():
         ("bald+", "cannot read strategy"),
         ("+g2", "cannot read strategy"),
         ("bald+g2+g1", "must follow a strategy without a cost"),
+        ("margin+power+g1", r"\+g1 must follow scores in \[0, 1\]"),
+        ("balanced-random+g2", r"\+g2 must follow scores in \[0, 1\]"),
+        ("balanced-random+power", "must follow scores that are not drawn already"),
+        ("margin+power+power", "must follow scores that are not drawn already"),
         ("cereals-g2-entropy+g1", "must follow a strategy without a cost"),
         ("random-region+ratio", "ranks by its information alone"),
         ("cereals-g2-entropy+ratio", "ranks by its information alone"),

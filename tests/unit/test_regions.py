@@ -204,6 +204,11 @@ def test_costs_that_are_all_equal_scale_to_0():
         assert scaled(torch.tensor([3.0, 3.0])).tolist() == [0.0, 0.0]
 
 
+def test_a_robust_scale_still_knows_what_lies_beyond_equal_percentiles():
+    costs = CostDistribution(np.append(np.zeros(992), np.full(8, 7.0)))
+    assert costs.robust(torch.tensor([0.0, 7.0])).tolist() == [0.0, 1.0]
+
+
 @pytest.mark.parametrize("values", [[], [1.0, math.nan], [math.inf]])
 def test_costs_that_cannot_be_ordered_are_refused(values):
     with pytest.raises(ValueError, match="finite numbers, one or more"):

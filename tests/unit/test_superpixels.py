@@ -2,6 +2,7 @@
 
 import zlib
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -135,6 +136,33 @@ def test_changes_along_an_outline_by_hand():
     labels = np.array([[1, 7, 7], [2, 7, 7], [2, 2, 3]])
     # of the L's pairs 1-2, 2-2, 2-2, 2-3 all touch the square but the corner, (2, 0)
     assert outline_crossings(labels, segments).tolist() == [2, 0]
+
+
+def test_changes_along_a_diagonal_outline_are_counted_across_corners():
+    rows, columns = np.mgrid[:7, :7]
+    diamond = (abs(rows - 3) + abs(columns - 3) <= 2).astype(np.int32)
+    labels = np.where(columns < 3, 5, np.where(columns > 3, 6, 7))
+    # its outline has eight pixels, each across a corner of the next; left, middle and right differ:
+    # the steps into and out of its top and its bottom pixel are four changes
+    assert outline_crossings(labels, diamond)[1] == 4
+    halves = np.where(columns < 3, 5, 6)
+    assert outline_crossings(halves, diamond)[1] == 2
+
+
+@examples(25)
+@given(st.integers(0, 2**31))
+def test_changes_along_an_outline_are_those_of_the_traced_contour(seed):
+    """Blobs without thin parts, traced by OpenCV pixel by pixel."""
+    rng = np.random.default_rng(seed)
+    rows, columns = np.mgrid[:40, :40]
+    turn = np.arctan2(rows - 19.5, columns - 19.5)
+    radius = 12 + 2 * np.sin(2 * turn + rng.uniform(0, 6))
+    blob = (np.hypot(rows - 19.5, columns - 19.5) < radius).astype(np.int32)
+    labels = (columns // int(rng.integers(5, 12))).astype(np.uint8)
+    contour = cv2.findContours(blob.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)[0]
+    along = contour[0][:, 0]
+    seen = labels[along[:, 1], along[:, 0]]
+    assert outline_crossings(labels, blob)[1] == np.count_nonzero(seen != np.roll(seen, -1))
 
 
 def test_clicks_of_superpixels_by_hand():
