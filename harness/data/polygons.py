@@ -104,8 +104,15 @@ class PolygonSplit(Split):
         folder = self.root / self.layout.images.replace("{split}", self.name)
         relative = paths.photo.relative_to(folder).as_posix()
         for name in (relative, paths.photo.name, relative.rpartition(".")[0]):
-            if name in self._drawings:
-                return self._drawings[name]
+            if name not in self._drawings:
+                continue
+            alike = sum(other.photo.name == paths.photo.name for other in self.files.values())
+            if name != relative and alike > 1:
+                raise InputError(
+                    f"{paths.polygons}: must name {relative} with its folder, since {alike} images "
+                    f"are called {paths.photo.name}; got {name}"
+                )
+            return self._drawings[name]
         raise InputError(f"{paths.polygons}: must hold the image {relative}, found none")
 
     def raw_labels(self, image_id: str) -> npt.NDArray[np.int32]:
@@ -233,7 +240,7 @@ def read_coco(content: bytes) -> dict[str, Drawing]:
     """Read a COCO file: the polygons of each image by its file name.
 
     Raises:
-        InputError: run-length masks, which nobody clicked.
+        InputError: run-length masks, which nobody clicked, and objects without a polygon.
     """
     document = json.loads(content)
     names = {item["id"]: str(item["name"]) for item in document["categories"]}
@@ -242,6 +249,8 @@ def read_coco(content: bytes) -> dict[str, Drawing]:
         what = f"annotation {item.get('id')}"
         if not isinstance(item["segmentation"], list):
             raise InputError(f"{what} must be polygons, got a run-length mask: nobody clicked it")
+        if not item["segmentation"]:
+            raise InputError(f"{what} must have a polygon, got none: its clicks are not known")
         for part in item["segmentation"]:
             vertices = _points(np.asarray(part, np.float64).reshape(-1, 2), what)
             by_image[item["image_id"]].append(Shape(names[item["category_id"]], vertices))
@@ -263,7 +272,7 @@ def read_cvat(content: bytes) -> dict[str, Drawing]:
     """Read a file of CVAT for images 1.1: polygons and boxes of each image by its name.
 
     Raises:
-        InputError: a shape of another kind, or a document with entities.
+        InputError: a shape of another kind, a turned box, or a document with entities.
     """
     if b"<!ENTITY" in content:
         raise InputError("must be plain XML without entities")
@@ -287,6 +296,13 @@ def _cvat_shapes(image: ET.Element) -> Iterator[tuple[int, Shape]]:
             continue
         what = f"image {image.attrib['name']}: <{item.tag}>"
         order = int(item.attrib.get("z_order", 0))
+        if float(item.attrib.get("rotation", 0)) % 360 != 0:
+            turned = shorten(item.attrib["rotation"])
+            raise InputError(
+                f"{what} must not be turned, got rotation {turned}: draw it as polygon"
+            )
+        if item.attrib.get("outside", "0") != "0":
+            raise InputError(f"{what} must be inside the image, got outside: that is a video's")
         if item.tag == "polygon":
             pairs = [pair.split(",") for pair in item.attrib["points"].split(";")]
             yield order, Shape(item.attrib["label"], _points(pairs, what))

@@ -175,6 +175,11 @@ BROKEN = {
         lambda d: d["annotations"][0].update(segmentation={"counts": "x", "size": [1, 1]}),
         "got a run-length mask: nobody clicked it",
     ),
+    "an object with its box alone": (
+        "coco",
+        lambda d: d["annotations"][0].update(segmentation=[], bbox=[2, 2, 8, 8]),
+        "must have a polygon, got none: its clicks are not known",
+    ),
     "an image that is not there": ("coco", lambda d: d["images"].pop(0), "must be of an image"),
     "a category that is not there": (
         "coco",
@@ -216,6 +221,14 @@ def test_what_was_not_clicked_or_does_not_fit_is_one_line(tmp_path, what):
             "polygon or a box",
         ),
         (cvat(["train_0"]), "must hold the image train_1.png"),
+        (
+            cvat(["train_0"]).replace("<polygon", '<polygon rotation="30.5"', 1),
+            "must not be turned, got rotation .30.5.",
+        ),
+        (
+            cvat(["train_0"]).replace("<polygon", '<polygon outside="1"', 1),
+            "must be inside the image",
+        ),
     ],
 )
 def test_a_cvat_file_that_cannot_be_used_is_one_line(tmp_path, content, said):
@@ -223,6 +236,22 @@ def test_a_cvat_file_that_cannot_be_used_is_one_line(tmp_path, content, said):
     (tmp_path / "cvat/marks_train.xml").write_text(content)
     with pytest.raises(InputError, match=said):
         open_splits(load_spec(config).data)
+
+
+@pytest.mark.parametrize("kind", ["coco", "cvat"])
+def test_one_annotation_does_not_serve_two_photographs_of_one_name(tmp_path, kind):
+    config = write(tmp_path / kind, kind)
+    photo = next((tmp_path / kind / "images/train").glob("train_0.*"))
+    for folder in ("a", "b"):
+        (photo.parent / folder).mkdir()
+        (photo.parent / folder / photo.name).write_bytes(photo.read_bytes())
+    photo.unlink()
+    with pytest.raises(
+        InputError, match=r"must name a/train_0.png with its folder, since 2 images"
+    ):
+        open_splits(load_spec(config).data)
+    (photo.parent / "b" / photo.name).unlink()
+    open_splits(load_spec(config).data)  # one image of the name: it is found without its folder
 
 
 def test_boxes_are_two_clicks_and_cvat_s_order_is_kept():
