@@ -204,7 +204,7 @@ def _check(board: Board, target: Path, photos: dict[str, Path] | None) -> int:
     from harness.publish.write import write_files
 
     with draft_folder(Path(tempfile.gettempdir()), "harness-publish") as folder:
-        write_files(board, folder, kinds=(), photos=photos)
+        write_files(board, folder, kinds=(), photos=photos, home=target)
         stale = [name for name in TEXTS if not _same(folder / name, target / name)]
     if stale:
         raise RunError(

@@ -18,7 +18,8 @@ from harness.publish.figures import (
     draw_ranks,
 )
 from harness.publish.notes import notes, work_done
-from harness.publish.page import to_page
+from harness.publish.page import links_from, to_page
+from harness.publish.photographs import generated_photos
 from harness.publish.significance import Significance, compare_strategies
 from harness.publish.tables import to_csv, to_markdown
 
@@ -40,6 +41,7 @@ def write_files(
     *,
     kinds: Sequence[str] = ("png",),
     photos: dict[str, Path] | None = None,
+    home: Path | None = None,
 ) -> tuple[Significance | None, list[str], list[str]]:
     """Write tables, document, page and figures of a board.
 
@@ -47,6 +49,8 @@ def write_files(
 
     Args:
         kinds: of figures, from png, svg and pdf.
+        photos: image id -> file, for the page; those of the embedded pack without it.
+        home: where the files will lie, if not in ``out``: the page links to what is there.
 
     Returns:
         What was compared, the notes, and which figures could not be drawn.
@@ -73,7 +77,14 @@ def write_files(
     to_csv(board, columns, out / "leaderboard.csv")
     to_json(document, out / "leaderboard.json")
     to_tex(board, columns, out / "leaderboard.tex")
-    to_page(board, document, columns, out / "index.html", photos=photos)
+    to_page(
+        board,
+        document,
+        columns,
+        out / "index.html",
+        photos=photos or generated_photos(board),
+        links=links_from(home or out),
+    )
     beside = [*beside, work_done(board)]
     to_markdown(board, columns, beside, out / "leaderboard.md", list(drawings))
     faults = []
