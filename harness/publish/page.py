@@ -104,10 +104,13 @@ def links_from(folder: Path) -> list[tuple[str, str]]:
     ]
     if (folder / ARCHIVE).is_file():
         links.append((ARCHIVE, "run files"))
-    readme = folder.resolve().parent.parent / "README.md"
-    if readme.is_file() and readme.read_text(encoding="utf-8").startswith("# harness\n"):
-        links.append(("../../README.md", "README"))
-        links.append(("../../docs/reading-a-leaderboard.md", "how to read a leaderboard"))
+    root = folder.resolve().parent.parent
+    documents = [
+        ("README.md", "README"),
+        ("docs/reading-a-leaderboard.md", "how to read a leaderboard"),
+    ]
+    if all((root / name).is_file() for name, _ in documents):
+        links += [(f"../../{name}", text) for name, text in documents]
     return links
 
 

@@ -503,12 +503,19 @@ def test_links_lead_to_what_is_there(page, published, tmp_path):
     ]
     assert all((published / link).is_file() for link in beside)
     assert links[-1] == "https://arxiv.org/abs/1810.09726"
-    content = board_of(tmp_path, ("random-region", 0, [0.4, 0.5, 0.6])).read_text()
+    for name in ("README.md", "docs/reading-a-leaderboard.md"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("")
+    content = board_of(tmp_path / "results/mine", ("random-region", 0, [0.4, 0.5, 0.6])).read_text()
     assert ARCHIVE not in content
+    for name in re.findall(r'"(\.\./[^"]+)"', content):
+        assert (tmp_path / "results/mine" / name).is_file()
+    assert content.count('"../../') == 2
 
 
 def test_the_page_holds_nothing_that_would_be_loaded(published):
     content = (published / "index.html").read_text(encoding="utf-8")
+    assert "{{" not in content
     assert "default-src 'none'" in content
     assert not re.search(r"""\ssrc\s*=|url\(|@import""", content)
     assert re.findall(r"<link[^>]*>", content) == ['<link rel="icon" href="data:,">']
