@@ -46,6 +46,7 @@ const ranked = entries.filter(entry => !entry.bound);
 const level = Object.keys(entries[0].clicks_to).at(-1);
 const toLevel = entry => entry.clicks_to[level];
 const toLevelText = entry => column(`clicks_to_${level}`).cells[entries.indexOf(entry)];
+const toLevelPercent = entry => toLevelText(entry).replace(/^(> )?[\d.]+/, "$& %");
 
 // ------------------------------------------------------------------------------- state, in the URL
 
@@ -154,15 +155,15 @@ function answer() {
       ? ["Demonstrably worse than it: ", ...list(worse), "."]
       : []),
   );
-  say(
-    $("pairs"),
-    ...(differing
-      ? [
-          `${differing} of ${number(board.pairs.length, "pair")} differ over clicks, ` +
-            `${board.pixel_pairs_differing} over pixels (Holm's correction; To know says how).`,
-        ]
-      : [`Over pixels ${board.pixel_pairs_differing} of them differ.`]),
-  );
+  const pixels = board.pixel_pairs_differing;
+  if (differing)
+    say(
+      $("pairs"),
+      `${differing} of ${number(board.pairs.length, "pair")} differ over clicks, ` +
+        `${pixels} over pixels (Holm's correction; To know says how).`,
+    );
+  else if (pixels) say($("pairs"), `Over pixels ${pixels} of them differ.`);
+  else say($("pairs"), "Over pixels none of them differs either.");
 }
 /** Say who reaches the level with the fewest clicks, beside the control. */
 function fewest() {
@@ -200,8 +201,8 @@ function fewest() {
           " ",
           { name: CONTROL },
           toLevel(control).value === null
-            ? ` does not in half of its seeds: ${toLevelText(control)} %${test}.`
-            : ` needs ${toLevelText(control)} %${test}.`,
+            ? ` does not in half of its seeds: ${toLevelPercent(control)}${test}.`
+            : ` needs ${toLevelPercent(control)}${test}.`,
         ]
       : [];
   const share =
@@ -213,7 +214,7 @@ function fewest() {
     $("headline"),
     { name: best.strategy },
     ` reaches ${target} with the fewest clicks, in the median over seeds: ` +
-      `${toLevelText(best)} % of the training set's.`,
+      `${toLevelPercent(best)} of the training set's.`,
     ...beside,
     share,
   );
@@ -527,7 +528,7 @@ function curves() {
       "polyline",
       {
         points: at.join(" "),
-        class: `curve${named ? "" : " other"}${picked ? " picked" : ""}`,
+        class: `curve${named ? "" : " other"}${picked ? " lit" : ""}`,
         stroke,
         "stroke-dasharray": dash,
         "data-strategy": entry.strategy,
@@ -574,28 +575,22 @@ function curves() {
       far = point => (point.x - x) ** 2 + (point.y - y) ** 2;
     return points.reduce((best, point) => (far(point) < far(best) ? point : best));
   };
-  const dim = strategy =>
-    svg
-      .querySelectorAll("[data-strategy]")
-      .forEach(node =>
-        node.classList.toggle("dim", strategy !== undefined && node.dataset.strategy !== strategy),
-      );
-  const light = strategy =>
-    svg
-      .querySelectorAll(".band")
-      .forEach(node => node.classList.toggle("lit", node.dataset.strategy === strategy));
+  const light = (strategy, isPointedAt) =>
+    svg.querySelectorAll("[data-strategy]").forEach(node => {
+      const isIt = node.dataset.strategy === strategy;
+      node.classList.toggle("lit", isIt);
+      node.classList.toggle("dim", isPointedAt && !isIt);
+    });
   svg.onpointermove = svg.onpointerdown = event => {
     const { entry, round, place, x, y } = near(event);
     dot.setAttribute("cx", x);
     dot.setAttribute("cy", y);
-    dim(entry.strategy);
-    light(entry.strategy);
+    light(entry.strategy, true);
     say($("readout"), { name: label(entry) }, `, round ${place}: ${said(round)}.`);
   };
   svg.onpointerleave = () => {
     dot.setAttribute("cx", -9);
-    dim();
-    light(state.strategy);
+    light(state.strategy, false);
   };
   svg.onclick = event => choose(near(event).entry.strategy);
 }

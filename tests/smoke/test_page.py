@@ -130,8 +130,8 @@ def sort_by(page, key: str) -> list[str]:
 # ------------------------------------------------------------------------------------------- answer
 
 
-def shown(crossing: dict) -> str:
-    return f"{100 * crossing['value']:.1f} [{100 * crossing['low']:.1f}"
+def shown(crossing: dict, unit: str = "") -> str:
+    return f"{100 * crossing['value']:.1f}{unit} [{100 * crossing['low']:.1f}"
 
 
 def test_the_first_screen_says_who_needs_the_fewest_clicks(page, entries):
@@ -144,8 +144,8 @@ def test_the_first_screen_says_who_needs_the_fewest_clicks(page, entries):
     best = min(reached, key=lambda name: reached[name]["value"])
     headline = text(page, "headline")
     assert headline.startswith(f"{best} reaches 95 % of the full-data mIoU")
-    assert shown(reached[best]) in headline
-    assert f"random-region needs {shown(reached['random-region'])}" in headline
+    assert f": {shown(reached[best], ' %')}" in headline
+    assert f"random-region needs {shown(reached['random-region'], ' %')}" in headline
     assert f"{len(reached)} of {len(ranked)} strategies reach it" in headline
     told = page.run(
         '[...document.querySelectorAll("#fewest tr")].map(row => [row.cells[0].innerText, row.cells[1].innerText])'
@@ -305,7 +305,7 @@ def test_the_chart_has_the_line_bands_and_names_in_colours_that_differ(page, pub
 def test_pointing_at_a_curve_shows_its_figures(page, entries):
     page.run('document.getElementById("chart").scrollIntoView()')
     x, y, name = page.run(
-        """(() => { const curve = document.querySelector("#curves .picked"), svg = document.getElementById("curves").getBoundingClientRect();
+        """(() => { const curve = document.querySelector("#curves .curve.lit"), svg = document.getElementById("curves").getBoundingClientRect();
             const [x, y] = curve.getAttribute("points").split(" ").at(-1).split(",").map(Number);
             return [svg.left + x, svg.top + y, curve.dataset.strategy]; })()"""
     )
@@ -315,6 +315,10 @@ def test_pointing_at_a_curve_shows_its_figures(page, entries):
     said = text(page, "readout")
     assert said.startswith(f"{name}, round 2: mIoU {100 * last['miou']['mean']:.1f} ±")
     assert f"{100 * last['cost_b']['mean']:.1f}" in said
+    lit = '[...document.querySelectorAll("#curves .curve:not(.dim)")].map(one => one.dataset.strategy)'
+    assert page.run(lit) == [name]
+    page.send("Input.dispatchMouseEvent", type="mouseMoved", x=2, y=2)
+    assert set(page.run(lit)) == set(CURVES)
 
 
 # ------------------------------------------------------------------------------------------ windows
