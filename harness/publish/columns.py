@@ -69,6 +69,9 @@ def columns_of(board: Board, verdicts: Significance | None) -> list[Column]:
     def sooner(row: Row) -> float | None:
         return verdicts.verdicts[row.strategy].sooner if verdicts else None
 
+    def lead(row: Row) -> float | None:
+        return verdicts.verdicts[row.strategy].lead if verdicts else None
+
     def budget(number: int) -> Column:
         unit = "px" if board.budget_unit == "pixels" else "clicks"
         at = f"{100 * board.budget_shares[number]:.1f} % {unit}"
@@ -119,11 +122,12 @@ def columns_of(board: Board, verdicts: Significance | None) -> list[Column]:
         ),
         *[level(number) for number in range(len(LEVELS))],
         column(
-            "sooner_p",
-            "sooner than random-region, p",
-            lambda row: p_value(sooner(row)),
-            sooner,
+            "lead",
+            "95 % against random-region",
+            lambda row: sooner_or_later(lead(row)),
+            lead,
         ),
+        column("sooner_p", "p of that", lambda row: p_value(sooner(row)), sooner),
         column(
             "aubc_clicks",
             "AUBC clicks",
@@ -238,6 +242,13 @@ def estimate(found: Estimate | None) -> str:
         return "-"
     low, high = f"{100 * found.low:+.1f}", f"{100 * found.high:+.1f}"
     return f"{100 * found.value:+.1f} [{low}, {high}]"
+
+
+def sooner_or_later(lead: float | None) -> str:
+    """Say whether more runs than expected had reached it, or fewer."""
+    if lead is None:
+        return "-"
+    return "sooner" if lead > 0.0 else "later" if lead < 0.0 else "alike"
 
 
 def p_value(p: float | None) -> str:

@@ -60,6 +60,7 @@ class Entry:
     theirs: bool
     clicks: Place | None
     pixels: Place | None
+    lead: float | None
     sooner_p: float | None
     rounds: list[Round]
     miou_by_seed: dict[str, list[float]]
@@ -200,6 +201,7 @@ def _entry(
         theirs=row.is_theirs,
         clicks=verdict.clicks if verdict else None,
         pixels=verdict.pixels if verdict else None,
+        lead=verdict.lead if verdict else None,
         sooner_p=verdict.sooner if verdict else None,
         rounds=rounds,
         miou_by_seed={str(curve.seed): curve.miou for curve in row.curves},

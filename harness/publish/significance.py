@@ -61,12 +61,14 @@ class Place:
 class Verdict:
     """What can be said about one strategy.
 
-    sooner: the p-value that it reaches 95 % of the full-data mIoU at another share of the clicks
-    than random-region does: log-rank test, Holm's correction over all strategies.
+    lead: how many more of its runs reached 95 % of the full-data mIoU than would be expected if it
+    did as random-region does; negative where it is later. sooner: the p-value of that, two-sided:
+    log-rank test, Holm's correction over all strategies.
     """
 
     clicks: Place
     pixels: Place
+    lead: float | None
     sooner: float | None
 
 
@@ -74,8 +76,8 @@ class Verdict:
 class Pair:
     """Two strategies: the difference of their AUBC over clicks, first minus second.
 
-    Its interval has the level at which Holm's procedure tests this pair, so it excludes 0 exactly
-    where the pair differs. improvement: how often a run of the first beats one of the second.
+    Its interval has the level that makes Holm's adjusted p-value 0.05 at its ends, so it excludes 0
+    exactly where the pair differs. improvement: how often a run of the first beats one of the second.
     """
 
     first: str
@@ -140,8 +142,8 @@ def compare_strategies(board: Board) -> Significance | None:
     different shapes mixed.
 
     Choice: the variance of a pair's difference has two parts. Over seeds, which pair the runs: the
-    variance of the difference, drawn towards that of all other pairs (a moderated t-test), since a
-    few seeds alone say little about it. Over val images, which all runs share: a bootstrap of the
+    variance of the difference, or, if that is larger, what all other pairs make of it (a moderated
+    t-test), since a few seeds alone say little about it. Over val images, which all runs share: a bootstrap of the
     means over seeds, so that a claim holds for other images of the kind. Ranks: Holm's correction
     over all pairs of ranked strategies at 0.05. Against random-region: Dunnett's simultaneous
     intervals of the same variances. tests/bench/power.py measures errors and power.
@@ -170,7 +172,9 @@ def compare_strategies(board: Board) -> Significance | None:
     return Significance(
         {
             row.strategy: Verdict(
-                clicks.places[row.strategy], pixels.places[row.strategy], sooner.get(row.strategy)
+                clicks.places[row.strategy],
+                pixels.places[row.strategy],
+                *sooner.get(row.strategy, (None, None)),
             )
             for row in board.rows
         },
@@ -237,8 +241,8 @@ def _axis(
     )
 
 
-def _sooner(board: Board) -> dict[str, float]:
-    """Return the adjusted p-value of each strategy against random-region, where both are known."""
+def _sooner(board: Board) -> dict[str, tuple[float, float]]:
+    """Return lead and adjusted p-value of each strategy against random-region, where both are known."""
     by_name = {row.strategy: row for row in board.rows}
     if NOISE_STRATEGY not in by_name or board.threshold is None:
         return {}
@@ -248,11 +252,12 @@ def _sooner(board: Board) -> dict[str, float]:
     }
     others = [name for name in by_name if name != NOISE_STRATEGY]
     raw = [log_rank(followed[name], followed[NOISE_STRATEGY]) for name in others]
-    return dict(zip(others, holm(raw), strict=True))
+    adjusted = holm([p for _, p in raw])
+    return {name: (lead, p) for name, (lead, _), p in zip(others, raw, adjusted, strict=True)}
 
 
 def _pairs(found: Differences, names: list[str], scores: Floats) -> list[Pair]:
-    """Put a test's rows into words; each interval at the level at which Holm's step tests it."""
+    """Put a test's rows into words; each interval excludes 0 exactly where Holm's test does."""
     rows = []
     for number, (a, b) in enumerate(found.pairs):
         p, adjusted = found.p[number], found.adjusted[number]

@@ -269,6 +269,12 @@ def test_a_median_of_censored_shares_by_hand():
     assert median_share(early)[0] == 0.2
     assert median_share([(0.1, True), (0.2, False), (0.3, False)])[0] is None
     assert median_share([(0.1, False)]) == (None, None, None)
+    # where exactly half are left for a while, the middle of that while; no median if it has no end
+    assert median_share([(0.1, True), (0.2, True), (0.3, True), (0.4, True)])[0] == 0.25
+    assert median_share([(0.1, True), (0.2, True), (0.3, False), (0.4, False)])[0] is None
+    assert median_share([(0.1, True), (0.2, True), (0.3, False), (0.4, True)])[0] == pytest.approx(
+        0.3
+    )
     assert median_share(reached)[1:] == (0.1, None)  # so few do not bound it from above
 
 
@@ -293,10 +299,43 @@ def test_the_log_rank_test_keeps_its_level_and_finds_a_difference():
         times, ends = rng.exponential(scale, size=15), rng.uniform(0.8, 3.0, size=15)
         return [(min(t, end), bool(t <= end)) for t, end in zip(times, ends, strict=True)]
 
-    null = [log_rank(group(1.0), group(1.0)) < 0.05 for _ in range(400)]
+    null = [log_rank(group(1.0), group(1.0))[1] < 0.05 for _ in range(400)]
     assert 0.02 < np.mean(null) < 0.09
-    assert np.mean([log_rank(group(0.3), group(1.0)) < 0.05 for _ in range(100)]) > 0.7
-    assert log_rank([(0.1, False)], [(0.2, False)]) == 1.0
+    assert np.mean([log_rank(group(0.3), group(1.0))[1] < 0.05 for _ in range(100)]) > 0.7
+    assert log_rank([(0.1, False)], [(0.2, False)]) == (0.0, 1.0)
+
+
+def test_the_log_rank_test_says_no_more_than_so_few_runs_can():
+    """Wholly apart: two of the 20 ways to deal six runs out into threes are as extreme."""
+    sooner, later = (
+        [(0.1, True), (0.2, True), (0.3, True)],
+        [(0.5, True), (0.6, True), (0.9, False)],
+    )
+    lead, p = log_rank(sooner, later)
+    assert p == pytest.approx(0.1)
+    # expected of the first: 3/6 + 2/5 + 1/4, and none is left of it later
+    assert lead == pytest.approx(3 - (3 / 6 + 2 / 5 + 1 / 4))
+    assert log_rank(later, sooner) == (pytest.approx(-lead), pytest.approx(p))
+
+
+def test_the_log_rank_statistic_is_scipy_s():
+    rng = np.random.default_rng(2)
+    first, second = (
+        [(float(t), bool(t < 1.0)) for t in np.minimum(rng.exponential(scale, 12), 1.0)]
+        for scale in (0.5, 1.0)
+    )
+    found = stats.logrank(
+        *(
+            stats.CensoredData(
+                uncensored=[t for t, seen in group if seen],
+                right=[t for t, seen in group if not seen],
+            )
+            for group in (first, second)
+        )
+    )
+    lead, p = log_rank(first, second)
+    assert lead > 0
+    assert p == pytest.approx(found.pvalue, abs=0.02)
 
 
 def test_the_probability_of_improvement_by_hand():
