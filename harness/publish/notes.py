@@ -321,7 +321,7 @@ def _ranks(verdicts: Significance | None) -> str:
         "difference of that AUBC in points of mIoU with Dunnett's simultaneous 95 % interval. "
         "Clicks and pixels to a share of the full-data mIoU: the Kaplan-Meier median over seeds "
         "with its 95 % interval, ? where it has no end; > where half of the seeds do not reach it. "
-        "Sooner: log-rank test, Holm's correction."
+        "95 % against random-region: log-rank test by permutation of runs, Holm's correction."
     )
 
 

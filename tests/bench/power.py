@@ -3,8 +3,8 @@
     python -m tests.bench.power --boards 400
 
 Each board has 14 strategies whose AUBC scatters over seeds; the luck that a seed brings to all
-of them cancels. Half of the strategies scatter twice as much as the other half where --uneven is
-given. One strategy is better by a gap. The table compares three tests of all pairs, each with
+of them cancels. With --spreads half every other strategy scatters twice as much; with --spreads one
+the last scatters ten times as much as the others. One strategy is better by a gap. The table compares three tests of all pairs, each with
 Holm's correction: a t-test of each pair alone, the moderated one that boards use, and one variance
 pooled over everything.
 """
@@ -20,6 +20,7 @@ from harness.statistics import compare_pairs, holm
 
 STRATEGIES = 14
 LEVEL = 0.05
+SPREADS = ("even", "half", "one")
 
 
 def alone(scores):
@@ -50,13 +51,15 @@ def pooled(scores):
 TESTS = {"alone": alone, "moderated": moderated, "pooled": pooled}
 
 
-def rate(test, seeds, gap, *, boards, spread, uneven):
+def rate(test, seeds, gap, *, boards, spread, spreads):
     """Return the share of boards on which a test says that something differs (no gap), or finds the
     first strategy's pairs, on average."""
-    rng = np.random.default_rng([seeds, round(1000 * gap), uneven])
+    rng = np.random.default_rng([seeds, round(1000 * gap), SPREADS.index(spreads)])
     scale = np.full(STRATEGIES, spread)
-    if uneven:
+    if spreads == "half":
         scale[::2] *= 2.0
+    elif spreads == "one":
+        scale[-1] *= 10.0
     found = 0.0
     for _ in range(boards):
         scores = scale[:, None] * rng.standard_normal((STRATEGIES, seeds))
@@ -72,7 +75,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--boards", type=int, default=400)
     parser.add_argument("--spread", type=float, default=0.6, help="over seeds, points of AUBC")
-    parser.add_argument("--uneven", action="store_true")
+    parser.add_argument("--spreads", choices=SPREADS, default="even")
     options = parser.parse_args()
     print(f"{STRATEGIES} strategies, spread {options.spread:g} points, {options.boards} boards")
     print("seeds  test        false alarm  " + "".join(f"gap {gap:3.1f}  " for gap in (0.5, 1, 2)))
@@ -85,7 +88,7 @@ def main() -> None:
                     gap,
                     boards=options.boards,
                     spread=options.spread,
-                    uneven=options.uneven,
+                    spreads=options.spreads,
                 )
                 for gap in (0.0, 0.5, 1.0, 2.0)
             ]
