@@ -33,7 +33,7 @@ model = dict(
     decode_head=dict(type="LightHead", in_index=[0, 1, 2], channels=64, dropout_ratio=0.1, norm_cfg=dict(type="BN")),
 )
 
-# Chosen on a part of the training images that was held out, seeds 100 and 101: docs/camvid.md.
+# Chosen on a part of the training images that was held out, seeds 100 and 101: docs/notebook/camvid.md.
 optim_wrapper = dict(optimizer=dict(lr=6e-3))
 param_scheduler = [dict(type="OneCycleLR", eta_max=6e-3, pct_start=0.25)]
 training = dict(

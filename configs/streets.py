@@ -11,8 +11,8 @@ model = dict(backbone=dict(pretrained="trunks/streets.pth"), decode_head=dict(lo
 
 training = dict(steps=120, steps_per_image=10, max_steps=1000, batch_size=4, crop=(128, 256), jitter=False, frozen_trunk=True)
 
-# What docs/cost-model.md found since the standard board was published.
+# What docs/notebook/cost-model.md found since the standard board was published.
 cost_model = dict(hidden=16, weight_decay=0.3)
 
-# Lengths and budgets were chosen on seeds 100 and 101: random windows pass 95 % of full data before the last round (docs/streets.md).
+# Lengths and budgets were chosen on seeds 100 and 101: random windows pass 95 % of full data before the last round (docs/notebook/streets.md).
 harness = dict(budgets=[0.03, 0.06, 0.1, 0.18, 0.3], rounds=None, images_per_round=None, seeds=[0, 1, 2])

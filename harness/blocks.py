@@ -296,7 +296,7 @@ class Training(Block):
 
 
 class CostModel(Block):
-    """The cost head (docs/cost-model.md).
+    """The cost head (docs/notebook/cost-model.md).
 
     hidden: units of each of two hidden layers. batch_cells: cells of 8 x 8 px in a step. sigma_px:
     of the Gaussian that spreads a recorded vertex. max_cells: at most so many are kept in memory,

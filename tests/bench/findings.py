@@ -1,4 +1,4 @@
-"""What published boards say about the paper's claims: the tables of docs/findings.md.
+"""What published boards say about the paper's claims: the tables of docs/notebook/findings.md.
 
 python -m tests.bench.findings results/camvid results/streets
 """

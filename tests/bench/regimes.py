@@ -1,4 +1,4 @@
-"""How strategies rank in each regime: the table of docs/regimes.md.
+"""How strategies rank in each regime: the table of docs/notebook/regimes.md.
 
 python -m tests.bench.regimes low=FOLDER standard=results/streets high=FOLDER redundant=FOLDER
 """
