@@ -1,6 +1,7 @@
-# CamVid (Brostow, Fauqueur, Cipolla 2009) in the layout of the SegNet tutorial's copy: train/ trainannot/ val/ valannot/ below
-# --data-root, 367 and 101 photographs of 360 x 480 px, 11 classes. It has masks and no polygons: clicks are simulated.
-# A proxy: the backbone has ImageNet weights (extra [imagenet]) and is frozen, only heads are trained, on whole photographs.
+# CamVid (Brostow, Fauqueur, Cipolla 2009) in the layout of the SegNet tutorial's copy: train/
+# trainannot/ val/ valannot/ below --data-root, 367 and 101 photographs of 360 x 480 px, 11 classes.
+# It has masks and no polygons: clicks are simulated. A proxy: the backbone has ImageNet weights
+# (extra [imagenet]) and is frozen, only heads are trained, on whole photographs.
 _base_ = ["streets.py"]
 
 remark = "A proxy: the backbone has ImageNet weights and is frozen, only heads are trained."
@@ -33,7 +34,8 @@ model = dict(
     decode_head=dict(type="LightHead", in_index=[0, 1, 2], channels=64, dropout_ratio=0.1, norm_cfg=dict(type="BN")),
 )
 
-# Chosen on a part of the training images that was held out, seeds 100 and 101: docs/notebook/camvid.md.
+# Chosen on a part of the training images that was held out, seeds 100 and 101:
+# docs/notebook/camvid.md.
 optim_wrapper = dict(optimizer=dict(lr=6e-3))
 param_scheduler = [dict(type="OneCycleLR", eta_max=6e-3, pct_start=0.25)]
 training = dict(

@@ -1,5 +1,6 @@
-# CamVid with a backbone that learns: does the frozen board (camvid.py) order strategies alike? The budgets are every other one of its
-# own, so that six strategies with three seeds take hours and not days on two cores. docs/notebook/camvid.md says how the recipe was chosen.
+# CamVid with a backbone that learns: does the frozen board (camvid.py) order strategies alike? The
+# budgets are every other one of its own, so that six strategies with three seeds take hours and not
+# days on two cores. docs/notebook/camvid.md says how the recipe was chosen.
 _base_ = ["camvid.py"]
 
 remark = "The backbone starts with ImageNet weights and learns with the head."

@@ -1,4 +1,4 @@
-"""Boards from Python: run an experiment, read a board, get a table (docs/python.md)."""
+"""Boards from Python: run an experiment, read a board, get a table (docs/reference/python.md)."""
 
 from __future__ import annotations
 

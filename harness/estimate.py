@@ -25,9 +25,15 @@ from harness.statistics import gap_told_apart
 from harness.workshop import WORK_FOLDER, rules_of, schedule_of
 
 _STEP, _PREDICTIONS = 3.0, {"nothing": 0.0, "one pass": 1.0, "committee": 2.3}
-"""Choice: a training step and what a strategy asks of an image, in predictions of as many pixels (docs/performance.md): for the order of jobs."""
+"""Choice: a training step and what a strategy asks of an image, in predictions of as many pixels.
+
+For the order of jobs (docs/notebook/performance.md).
+"""
 _SPREAD = 0.0065
-"""Choice: what a paired difference varies by, about that of results/streets (docs/notebook/streets.md)."""
+"""Choice: what a paired difference varies by: about that of results/streets.
+
+docs/notebook/streets.md
+"""
 _RESERVE_BYTES = 1 << 28
 """Choice: what must stay free for networks and results."""
 
@@ -250,7 +256,8 @@ class Estimate:
         return [
             f"with {seeds} seeds, {ranked} strategies are told apart half of the time at a gap of "
             f"{100 * gap:.1f} points of AUBC, with {2 * seeds} at {100 * wider:.1f}, where their "
-            f"difference varies by {100 * _SPREAD:.1f} points from seed to seed (docs/notebook/streets.md)"
+            f"difference varies by {100 * _SPREAD:.1f} points from seed to seed "
+            "(docs/notebook/streets.md)"
         ]
 
     def foretold(self, pace: Pace, val_images: int) -> str:

@@ -1,4 +1,4 @@
-"""The picture in docs/architecture.md, enforced: a module imports lower layers and its own, never higher ones."""
+"""The picture in docs/project/architecture.md, enforced: a module imports lower layers and its own, never higher ones."""
 
 import ast
 import importlib.metadata

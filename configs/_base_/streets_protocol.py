@@ -15,7 +15,8 @@ training = dict(
     class_weights=True,
 )
 
-# As it was when the board was published; docs/notebook/cost-model.md and docs/training.md have found better since.
+# As it was when the board was published; docs/notebook/cost-model.md and
+# docs/notebook/training.md have found better since.
 cost_model = dict(hidden=64, weight_decay=1e-2)
 
 harness = dict(

@@ -149,7 +149,7 @@ def _small_crops(board: Board) -> list[str]:
         return []
     return [
         f"crops of {crop[0]}x{crop[1]} px are small against images of {area:.0f} px: a network "
-        "that sees little of what is around learns less (docs/training.md)"
+        "that sees little of what is around learns less (docs/notebook/training.md)"
     ]
 
 

@@ -1,8 +1,8 @@
 """The cost network: clicks per pixel from the frozen trunk's features and the class probabilities (after arXiv 1611.08272).
 
 It works on cells of 8 x 8 pixels, the stride of pool3, whatever the strides of the network. Every
-choice here is ours: the paper names the idea only. docs/notebook/cost-model.md compares the choices by their
-error on images that were held out.
+choice here is ours: the paper names the idea only. docs/notebook/cost-model.md compares the
+choices by their error on images that were held out.
 """
 
 from __future__ import annotations

@@ -44,7 +44,7 @@ class Space:
         if spec.tune is None:
             raise InputError(
                 f"config {spec.name} has no tune block; allowed: one with strategy, parameters, "
-                "window, seeds (docs/tuning.md)"
+                "window, seeds (docs/guide/tuning.md)"
             )
         space = cls(spec.tune, spec.harness.window, spec.harness.stride, spec.harness.committee)
         known = {name: space._parameters(name) for name in spec.tune.strategy}

@@ -544,8 +544,8 @@ def test_crops_of_features_are_parts_of_the_whole_and_count_each_pixel_once(
 
 
 def test_a_network_of_mmseg_s_zoo_beside_our_protocol(tmp_path, capsys):
-    """Word for word the example of docs/networks.md."""
-    page = (config_path("streets").parent.parent / "docs/networks.md").read_text()
+    """Word for word the example of docs/guide/network.md."""
+    page = (config_path("streets").parent.parent / "docs/guide/network.md").read_text()
     (tmp_path / "zoo.py").write_text(page.split("```python\n# zoo.py\n")[1].split("```")[0])
     spec = load_spec(tmp_path / "zoo.py", changes=["training.steps=7", "harness.seeds=[3]"])
     assert (spec.training.steps, spec.harness.seeds) == (7, (3,))

@@ -289,7 +289,7 @@ def test_the_example_of_the_docs_works(plug):
     from harness.logits import Logits
     from harness.views import View
 
-    page = (Path(__file__).parent.parent.parent / "docs/strategies.md").read_text()
+    page = (Path(__file__).parent.parent.parent / "docs/guide/strategy.md").read_text()
     plug(page.split("```python")[1].split("```")[0], "my-margin = PLUGIN:margin")
     made = strategies.make("my-margin")
     assert made.name == "my-margin"

@@ -1,4 +1,4 @@
-"""Every file that the product writes, cut short and with single bits flipped: noticed, or without effect. docs/reliability.md"""
+"""Every file that the product writes, cut short and with single bits flipped: noticed, or without effect. docs/project/reliability.md"""
 
 import json
 import random

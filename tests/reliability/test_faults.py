@@ -1,4 +1,4 @@
-"""What goes wrong around a run: disk, clock, keyboard, pipe, many folders. docs/reliability.md"""
+"""What goes wrong around a run: disk, clock, keyboard, pipe, many folders. docs/project/reliability.md"""
 
 import errno
 import json

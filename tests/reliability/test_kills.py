@@ -1,4 +1,4 @@
-"""A run that is killed anywhere and started again ends with the bytes of one that was never killed. docs/reliability.md
+"""A run that is killed anywhere and started again ends with the bytes of one that was never killed. docs/project/reliability.md
 
 More than 50 kills: one at each named point, before and after; one in each line; and chains of random ones.
 """

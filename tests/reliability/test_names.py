@@ -1,4 +1,4 @@
-"""Names that come from elsewhere cannot leave the output folder, nor become code on the page. docs/security.md"""
+"""Names that come from elsewhere cannot leave the output folder, nor become code on the page. docs/project/security.md"""
 
 import json
 import shutil

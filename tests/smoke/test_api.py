@@ -1,4 +1,4 @@
-"""Boards from Python, as docs/python.md shows them."""
+"""Boards from Python, as docs/reference/python.md shows them."""
 
 import subprocess
 import sys
