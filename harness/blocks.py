@@ -52,7 +52,13 @@ At its default it does not count for a board's identity.
 class Block(BaseModel):
     """Frozen, strict, and without a key that it does not know."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        strict=True,
+        allow_inf_nan=False,
+        use_attribute_docstrings=True,
+    )
 
     def identity(self) -> dict[str, Any]:
         """Return what counts for an identity, in JSON's types.
@@ -72,61 +78,74 @@ class StreetsData(Block):
     """The embedded pack, made on first use."""
 
     type: Literal["streets"]
+    """The embedded pack: generated street scenes."""
     height: Count
+    """Height of an image, in pixels."""
     width: Count
+    """Width of an image, in pixels."""
     train: Count
+    """Images to learn from."""
     val: Count
+    """Images to score on."""
     seed: Seed
+    """Another seed is another set of streets."""
     redundancy: Count = 1
+    """Near-duplicate frames of one scene."""
     visible_only: Annotated[bool, Field(json_schema_extra=LATER)] = False
+    """Count only vertices with a pixel of their object's label around them."""
 
 
 class CityscapesData(Block):
-    """A folder in Cityscapes' layout.
-
-    ``root`` is taken from the config's folder; --data-root goes before it, CITYSCAPES_DATASET
-    after.
-    """
+    """A folder in Cityscapes' layout."""
 
     type: Literal["cityscapes"]
+    """A folder in Cityscapes' layout."""
     root: str | None = None
+    """The folder, taken from the config's folder; ``--data-root`` goes before it and
+    ``CITYSCAPES_DATASET`` after.
+    """
     train_split: str = "train"
+    """The name of the split that is learned from."""
     val_split: str = "val"
+    """The name of the split that is scored on."""
     max_void_share: Annotated[float, Field(ge=0, le=1, json_schema_extra=LATER)] = 0.5
+    """More void than this share of a split is refused."""
     visible_only: Annotated[bool, Field(json_schema_extra=LATER)] = False
+    """Count only vertices with a pixel of their object's label around them."""
 
 
 class MaskLayout(Block):
-    """Where images and label images lie, and what the values of a label image mean.
-
-    images: a folder below the root, with ``{split}``; sub-folders are read too. labels: likewise,
-    or a pattern for the file, such as ``labels/{split}/{stem}_mask.png``. classes: value -> class
-    name, or colour -> class name. void: the values that are void; None means all that are in no
-    class. lists: text files with the ids of a split, with ``{split}``; all images without it.
-    max_void_share: of a split's pixels. tolerance_px: of the polygons that are simulated.
-    """
+    """Where images and label images lie, and what the values of a label image mean."""
 
     images: str
+    """A folder below the root, with ``{split}``; its sub-folders are read too."""
     labels: str
+    """A folder likewise, or a pattern for the file, such as ``labels/{split}/{stem}_mask.png``."""
     classes: Annotated[dict[MaskValue, str], Field(min_length=2, max_length=254)]
+    """Value to class name, or colour to class name; several values may be one class."""
     void: Annotated[tuple[MaskValue, ...] | None, Field(strict=False, json_schema_extra=LATER)] = (
         None
     )
+    """The values that are void; None: all that are in no class."""
     lists: Annotated[str | None, Field(json_schema_extra=LATER)] = None
+    """Text files with the images of a split, with ``{split}``; None: all images."""
     max_void_share: Annotated[float, Field(ge=0, le=1, json_schema_extra=LATER)] = 0.5
+    """More void than this share of a split is refused."""
     tolerance_px: Annotated[float, Field(gt=0, le=100)] = 1.0
+    """How far simulated polygons may stray from the mask, in pixels."""
 
 
 class MasksData(MaskLayout):
-    """A folder of images and label images without polygons: clicks are simulated.
-
-    ``root`` is taken from the config's folder.
-    """
+    """A folder of images and label images without polygons: clicks are simulated."""
 
     type: Literal["masks"]
+    """Images and label images; clicks are simulated."""
     root: str | None = None
+    """The folder, taken from the config's folder; ``--data-root`` goes before it."""
     train_split: str = "train"
+    """The name of the split that is learned from."""
     val_split: str = "val"
+    """The name of the split that is scored on."""
 
     @model_validator(mode="after")
     def _can_be_read(self) -> MasksData:
@@ -153,29 +172,37 @@ class MasksData(MaskLayout):
 
 
 class PolygonLayout(Block):
-    """Where images and the polygons that annotators set lie.
-
-    images: a folder below the root, with ``{split}``. annotations: of LabelMe a folder with a JSON
-    file for each image; of COCO or CVAT one file, with ``{split}``. classes: names of shapes, in
-    the order of their numbers; other shapes are void, and their clicks count. background: the class
-    of pixels under no shape; they are void without it. max_void_share: of a split's pixels.
-    """
+    """Where images and the polygons that annotators set lie."""
 
     format: Literal["labelme", "coco", "cvat"]
+    """Whose files the polygons are in."""
     images: str
+    """A folder below the root, with ``{split}``; its sub-folders are read too."""
     annotations: str
+    """LabelMe: a folder with a JSON file for each image; COCO and CVAT: one file, with ``{split}``.
+
+    """
     classes: Annotated[tuple[str, ...], Field(strict=False, min_length=1, max_length=254)]
+    """Names of shapes in the order of their numbers; other shapes are void, and their clicks count.
+
+    """
     background: str | None = None
+    """The class of pixels under no shape; None: they are void."""
     max_void_share: Annotated[float, Field(ge=0, le=1)] = 0.5
+    """More void than this share of a split is refused."""
 
 
 class PolygonsData(PolygonLayout):
-    """A folder of images with recorded polygons. ``root`` is taken from the config's folder."""
+    """A folder of images with recorded polygons."""
 
     type: Literal["polygons"]
+    """Images and polygons; recorded clicks are replayed."""
     root: str | None = None
+    """The folder, taken from the config's folder; ``--data-root`` goes before it."""
     train_split: str = "train"
+    """The name of the split that is learned from."""
     val_split: str = "val"
+    """The name of the split that is scored on."""
 
     @model_validator(mode="after")
     def _can_be_read(self) -> PolygonsData:
@@ -196,9 +223,16 @@ class PolygonsData(PolygonLayout):
 class OtherData(BaseModel):
     """A data set of a plug-in: its own options go to what registered the type."""
 
-    model_config = ConfigDict(frozen=True, extra="allow", strict=True, allow_inf_nan=False)
+    model_config = ConfigDict(
+        frozen=True,
+        extra="allow",
+        strict=True,
+        allow_inf_nan=False,
+        use_attribute_docstrings=True,
+    )
 
     type: str
+    """The name that a plug-in registered; all other keys go to it."""
 
     @property
     def options(self) -> dict[str, Any]:
@@ -207,20 +241,20 @@ class OtherData(BaseModel):
 
 
 class Slips(Block):
-    """The ``annotator`` block: what annotators do wrong, and how often; never by default.
-
-    seed: of the slips. missed, wrong: shares of small objects that are overlooked (they get the
-    label around them) or get another class. small_px: an object of at most so many pixels is small.
-    jitter_px: standard deviation by which borders wander. click_noise: relative standard deviation
-    of the number of polygon clicks per region.
-    """
+    """What annotators do wrong, and how often; never by default."""
 
     seed: Seed = 0
+    """Seed of the label noise; an image always gets the same."""
     missed: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """Share of small objects that are overlooked: they get the label around them."""
     wrong: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """Share of small objects that get another class."""
     small_px: Count = 64
+    """An object of at most so many pixels is small."""
     jitter_px: Annotated[float, Field(ge=0, le=100)] = 0.0
+    """Standard deviation by which borders are moved, in pixels."""
     click_noise: Annotated[float, Field(ge=0, le=10)] = 0.0
+    """Relative standard deviation of the number of polygon clicks per region."""
 
     @property
     def any(self) -> bool:
@@ -229,16 +263,20 @@ class Slips(Block):
 
 
 class SecondsPerClick(Block):
-    """How long each kind of click takes, in seconds: a model for a further column.
+    """How long each kind of click takes, in seconds: a model for the column of hours.
 
     Choice: every click takes the same time, so that Cityscapes' published 1.5 hours an image come
     out: 5400 s for its mean of 4,756,857 / 2975 vertices and 338,302 / 2975 components.
     """
 
     polygon: Annotated[float, Field(ge=0, le=1e6)] = 3.15
+    """Seconds for a polygon vertex."""
     intersection: Annotated[float, Field(ge=0, le=1e6)] = 3.15
+    """Seconds for a label change along a window's side."""
     box: Annotated[float, Field(ge=0, le=1e6)] = 3.15
+    """Seconds for a click of the box."""
     classes: Annotated[float, Field(ge=0, le=1e6)] = 3.15
+    """Seconds for naming the class of a component."""
 
     def total(self, clicks: Clicks) -> float:
         """Return the annotation time of a bill, in seconds."""
@@ -251,42 +289,49 @@ class SecondsPerClick(Block):
 
 
 class Training(Block):
-    """Length of a training and its crops.
+    """Length of a training and what it is shown.
 
     The same for every strategy and for the full-data reference.
-
-    steps: at the first labelled pixel; steps_per_image: more for each image's worth of labelled
-    pixels; at most max_steps. crop: (height, width) in pixels, cut down to the image. flip: mirror
-    half of the crops. jitter: brightness and colour. brightness, tint: by which factors all
-    channels together and each alone are changed at most, less 1; shift: by how many grey values of
-    255 at most. class_weights: 1 / sqrt(share) of each class among the labelled pixels. sampler:
-    "cover" counts each labelled pixel once an epoch (``harness.segmentor.coverage``); "pixel" lays
-    each crop around a uniformly drawn labelled pixel; "pipeline" shows images through the config's
-    ``train_pipeline`` (``harness.segmentor.pipeline``). frozen_trunk: only the head is trained, on
-    a trunk with given weights: a proxy of the full board. precision: of convolutions and products
-    in training, on CPU and GPU; weights, loss and all predictions are float32. loss_stride: the
-    loss is taken on every so many-th pixel of each axis, of any network. repeat: another order of
-    crops and other dropout from the same initial weights: what ``harness noise`` varies.
     """
 
     steps: Count
+    """Steps at the first labelled pixel."""
     steps_per_image: Annotated[int, Field(ge=0)] = 0
+    """Further steps for each image's worth of labelled pixels."""
     max_steps: Count
+    """No training is longer than this."""
     batch_size: Count
+    """Crops in a step."""
     crop: Annotated[tuple[Count, Count], Field(strict=False)]
+    """Height and width of a crop in pixels, cut down to the image."""
     flip: bool = True
+    """Mirror half of the crops."""
     jitter: bool = True
+    """Change brightness and colour."""
     class_weights: bool = True
+    """Weight classes by 1 / sqrt(share) among the labelled pixels."""
     brightness: Annotated[float, Field(ge=0, lt=1, json_schema_extra=LATER)] = 0.3
+    """By which factor all channels together are changed at most, less 1."""
     tint: Annotated[float, Field(ge=0, lt=1, json_schema_extra=LATER)] = 0.15
+    """By which factor each channel alone is changed at most, less 1."""
     shift: Annotated[float, Field(ge=0, le=255, json_schema_extra=LATER)] = 20.0
+    """By how many grey values of 255 at most."""
     sampler: Annotated[Literal["pixel", "cover", "pipeline"], Field(json_schema_extra=LATER)] = (
         "pixel"
     )
+    """``pixel`` lays each crop around a uniformly drawn labelled pixel, ``cover`` counts each
+    labelled pixel once an epoch, ``pipeline`` shows images through ``train_pipeline``.
+    """
     repeat: Annotated[int, Field(ge=0, le=1_000_000, json_schema_extra=LATER)] = 0
+    """Another order of crops and other dropout from the same initial weights: what ``harness
+    noise`` varies.
+    """
     frozen_trunk: Annotated[bool, Field(json_schema_extra=LATER)] = False
+    """Train only the head, on a backbone with given weights: a proxy of the full board."""
     precision: Annotated[Literal["float32", "bfloat16"], Field(json_schema_extra=LATER)] = "float32"
+    """Of convolutions and products in training; weights, loss and all predictions are float32."""
     loss_stride: Annotated[int, Field(ge=1, le=32, json_schema_extra=LATER)] = 1
+    """The loss is taken on every so many-th pixel of each axis."""
 
     def steps_for(self, labelled_px: int, image_px: float) -> int:
         """Return the length of a training: it grows with the labels, whatever the strategy."""
@@ -296,20 +341,22 @@ class Training(Block):
 
 
 class CostModel(Block):
-    """The cost head (docs/notebook/cost-model.md).
-
-    hidden: units of each of two hidden layers. batch_cells: cells of 8 x 8 px in a step. sigma_px:
-    of the Gaussian that spreads a recorded vertex. max_cells: at most so many are kept in memory,
-    drawn uniformly.
-    """
+    """The cost head (docs/notebook/cost-model.md)."""
 
     hidden: Count = 64
+    """Units of each of two hidden layers."""
     steps: Count = 300
+    """Steps of its training."""
     batch_cells: Count = 1024
+    """Cells of 8 x 8 pixels in a step."""
     lr: Annotated[float, Field(gt=0, le=100)] = 3e-3
+    """Learning rate."""
     weight_decay: Annotated[float, Field(ge=0, le=100)] = 1e-2
+    """Weight decay."""
     sigma_px: Annotated[float, Field(gt=0, le=1000)] = 2.0
+    """Of the Gaussian that spreads a recorded vertex, in pixels."""
     max_cells: Count = 400_000
+    """At most so many cells are kept in memory, drawn uniformly."""
 
     @model_validator(mode="before")
     @classmethod
@@ -322,29 +369,36 @@ class CostModel(Block):
 
 
 class Protocol(Block):
-    """The ``harness`` block: how much is asked for when, the same for every strategy.
-
-    budgets: after the seed set, the share of the pool's pixels that may be labelled up to each
-    round, rising; with ``budget_unit="clicks"`` the share of its clicks (cost_B) that may be spent,
-    and the region that reaches it is the last (``harness.schedule``). It stands in the place of ``images_per_round``, equal steps of whole images, and
-    ``rounds`` then is how many of them are used, all without it. pool_per_seed: each seed has a
-    pool of its own, so many images drawn from the training set: claims are then about the kind of
-    data and not about one pool, and intervals are wider. Choice: a share is rounded to
-    whole images of the pool's mean size, so that strategies that ask for whole images can spend it
-    too.
-    """
+    """How much is asked for when, the same for every strategy."""
 
     window: Count
+    """Side of a window in pixels."""
     stride: Count = 1
+    """Pixels between two placements of a window."""
     overlap: Literal["forbid", "allow"] = "forbid"
+    """``forbid``: a window that touches a labelled pixel is no candidate; ``allow``: only new
+    pixels are billed.
+    """
     seed_images: Count
+    """Whole images that are labelled at first."""
     images_per_round: Count | None = None
+    """Images' worth of pixels in each round, where no ``budgets`` are given."""
     rounds: Annotated[int, Field(ge=0, le=1000)]
+    """Rounds after the seed set; None beside ``budgets``: all of them."""
     budgets: Annotated[tuple[Share, ...], Field(strict=False, json_schema_extra=LATER)] = ()
+    """Shares of the pool's pixels that may be labelled up to each round, rising, the seed set
+    included; of its clicks (cost_B) with ``budget_unit="clicks"``. Choice: a share of pixels is
+    rounded to whole images of the pool's mean size, so that strategies that ask for whole images
+    can spend it too.
+    """
     budget_unit: Annotated[Literal["pixels", "clicks"], Field(json_schema_extra=LATER)] = "pixels"
+    """What is equal for all strategies."""
     committee: Annotated[int, Field(ge=2, le=255)] = 20
+    """Members of a committee."""
     pool_per_seed: Annotated[Count | None, Field(json_schema_extra=LATER)] = None
+    """Draw a pool of so many training images for each seed; None: all share the training set."""
     seeds: Annotated[tuple[Seed, ...], Field(strict=False, min_length=1)]
+    """The runs of each strategy, one for each seed."""
 
     @model_validator(mode="before")
     @classmethod
@@ -387,22 +441,26 @@ class Protocol(Block):
 
 
 class Tune(Block):
-    """What ``harness tune`` may choose, and on what.
-
-    strategy: one name, or several to choose between. parameters: bounds of the strategies' own
-    parameters, such as alpha. window, stride: sides and steps in pixels to choose between; the
-    config's own without them. seeds: of tuning alone. city_share: the share of training images,
-    whole cities of them, that tuning trials are scored on and never trained on.
-    """
+    """What ``harness tune`` may choose, and on what."""
 
     strategy: Annotated[tuple[str, ...], Field(strict=False, min_length=1)]
+    """One name, or several to choose between."""
     parameters: dict[str, Annotated[tuple[float, float], Field(strict=False)]] = {}
+    """Bounds of the strategies' own parameters, such as alpha."""
     window: Annotated[tuple[Count, ...], Field(strict=False)] = ()
+    """Sides to choose between, in pixels; the config's own without them."""
     stride: Annotated[tuple[Count, ...], Field(strict=False)] = ()
+    """Strides to choose between, in pixels; the config's own without them."""
     seeds: Annotated[tuple[Seed, ...], Field(strict=False, min_length=1)]
+    """Seeds of tuning alone."""
     trials: Count = 20
+    """How many trials."""
     grid_points: Annotated[int, Field(ge=2, le=1000)] = 5
+    """Values of a parameter in a sweep."""
     city_share: Share = 0.25
+    """Share of training images, whole cities of them, that trials are scored on and never trained
+    on.
+    """
 
 
 class Tuned(Block):
@@ -412,8 +470,14 @@ class Tuned(Block):
     """
 
     strategy: str
+    """The tuned strategy."""
     trials: Count
+    """How many trials it took."""
     objective: str
+    """What was optimised."""
     clicks: Annotated[int, Field(ge=0, lt=2**53)]
+    """Recorded clicks of all images that tuning used."""
     hours: Annotated[float, Field(ge=0, le=1e9)]
+    """Hours of work."""
     seeds: Annotated[tuple[int, ...], Field(strict=False)] = ()
+    """Seeds that were tuned on: no reported run may use them."""

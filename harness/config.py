@@ -78,12 +78,10 @@ def _kind_of_data(value: Any) -> str:
 
 
 class ExperimentSpec(Block):
-    """One board, but for its strategies.
-
-    ``model``, ``optim_wrapper`` and ``param_scheduler`` are mmseg's and mmengine's own.
-    """
+    """One board, but for its strategies."""
 
     name: str
+    """The config file's name, without suffix; it cannot be set."""
     data: Annotated[
         Annotated[StreetsData, Tag("streets")]
         | Annotated[CityscapesData, Tag("cityscapes")]
@@ -92,24 +90,43 @@ class ExperimentSpec(Block):
         | Annotated[OtherData, Tag("other")],
         Discriminator(_kind_of_data),
     ]
+    """The data set; its ``type`` says which keys it has."""
     model: dict[str, Any]
+    """The network, as MMSegmentation writes it."""
     optim_wrapper: dict[str, Any]
+    """The optimizer, as mmengine writes it."""
     param_scheduler: list[dict[str, Any]]
+    """Learning-rate schedules, as mmengine writes them."""
     training: Training
+    """Length of a training and what it is shown."""
     cost_model: CostModel
+    """The cost head."""
     harness: Protocol
+    """How much is asked for when."""
     remark: str = ""
+    """A sentence that is shown beside the table."""
     annotator: Slips = Slips()
+    """Label noise."""
     seconds_per_click: SecondsPerClick = SecondsPerClick()
+    """How long each kind of click takes."""
     tune: Tune | None = None
+    """What ``harness tune`` may choose."""
     tuned: Tuned | None = None
+    """How the values were found; written by ``harness tune``."""
     custom_imports: dict[str, Any] | None = None
+    """Modules to import, as in mmengine."""
     custom_hooks: Annotated[list[dict[str, Any]], Field(default_factory=list)]
+    """mmengine's hooks; ``EMAHook`` alone has a place."""
     vis_backends: Annotated[list[dict[str, Any]], Field(default_factory=list)]
+    """Where losses are shown, such as TensorBoard, as mmengine writes it."""
     train_pipeline: Annotated[list[dict[str, Any]], Field(default_factory=list)]
+    """Transforms of training images, for ``sampler="pipeline"``."""
     pretrained_sha256: str = ""
+    """SHA-256 of the backbone's weights; it is computed and cannot be set."""
     weights_sha256: Annotated[dict[str, str], Field(default_factory=dict)]
+    """SHA-256 of each other file of weights; it is computed and cannot be set."""
     device: str = "cpu"
+    """cpu or cuda; set by ``--device``."""
 
     @model_validator(mode="after")
     def _pipeline_is_there(self) -> ExperimentSpec:

@@ -15,8 +15,8 @@ Number = float | int | None
 class Column:
     """One column, filled.
 
-    key: its name in CSV and JSON. title, short: in wide tables and in a terminal. cells: as text,
-    one for each row. values: as numbers, for CSV and for sorting; None where there is none.
+    key: its name in CSV and JSON. title, short: in wide tables and in a terminal. says: what it
+    means, in a sentence. cells: as text, one for each row. values: as numbers, for CSV and for sorting; None where there is none.
     drop: which columns a narrow terminal leaves out first, the highest; 0 never; None: not shown
     there. answers: it is one of the five of the short table. in_paper: it is in the LaTeX table.
     """
@@ -24,6 +24,7 @@ class Column:
     key: str
     title: str
     short: str
+    says: str
     cells: list[str]
     values: list[Number]
     drop: int | None = None
@@ -44,6 +45,7 @@ def columns_of(board: Board, verdicts: Significance | None) -> list[Column]:
         text: Callable[[Row], str],
         value: Callable[[Row], Number],
         *,
+        says: str,
         short: str | None = None,
         drop: int | None = None,
         answers: bool = False,
@@ -53,6 +55,7 @@ def columns_of(board: Board, verdicts: Significance | None) -> list[Column]:
             key,
             title,
             short or title,
+            says,
             [text(row) for row in rows],
             [value(row) for row in rows],
             drop,
@@ -82,6 +85,8 @@ def columns_of(board: Board, verdicts: Significance | None) -> list[Column]:
             f"mIoU at {at}",
             lambda row: percent(row.miou[number]),
             lambda row: row.miou[number].mean,
+            says="mIoU on the validation images after this round: mean and standard "
+            "deviation over seeds.",
             short=at,
             drop=6 if number == last else 20 + last - number,
             in_paper=number == last,
@@ -95,6 +100,8 @@ def columns_of(board: Board, verdicts: Significance | None) -> list[Column]:
             f"clicks % to {name} %",
             lambda row: crossing(row.clicks_to[number] if row.clicks_to else None),
             lambda row: row.clicks_to[number].value if row.clicks_to else None,
+            says=f"Share of the clicks at which {name} % of the full-data mIoU is first reached: "
+            "median over seeds with its 95 % interval.",
             short=f"clicks to {name} %",
             drop=2 if is_last else 12 + len(LEVELS) - number,
             answers=is_last,
@@ -107,6 +114,7 @@ def columns_of(board: Board, verdicts: Significance | None) -> list[Column]:
             "rank",
             lambda row: places(place(row)),
             lambda row: getattr(place(row), "rank", None),
+            says="Places that a strategy may have by AUBC over clicks; none for bounds.",
             drop=1,
             answers=True,
             in_paper=True,
@@ -116,6 +124,7 @@ def columns_of(board: Board, verdicts: Significance | None) -> list[Column]:
             "strategy",
             lambda row: row.label,
             lambda _: None,
+            says="Its identity, with a mark where it is a bound, tuned or external.",
             drop=0,
             answers=True,
             in_paper=True,
@@ -126,13 +135,22 @@ def columns_of(board: Board, verdicts: Significance | None) -> list[Column]:
             "95 % against random-region",
             lambda row: sooner_or_later(lead(row)),
             lead,
+            says="Whether it reaches 95 % of full data sooner or later than random windows; as a "
+            "number, how many more of its runs had reached it than would be expected.",
         ),
-        column("sooner_p", "p of that", lambda row: p_value(sooner(row)), sooner),
+        column(
+            "sooner_p",
+            "p of that",
+            lambda row: p_value(sooner(row)),
+            sooner,
+            says="Its p-value: log-rank test by permutation of runs, Holm's correction.",
+        ),
         column(
             "aubc_clicks",
             "AUBC clicks",
             lambda row: percent(row.aubc_clicks),
             lambda row: row.aubc_clicks.mean,
+            says="Mean height of the mIoU curve over clicks.",
             drop=3,
             answers=True,
             in_paper=True,
@@ -142,6 +160,7 @@ def columns_of(board: Board, verdicts: Significance | None) -> list[Column]:
             "against random-region",
             lambda row: estimate(_gain(place(row))),
             lambda row: _value(place(row)),
+            says="AUBC over clicks minus that of random windows, with Dunnett's 95 % interval.",
             short="vs random-region",
             drop=5,
             in_paper=True,
@@ -151,6 +170,8 @@ def columns_of(board: Board, verdicts: Significance | None) -> list[Column]:
             "pixels % to 95 %",
             lambda row: crossing(row.p95),
             lambda row: row.p95.value if row.p95 else None,
+            says="Share of the pixels at which 95 % of the full-data mIoU is first "
+            "reached: median over seeds with its 95 % interval.",
             short="pixels to 95 %",
             drop=4,
             answers=True,
@@ -161,6 +182,7 @@ def columns_of(board: Board, verdicts: Significance | None) -> list[Column]:
             "AUBC px",
             lambda row: percent(row.aubc_pixels),
             lambda row: row.aubc_pixels.mean,
+            says="Mean height of the mIoU curve over pixels.",
             in_paper=True,
         ),
         column(
@@ -168,12 +190,14 @@ def columns_of(board: Board, verdicts: Significance | None) -> list[Column]:
             "rank by px",
             lambda row: places(pixel_place(row)),
             lambda row: getattr(pixel_place(row), "rank", None),
+            says="Places that a strategy may have by AUBC over pixels; none for bounds.",
         ),
         column(
             "gain_pixels",
             "against random-region, px",
             lambda row: estimate(_gain(pixel_place(row))),
             lambda row: _value(pixel_place(row)),
+            says="AUBC over pixels minus that of random windows, with Dunnett's 95 % interval.",
         ),
         *[budget(number) for number in range(last + 1)],
         column(
@@ -181,16 +205,24 @@ def columns_of(board: Board, verdicts: Significance | None) -> list[Column]:
             "% of full",
             lambda row: percent(row.share_of_full),
             lambda row: row.share_of_full.mean if row.share_of_full else None,
+            says="The last mIoU as a share of what the same recipe reaches with every label.",
         ),
         column(
             "clicks",
             "clicks % (B)",
             lambda row: percent(row.cost_b[-1]),
             lambda row: row.cost_b[-1].mean,
+            says="Clicks spent at the end, as a share of all clicks of the training set (cost_B).",
             short="clicks B",
             drop=10,
         ),
-        column("hours", "hours", lambda row: f"{row.hours.mean:.1f}", lambda row: row.hours.mean),
+        column(
+            "hours",
+            "hours",
+            lambda row: f"{row.hours.mean:.1f}",
+            lambda row: row.hours.mean,
+            says="Those clicks as annotation time, by the model of seconds_per_click.",
+        ),
     ]
 
 
