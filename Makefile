@@ -10,7 +10,7 @@ help: ## Say what there is
 
 $(STAMP): constraints.txt pyproject.toml
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[cluster,dev,imagenet,superpixels]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[cluster,dev,docs,imagenet,superpixels]'
 	touch $(STAMP)
 
 .PHONY: install
@@ -43,6 +43,14 @@ format: $(STAMP) ## Format the code and mend what can be mended
 .PHONY: bench-code
 bench-code: $(STAMP) ## Time the code: ratios side by side in one run
 	$(BIN)/python -m pytest tests/bench --benchmark-enable --benchmark-only --benchmark-columns=min,median,rounds
+
+.PHONY: docs
+docs: $(STAMP) ## Build the documentation into site/; a dead link fails
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
+
+.PHONY: docs-serve
+docs-serve: $(STAMP) ## Show the documentation on this machine, built again at each change
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs serve
 
 .PHONY: wheel
 wheel: $(STAMP) ## Build the wheel into dist/
