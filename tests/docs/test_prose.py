@@ -47,6 +47,22 @@ def test_every_file_that_is_named_is_there(page):
         assert (ROOT / path).exists(), f"{name(page)}: {path}"
 
 
+def test_every_document_that_the_code_names_is_there():
+    sources = [
+        path
+        for folder in ("harness", "strategies", "configs", "tests")
+        for path in (ROOT / folder).rglob("*.py")
+    ]
+    named = {
+        path
+        for source in sources
+        for path in re.findall(r"\bdocs/[a-z][\w./-]*\.(?:md|json|py|sh)\b", source.read_text())
+    }
+    assert len(named) > 10
+    for path in sorted(named):
+        assert (ROOT / path).exists(), path
+
+
 def test_every_page_has_one_title():
     for page in PAGES:
         titles = re.findall(r"^# .+$", prose(page), re.MULTILINE)
