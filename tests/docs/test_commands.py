@@ -3,6 +3,7 @@
 import importlib.util
 import os
 import re
+import signal
 import subprocess
 import sys
 import tomllib
@@ -15,7 +16,7 @@ from harness.cli.bench import PRESETS, parse_seeds
 from harness.cli.main import app
 from harness.config import load_spec
 from strategies import parse_list
-from tests.docs.pages import PAGES, ROOT, blocks, commands, name, prose
+from tests.docs.pages import PAGES, ROOT, blocks, commands, name, prose, tables
 
 ALL = commands()
 SMALL_BYTES = 2_000_000
@@ -175,6 +176,21 @@ def test_cheap_commands_run(words, here, cache):
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_the_exit_codes_are_those_of_the_command_line(here):
+    (table,) = tables(ROOT / "docs/reference/exit-codes.md")
+    signals = {signal.SIGHUP, signal.SIGINT, signal.SIGTERM}
+    assert [int(row[0]) for row in table.rows] == [0, 1, 2, *sorted(128 + s for s in signals)]
+    done = subprocess.run(
+        [sys.executable, "-m", "harness", "bench", "--strategies", "no-such"],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert len(done.stderr.splitlines()) == 1
 
 
 def test_every_kind_of_cheap_command_is_on_some_page():
