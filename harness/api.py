@@ -34,6 +34,10 @@ class Experiment:
         """Read a config file, or one that ships by its name; the default board's without one.
 
         Args:
+            config: a file, or a name that ``harness config list`` prints.
+            data_root: the folder of the data, for configs that read one.
+            seeds: in the place of the config's own.
+            device: cpu or cuda.
             changes: ``key.of.a.block=value`` each, as --set takes them.
 
         Raises:
@@ -66,11 +70,14 @@ class Experiment:
         Args:
             strategies: identities such as ``cereals-g3-entropy[alpha=0.3]`` or
                 ``mine.py:function``, or all.
+            out: the folder of the board.
+            workers: processes of one thread.
+            retry_failed: try runs again that failed before.
             executor: who does the jobs: a name as ``--executor`` takes it, or a function.
 
         Raises:
-            InputError: bad input, before any work. RunError: a run failed; the others are finished
-                and its folder holds ``failure.txt``.
+            InputError: bad input, before any work.
+            RunError: a run failed; the others are finished and its folder holds ``failure.txt``.
         """
         from harness.invocation import Invocation
         from harness.machine import check_machine
@@ -93,6 +100,9 @@ class Experiment:
 
 def load_board(*folders: str | Path) -> Board:
     """Read a board from run folders, or from a published folder with ``runs.tar.xz``.
+
+    Args:
+        folders: one for each machine that runs were done on.
 
     Raises:
         InputError: no finished run, or runs of different boards.
