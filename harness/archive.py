@@ -7,6 +7,7 @@ import io
 import lzma
 import re
 import tarfile
+from collections.abc import Mapping
 from pathlib import Path
 
 from harness.errors import InputError
@@ -14,7 +15,8 @@ from harness.files import cache_folder, draft_folder, replacing
 
 ARCHIVE = "runs.tar.xz"
 _MEMBER = re.compile(
-    r"runs/[^/]+/seed-\d+/(run\.json|rounds\.jsonl|chain\.jsonl|timings\.jsonl|losses\.jsonl|maps-\d+\.json)"
+    r"runs/[^/]+/seed-\d+/(run\.json|rounds\.jsonl|chain\.jsonl|timings\.jsonl|losses\.jsonl|"
+    r"maps-\d+\.json|origin\.txt)"
 )
 _MOST_BYTES = 4 << 30
 """Choice: a board of more than 4 GiB is published as a folder."""
@@ -29,21 +31,28 @@ def write_archive(runs: Path, path: Path) -> int:
     Raises:
         InputError: no run file.
     """
-    files = sorted(
-        (str(file.relative_to(runs)), file)
-        for file in (runs / "runs").glob("*/seed-*/*")
-        if _MEMBER.fullmatch(str(file.relative_to(runs)))
-    )
+    files = run_files(runs)
     if not files:
         raise InputError(f"{runs}: must be a folder with runs of harness bench, found none")
+    pack(files, path)
+    return len(files)
+
+
+def run_files(runs: Path) -> dict[str, bytes | Path]:
+    """Return the run files below a folder by their names in an archive."""
+    found = ((str(file.relative_to(runs)), file) for file in (runs / "runs").glob("*/seed-*/*"))
+    return {name: file for name, file in found if _MEMBER.fullmatch(name)}
+
+
+def pack(files: Mapping[str, bytes | Path], path: Path) -> None:
+    """Write an archive of files by their names: each is read where it lies, or given as bytes."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as draft, tarfile.open(draft, "w:xz", preset=9) as archive:
-        for name, file in files:
-            content = file.read_bytes()
+        for name, file in sorted(files.items()):
+            content = file.read_bytes() if isinstance(file, Path) else file
             member = tarfile.TarInfo(name)  # no time, no owner: nothing of this machine
             member.size = len(content)
             archive.addfile(member, io.BytesIO(content))
-    return len(files)
 
 
 def unpacked(folder: Path) -> Path:

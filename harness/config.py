@@ -48,7 +48,7 @@ from harness.shipped import config_path, shipped_configs, weights_named, weights
 
 DATA_ROOT_VARIABLE = "CITYSCAPES_DATASET"
 
-_NOT_IN_THE_DIGEST = ("device", "seconds_per_click", "remark", "tune", "tuned", "vis_backends")
+NOT_IN_THE_DIGEST = ("device", "seconds_per_click", "remark", "tune", "tuned", "vis_backends")
 _ONLY_REFUSES = {"root", "max_void_share", "void"}
 """Options of a data set that decide whether it is read, never how.
 
@@ -179,7 +179,7 @@ class ExperimentSpec(Block):
         Options that came after the first published board count only where they differ from their
         default, so that a board stays the same board when the product learns something new.
         """
-        document = self.model_dump(mode="json", exclude=set(_NOT_IN_THE_DIGEST))
+        document = self.model_dump(mode="json", exclude=set(NOT_IN_THE_DIGEST))
         for name in ("data", "training", "cost_model", "harness"):
             block = getattr(self, name)
             if isinstance(block, Block):

@@ -18,6 +18,7 @@ from harness.files import replacing
 from harness.publish.board import check_runs
 from harness.results import (
     CHAIN,
+    ORIGIN,
     Run,
     RunInfo,
     accounting,
@@ -26,6 +27,7 @@ from harness.results import (
     parse_rounds,
     read_info,
     read_maps,
+    read_origin,
 )
 from harness.types import RoundRecord
 
@@ -92,6 +94,10 @@ def _examine_run(folder: Path) -> tuple[list[Finding], Run | None]:
     if problem is not None:
         cure = f"keep the {len(rounds)} rounds before it; the others run again"
         found.insert(0, Finding(file, problem, cure))
+    try:
+        read_origin(folder)
+    except InputError as error:
+        found.append(Finding(folder / ORIGIN, str(error).partition(": ")[2], None))
     found += _examine_maps_and_timings(folder)
     return found, Run(info, rounds, folder)
 

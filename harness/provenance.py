@@ -47,6 +47,10 @@ class Provenance:
     command: list[str]
     deterministic: bool = True
 
+    def public_version(self, package: str) -> str:
+        """Return a package's version without what says how it was built: 2.13.0 of 2.13.0+cpu."""
+        return self.versions.get(package, "unknown").partition("+")[0]
+
 
 def collect(threads: int, device: str = "cpu", *, deterministic: bool = True) -> Provenance:
     """Describe this process."""

@@ -35,13 +35,21 @@ from harness.types import (
 SCHEMA_VERSION = 1
 
 CHAIN = "chain.jsonl"
+ORIGIN = "origin.txt"
+"""Who made a run that was joined to a board: a file of its own, so that the run stays as it was."""
+THEIRS = "theirs"
+"""The origin of runs of another group that does not say who it is."""
 _OWN = re.compile(
-    r"(run\.json|rounds\.jsonl|chain\.jsonl|timings\.jsonl|losses\.jsonl|maps-\d+\.json|failure\.txt)(\.damaged(-\d+)?)?"
+    r"(run\.json|rounds\.jsonl|chain\.jsonl|timings\.jsonl|losses\.jsonl|maps-\d+\.json|origin\.txt|"
+    r"failure\.txt)(\.damaged(-\d+)?)?"
 )
 """Names of the files of a run folder."""
 _MOST = 2**53
 _LONGEST_NAME = 500
+_LONGEST_GROUP = 30
 _LARGEST_INFO = 16 << 20
+_LARGEST_ORIGIN = 4096
+_MARKS_OF_A_BOARD = {"bound", "tuned"}
 
 TRAINER_VERSION = 1
 """Raise it when the same recipe would train other weights.
@@ -111,12 +119,16 @@ _INFO = TypeAdapter(RunInfo)
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One run as read back, the folder that it was read from, and a digest of both its files."""
+    """One run as read back, the folder that it was read from, and a digest of both its files.
+
+    origin: who made it, where it was joined to a board of others; empty for the board's own.
+    """
 
     info: RunInfo
     rounds: list[RoundRecord]
     path: Path | None = None
     digest: str = ""
+    origin: str = ""
 
 
 class RunFolder:
@@ -555,7 +567,47 @@ def read_run(path: Path) -> Run:
     if info.chained:
         check_chain(path, info, content)
     digest = hashlib.sha256(f"{described} {hashlib.sha256(content).hexdigest()}".encode())
-    return Run(info, records, path, digest.hexdigest())
+    return Run(info, records, path, digest.hexdigest(), read_origin(path))
+
+
+def read_origin(path: Path) -> str:
+    """Return who made a run that was joined to a board; empty for the board's own runs.
+
+    Raises:
+        InputError: the file cannot be read, or holds no origin.
+    """
+    file = path / ORIGIN
+    try:
+        text = file.read_bytes()[:_LARGEST_ORIGIN].decode().removesuffix("\n")
+    except FileNotFoundError:
+        return ""
+    except (OSError, ValueError) as error:
+        raise InputError(f"{file}: must be a line of text ({type(error).__name__})") from error
+    if fault := impossible_origin(text):
+        raise InputError(f"{file}: {fault}")
+    return text
+
+
+def group_of(origin: str) -> str:
+    """Return the short name of who made a run: what stands before the first comma."""
+    return origin.partition(",")[0].strip()
+
+
+def impossible_origin(text: str) -> str | None:
+    """Return why a text cannot say who made a run, or None."""
+    group = group_of(text)
+    if not is_name(text) or not 0 < len(group) <= _LONGEST_GROUP:
+        return (
+            f"an origin must be one printable line of at most {_LONGEST_NAME} characters, such as "
+            f"'Group, version, URL', its first part of at most {_LONGEST_GROUP}, "
+            f"got {shorten(text)}"
+        )
+    if group.lower() in _MARKS_OF_A_BOARD or {"(", ")"} & set(group):
+        return (
+            "the first part of an origin stands in brackets behind a name: it must not hold any, "
+            f"nor be {' or '.join(sorted(_MARKS_OF_A_BOARD))}, got {shorten(group)}"
+        )
+    return None
 
 
 def accounting(rounds: Sequence[RoundRecord]) -> Iterator[str]:

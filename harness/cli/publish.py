@@ -15,7 +15,9 @@ from harness.errors import InputError, RunError
 
 if TYPE_CHECKING:
     from harness.publish.board import Board
+    from harness.publish.join import Joining
     from harness.publish.significance import Significance
+    from harness.results import Run
 
 TEXTS = ("leaderboard.md", "leaderboard.csv", "leaderboard.json", "leaderboard.tex", "index.html")
 """What ``--check`` compares, byte for byte.
@@ -25,6 +27,24 @@ Figures depend on the version of the drawing library.
 
 
 def publish(
+    joined: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="RUNS", help="With --join: folders with runs of another group."),
+    ] = None,
+    join: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="BOARD",
+            help="A published board to which the strategies in RUNS are added, if they fit; "
+            "--out says where the new board goes, and with --check nothing is written.",
+        ),
+    ] = None,
+    origin: Annotated[
+        str | None,
+        typer.Option(
+            help="Who made RUNS, such as 'Group, version, URL'; the first part stands behind names."
+        ),
+    ] = None,
     runs: Annotated[
         list[Path] | None,
         typer.Option(help="A folder that harness bench wrote; give it again for more machines."),
@@ -60,13 +80,36 @@ def publish(
     ] = False,
     allow_mixed: Annotated[
         bool,
-        typer.Option("--allow-mixed", help="Take runs of different configs, data or trainers."),
+        typer.Option(
+            "--allow-mixed",
+            help="Take runs of different configs, data or trainers; with --join, of another "
+            "device, trainer or version of torch.",
+        ),
     ] = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print leaderboard.json in place of the table.")
     ] = False,
 ) -> int:
-    """Compute the leaderboard again from the run files alone."""
+    """Compute the leaderboard again from the run files alone, or join runs to a published one."""
+    kinds = ("png", "svg", "pdf") if vector else ("png",)
+    if join or joined or origin is not None:
+        from harness.publish.join import write_joined
+
+        if not (join and joined) or runs or theirs or archive:
+            raise InputError(
+                "RUNS and --origin belong to --join BOARD, which goes without --runs, --theirs and "
+                "--archive: a joined board always has one"
+            )
+        if out is None and not check:
+            raise InputError("--join needs --out: a new folder, or BOARD itself")
+        joining = _fitting(join, joined, origin, allow_dirty=allow_dirty, allow_mixed=allow_mixed)
+        for line in joining.lines:
+            typer.echo(line, err=as_json)
+        if out is not None and not check:
+            found = _photos(photos) if photos else None
+            written = write_joined(joining, out, mixed=allow_mixed, kinds=kinds, photos=found)
+            _print_board(out, *written, as_json=as_json)
+        return 0
     folders = runs or [Path("out")]
     board = _read(folders, theirs or [], allow_dirty=allow_dirty, allow_mixed=allow_mixed)
     target = out or folders[0]
@@ -78,20 +121,11 @@ def publish(
     if check:
         return _check(board, target, found)
     if archive:
-        from harness.archive import ARCHIVE, write_archive
+        from harness.archive import ARCHIVE, unpacked, write_archive
 
-        count = write_archive(folders[0], target / ARCHIVE)
+        count = write_archive(unpacked(folders[0]), target / ARCHIVE)
         typer.echo(f"packed {count} run files into {target / ARCHIVE}", err=as_json)
-    kinds = ("png", "svg", "pdf") if vector else ("png",)
-    if as_json:
-        from harness.publish.write import write_files
-
-        _, _, faults = write_files(board, target, kinds=kinds, photos=found)
-        typer.echo((target / "leaderboard.json").read_text(encoding="utf-8"), nl=False)
-        if faults:
-            raise RunError(f"{'; '.join(faults)}; the tables are written")
-        return 0
-    _write_and_print(board, target, found, kinds)
+    _write_and_print(board, target, found, kinds, as_json=as_json)
     return 0
 
 
@@ -101,7 +135,7 @@ def _check_archive(
     """Refuse an archive of what it cannot hold."""
     if len(folders) > 1 or theirs or check:
         raise InputError("--archive packs one folder of runs, without --theirs and --check")
-    if not (folders[0] / "runs").is_dir() or folders[0].resolve() == target.resolve():
+    if folders[0].resolve() == target.resolve():
         raise InputError(
             "--archive needs --runs with a folder of runs, and another folder as --out"
         )
@@ -113,19 +147,37 @@ def _read(
     from harness.publish.board import build_board
 
     board = build_board(*folders, theirs=theirs, mixed=allow_mixed)
-    dirty = [
-        run.info
-        for group in [board.references, *board.groups.values()]
-        for run in group
-        if run.info.provenance.dirty
-    ]
-    if dirty and not allow_dirty:
+    if not allow_dirty:
+        _check_committed(folders[0], board.runs)
+    return board
+
+
+def _check_committed(folder: Path, runs: Sequence[Run]) -> None:
+    """Refuse runs of code that was not committed."""
+    dirty = [run.info for run in runs if run.info.provenance.dirty]
+    if dirty:
         raise InputError(
-            f"{folders[0]}: {len(dirty)} runs, such as {dirty[0].strategy} seed {dirty[0].seed}, "
+            f"{folder}: {len(dirty)} runs, such as {dirty[0].strategy} seed {dirty[0].seed}, "
             "are of code that was not committed; "
             "allowed: runs of a clean commit, or --allow-dirty"
         )
-    return board
+
+
+def _fitting(
+    place: Path,
+    folders: Sequence[Path],
+    origin: str | None,
+    *,
+    allow_dirty: bool,
+    allow_mixed: bool,
+) -> Joining:
+    """Return what of another group's runs is joined to a board."""
+    from harness.publish.join import check_joining
+
+    joining = check_joining(place, folders, origin, mixed=allow_mixed)
+    if not allow_dirty:
+        _check_committed(folders[0], joining.added)
+    return joining
 
 
 def _photos(root: Path) -> dict[str, Path]:
@@ -154,11 +206,32 @@ def _write_and_print(
     out: Path,
     photos: dict[str, Path] | None = None,
     kinds: Sequence[str] = ("png",),
+    *,
+    as_json: bool = False,
 ) -> None:
     from harness.publish.write import write_files
 
-    verdicts, notes, faults = write_files(board, out, kinds=kinds, photos=photos)
-    _print(board, verdicts, notes, out)
+    _print_board(out, board, *write_files(board, out, kinds=kinds, photos=photos), as_json=as_json)
+
+
+def _print_board(
+    out: Path,
+    board: Board,
+    verdicts: Significance | None,
+    notes: list[str],
+    faults: list[str],
+    *,
+    as_json: bool,
+) -> None:
+    """Print what was written: the table, or the document.
+
+    Raises:
+        RunError: a figure could not be drawn.
+    """
+    if as_json:
+        typer.echo((out / "leaderboard.json").read_text(encoding="utf-8"), nl=False)
+    else:
+        _print(board, verdicts, notes, out)
     if faults:
         raise RunError(f"{'; '.join(faults)}; the tables are written")
 

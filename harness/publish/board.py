@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pandas as pd
@@ -14,7 +14,15 @@ from harness.archive import unpacked
 from harness.blocks import SecondsPerClick
 from harness.errors import InputError
 from harness.loop import FULL_DATA
-from harness.results import Run, RunInfo, accounting, find_runs, read_run
+from harness.results import (
+    THEIRS,
+    Run,
+    RunInfo,
+    accounting,
+    find_runs,
+    group_of,
+    read_run,
+)
 from harness.scoring import aubc, mean_iou, share_at
 from harness.statistics import mean_std, median_share
 
@@ -74,13 +82,13 @@ class Crossing:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One strategy of the board."""
+    """One strategy of the board. origin: who made its runs; empty for the board's own group."""
 
     strategy: str
     equation: str
     is_bound: bool
     is_tuned: bool
-    is_theirs: bool
+    origin: str
     curves: list[RunCurve]
     miou: list[Spread]
     cost_b: list[Spread]
@@ -102,8 +110,8 @@ class Row:
     @property
     def label(self) -> str:
         """The strategy's name with what must never be overlooked about it."""
-        marks = {" (bound)": self.is_bound, " (tuned)": self.is_tuned, " (theirs)": self.is_theirs}
-        return self.strategy + "".join(mark for mark, holds in marks.items() if holds)
+        marks = {"bound": self.is_bound, "tuned": self.is_tuned, group_of(self.origin): self.origin}
+        return self.strategy + "".join(f" ({mark})" for mark, holds in marks.items() if holds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,8 +139,7 @@ class Board:
     @property
     def digest(self) -> str:
         """A SHA-256 of all run files but timings: what was published is what lies there."""
-        runs = [*self.references, *(run for group in self.groups.values() for run in group)]
-        rows = sorted(f"{run.info.strategy} {run.info.seed} {run.digest}" for run in runs)
+        rows = sorted(f"{run.info.strategy} {run.info.seed} {run.digest}" for run in self.runs)
         return hashlib.sha256("\n".join(rows).encode()).hexdigest()
 
     def to_frame(self) -> pd.DataFrame:
@@ -163,6 +170,30 @@ class Board:
         """One run, for what all have in common."""
         return next(iter(self.groups.values()))[0]
 
+    @property
+    def runs(self) -> list[Run]:
+        """All finished runs, references first."""
+        return [*self.references, *(run for group in self.groups.values() for run in group)]
+
+    def own_run(self, seed: int) -> Run | None:
+        """Return one of the board's own runs of a seed: all strategies share its round 0."""
+        runs = (run for group in self.groups.values() for run in group)
+        return next((run for run in runs if run.info.seed == seed and not run.origin), None)
+
+    def start_gap(self, strategy: str) -> float | None:
+        """Return how far round 0 of a joined strategy is from that of the board's own runs.
+
+        The largest difference of mIoU over seeds, 0 where it is the same; None where no own run
+        has one of its seeds. Other processors and versions round otherwise.
+        """
+        pairs = [(run, self.own_run(run.info.seed)) for run in self.groups[strategy]]
+        return max((start_gap(run, own) for run, own in pairs if own is not None), default=None)
+
+
+def start_gap(run: Run, other: Run) -> float:
+    """Return the difference in mIoU of two runs' round 0, which all runs of a seed share."""
+    return abs(mean_iou(run.rounds[0].areas) - mean_iou(other.rounds[0].areas))
+
 
 def build_board(*folders: Path, theirs: Sequence[Path] = (), mixed: bool = False) -> Board:
     """Read all runs below the folders.
@@ -171,7 +202,8 @@ def build_board(*folders: Path, theirs: Sequence[Path] = (), mixed: bool = False
 
     Args:
         folders: of one or several machines; a run that lies in two of them counts once.
-        theirs: folders of another group: their strategies are marked on the board.
+        theirs: folders of another group: their strategies are marked on the board, by their origin
+            where they have one.
         mixed: allow runs of different configs, data or trainers on one board.
 
     Raises:
@@ -183,10 +215,8 @@ def build_board(*folders: Path, theirs: Sequence[Path] = (), mixed: bool = False
     for folder in (*folders, *theirs):
         if not find_runs(folder):
             raise InputError(f"{folder}: must be a folder with runs of harness bench, found none")
-    found = _gather(
-        [*((folder, False) for folder in folders), *((folder, True) for folder in theirs)]
-    )
-    runs = [run for run, _ in found.values() if run.rounds]
+    found = read_runs(folders, theirs)
+    runs = [run for run in found if run.rounds]
     check_runs(runs)
     where = ", ".join(map(str, [*folders, *theirs]))
     if not mixed:
@@ -196,6 +226,7 @@ def build_board(*folders: Path, theirs: Sequence[Path] = (), mixed: bool = False
     )
     by_name, unfinished = _group([run for run in runs if run.info.strategy != FULL_DATA])
     _check_same_code(by_name)
+    _check_same_origin(by_name)
     if not by_name:
         raise InputError(
             f"{where}: no finished run; allowed: a folder where harness bench has finished at "
@@ -213,17 +244,9 @@ def build_board(*folders: Path, theirs: Sequence[Path] = (), mixed: bool = False
         stop, pixel_stop = nearly_all_reach([curve.cost_b[-1] for curve in ranked]), shares[-1]
     else:
         stop, pixel_stop = shares[-1], nearly_all_reach([curve.pixel_share[-1] for curve in ranked])
-    foreign = {run.info.strategy for run, is_theirs in found.values() if is_theirs}
     rows = sorted(
         (
-            _row(
-                group,
-                curves[name],
-                thresholds,
-                (stop, pixel_stop),
-                full,
-                is_theirs=name in foreign,
-            )
+            _row(group, curves[name], thresholds, (stop, pixel_stop), full)
             for name, group in by_name.items()
         ),
         key=lambda row: (row.is_bound, -row.aubc_clicks.mean, row.strategy),
@@ -244,29 +267,36 @@ def build_board(*folders: Path, theirs: Sequence[Path] = (), mixed: bool = False
     )
 
 
-def _gather(folders: Iterable[tuple[Path, bool]]) -> dict[tuple[str, int], tuple[Run, bool]]:
-    """Read every run once; the same one in two folders must be the same to the last byte of its rounds."""
-    found: dict[tuple[str, int], tuple[Run, bool]] = {}
-    places: dict[tuple[str, int], Path] = {}
-    for folder, is_theirs in folders:
+def read_runs(folders: Iterable[Path], theirs: Iterable[Path] = ()) -> list[Run]:
+    """Read every run once; the same one in two folders must be the same to the last byte of its rounds.
+
+    Args:
+        theirs: folders of another group: our own runs of a strategy stand for it.
+
+    Raises:
+        InputError: two runs of one strategy and seed that differ, both named.
+    """
+    found: dict[tuple[str, int], Run] = {}
+    ours: set[str] = set()
+    for folder, is_theirs in [*((f, False) for f in folders), *((f, True) for f in theirs)]:
         for path in find_runs(folder):
             run = read_run(path)
             key = run.info.strategy, run.info.seed
             if key in found and (
-                found[key][0].info.identity != run.info.identity
-                or found[key][0].rounds != run.rounds
+                found[key].info.identity != run.info.identity or found[key].rounds != run.rounds
             ):
                 raise InputError(
-                    f"{places[key]} and {path} are both {key[0]} seed {key[1]}, and they differ; "
-                    "allowed: one of the two, or equal copies"
+                    f"{found[key].path} and {path} are both {key[0]} seed {key[1]}, and they "
+                    "differ; allowed: one of the two, or equal copies"
                 )
-            if is_theirs and any(
-                name == key[0] and not foreign for (name, _), (_, foreign) in found.items()
-            ):
-                continue  # our own runs of a strategy stand for it; theirs add strategies
-            found.setdefault(key, (run, is_theirs))
-            places.setdefault(key, path)
-    return found
+            if not is_theirs:
+                ours.add(run.info.strategy)
+            elif run.info.strategy in ours:
+                continue  # theirs add strategies
+            else:
+                run = replace(run, origin=run.origin or THEIRS)
+            found.setdefault(key, run)
+    return list(found.values())
 
 
 def check_runs(runs: list[Run]) -> None:
@@ -377,6 +407,16 @@ def _check_same_code(groups: dict[str, list[Run]]) -> None:
             )
 
 
+def _check_same_origin(groups: dict[str, list[Run]]) -> None:
+    """Refuse seeds of one strategy that came from different groups."""
+    for name, group in groups.items():
+        origins = sorted({run.origin or "this board" for run in group})
+        if len(origins) > 1:
+            raise InputError(
+                f"the seeds of {name} must be of one origin, got {' and '.join(origins)}"
+            )
+
+
 def budget_unit(run: Run) -> str:
     """Return what is equal for all strategies of a run's board: pixels, or clicks."""
     return str(run.info.config["harness"].get("budget_unit", "pixels"))
@@ -433,8 +473,6 @@ def _row(
     thresholds: list[float],
     stops: tuple[float, float],
     full: list[float],
-    *,
-    is_theirs: bool,
 ) -> Row:
     stop, pixel_stop = stops
     rounds = range(len(group[0].rounds))
@@ -443,7 +481,7 @@ def _row(
         strategy=group[0].info.strategy,
         equation=group[0].info.equation,
         is_bound=group[0].info.is_bound,
-        is_theirs=is_theirs,
+        origin=group[0].origin,
         is_tuned=any(
             (run.info.config.get("tuned") or {}).get("strategy") == run.info.strategy
             for run in group

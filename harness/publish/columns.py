@@ -9,6 +9,8 @@ from harness.publish.board import LEVELS, Board, Crossing, Row, Spread
 from harness.publish.significance import Estimate, Place, Significance
 
 Number = float | int | None
+Value = Number | str
+"""What a column holds beside its text: a number, or who made a run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,7 +18,8 @@ class Column:
     """One column, filled.
 
     key: its name in CSV and JSON. title, short: in wide tables and in a terminal. says: what it
-    means, in a sentence. cells: as text, one for each row. values: as numbers, for CSV and for sorting; None where there is none.
+    means, in a sentence. cells: as text, one for each row. values: as numbers, for CSV and for
+    sorting; None where there is none. An origin is a text there too.
     drop: which columns a narrow terminal leaves out first, the highest; 0 never; None: not shown
     there. answers: it is one of the five of the short table. in_paper: it is in the LaTeX table.
     """
@@ -26,7 +29,7 @@ class Column:
     short: str
     says: str
     cells: list[str]
-    values: list[Number]
+    values: list[Value]
     drop: int | None = None
     answers: bool = False
     in_paper: bool = False
@@ -43,7 +46,7 @@ def columns_of(board: Board, verdicts: Significance | None) -> list[Column]:
         key: str,
         title: str,
         text: Callable[[Row], str],
-        value: Callable[[Row], Number],
+        value: Callable[[Row], Value],
         *,
         says: str,
         short: str | None = None,
@@ -108,6 +111,13 @@ def columns_of(board: Board, verdicts: Significance | None) -> list[Column]:
             in_paper=is_last,
         )
 
+    origin = column(
+        "origin",
+        "origin",
+        lambda row: row.origin or "this board",
+        lambda row: row.origin or None,
+        says="Whose runs these are: the group's name, and what it says of them.",
+    )
     return [
         column(
             "rank",
@@ -223,6 +233,7 @@ def columns_of(board: Board, verdicts: Significance | None) -> list[Column]:
             lambda row: row.hours.mean,
             says="Those clicks as annotation time, by the model of seconds_per_click.",
         ),
+        *([origin] if any(row.origin for row in rows) else []),
     ]
 
 

@@ -16,7 +16,7 @@ from pydantic import TypeAdapter
 
 from harness.files import write_text
 from harness.publish.board import LEVELS, Board, Crossing, Row, Spread
-from harness.publish.columns import Column, Number, columns_of
+from harness.publish.columns import Column, Value, columns_of
 from harness.publish.significance import Pair, Place, Significance
 from harness.publish.text import latex, marks
 from harness.results import Run
@@ -73,7 +73,7 @@ class Entry:
     cost_calibration: list[tuple[float, float]]
     iou_by_class: dict[str, float | None]
     miou_by_city: dict[str, float]
-    columns: dict[str, Number]
+    columns: dict[str, Value]
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +164,7 @@ def rounded(value: Any) -> Any:
 
 
 def _made(board: Board) -> Made:
-    runs = [*board.references, *(run for group in board.groups.values() for run in group)]
+    runs = board.runs
     marks = [run.info.provenance for run in runs]
     return Made(
         config_sha256=runs[0].info.config_sha256,
@@ -180,7 +180,7 @@ def _made(board: Board) -> Made:
 
 
 def _entry(
-    row: Row, group: list[Run], verdicts: Significance | None, columns: dict[str, Number]
+    row: Row, group: list[Run], verdicts: Significance | None, columns: dict[str, Value]
 ) -> Entry:
     verdict = verdicts.verdicts[row.strategy] if verdicts else None
     rounds = [
@@ -198,7 +198,7 @@ def _entry(
         equation=row.equation,
         bound=row.is_bound,
         tuned=row.is_tuned,
-        theirs=row.is_theirs,
+        theirs=bool(row.origin),
         clicks=verdict.clicks if verdict else None,
         pixels=verdict.pixels if verdict else None,
         lead=verdict.lead if verdict else None,

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import math
 from collections import defaultdict
+from collections.abc import Sequence
 
 from harness.publish.board import NEARLY_ALL, Board, Spread
 from harness.publish.significance import FEWEST_SEEDS, LEVEL, Axis, Significance
-from harness.results import read_timings
+from harness.results import Run, read_timings
 from harness.statistics import mean_std
 from harness.types import RoundRecord
 
@@ -35,6 +36,7 @@ def notes(board: Board, verdicts: Significance | None) -> list[str]:
         *_missing(board),
         *_clicks(board),
         *_tuned(board),
+        *_joined(board),
         *_cost_models(board),
         _order(board),
         _ranks(verdicts),
@@ -254,6 +256,42 @@ def _tuned(board: Board) -> list[str]:
     ]
 
 
+def _joined(board: Board) -> list[str]:
+    """Say of each other group who it is, what it added and with what."""
+    own = [run for run in board.runs if not run.origin]
+    lines = []
+    for origin in sorted({row.origin for row in board.rows} - {""}):
+        names = [row.strategy for row in board.rows if row.origin == origin]
+        runs = [run for name in names for run in board.groups[name]]
+        gaps = {name: board.start_gap(name) for name in names}
+        apart = [f"{name} by {100 * gap:.2f}" for name, gap in gaps.items() if gap]
+        if apart:
+            start = f"it differs from the board's: {', '.join(apart)} points of mIoU at most"
+        elif None in gaps.values():
+            start = "the board's own runs have other seeds"
+        else:
+            start = "it is the board's"
+        lines.append(
+            f"JOINED from {origin}: {', '.join(names)}; seeds "
+            f"{', '.join(map(str, sorted({run.info.seed for run in runs})))}; "
+            f"{versions(runs)} (the board's own: {versions(own)}). Round 0, which all strategies "
+            f"of a seed share: {start}."
+        )
+    return lines
+
+
+def versions(runs: Sequence[Run]) -> str:
+    """Return the versions of harness, torch and mmseg that runs were made with, and their code."""
+    marks = [run.info.provenance for run in runs]
+    names = {"harness": "harness-al", "torch": "torch", "mmseg": "onedl-mmsegmentation"}
+    said = [
+        f"{name} {' and '.join(sorted({mark.versions.get(package, '?') for mark in marks}))}"
+        for name, package in names.items()
+    ]
+    commits = " and ".join(sorted({(mark.commit or "unknown")[:10] for mark in marks}))
+    return ", ".join([*said, f"commit {commits}"])
+
+
 def _cost_models(board: Board) -> list[str]:
     weak = [
         f"{row.strategy} ({row.cost_spearman.mean:.2f})"
@@ -361,7 +399,7 @@ def work_done(board: Board) -> str:
 
 
 def _provenance(board: Board) -> str:
-    runs = [*board.references, *(run for group in board.groups.values() for run in group)]
+    runs = board.runs
     commits = sorted(
         {
             (run.info.provenance.commit or "unknown")[:10]

@@ -38,7 +38,11 @@ function options(select, values, chosen) {
 }
 const percent = share => (100 * share).toFixed(1);
 const number = (count, noun) => `${count} ${noun}${count === 1 ? "" : "s"}`;
-const kinds = entry => ["bound", "tuned", "theirs"].filter(kind => entry[kind]);
+const group = entry => column("origin").cells[entries.indexOf(entry)].split(",")[0].trim();
+const kinds = entry =>
+  ["bound", "tuned", "theirs"]
+    .filter(kind => entry[kind])
+    .map(kind => (kind === "theirs" ? group(entry) : kind));
 const label = entry => [entry.strategy, ...kinds(entry).map(kind => `(${kind})`)].join(" ");
 const list = names => names.flatMap((name, place) => (place ? [", ", { name }] : [{ name }]));
 const column = key => data.columns.find(one => one.key === key);

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from harness.files import write_text
 from harness.publish.board import Board
-from harness.publish.columns import Column, answers
+from harness.publish.columns import Column, Value, answers
 from harness.publish.notes import WARNING
 from harness.publish.text import cell, markdown, marks, plain
 
@@ -65,7 +65,7 @@ def to_csv(board: Board, columns: Sequence[Column], path: Path) -> None:
             "strategy": cell(row.strategy),
             "bound": row.is_bound,
             "tuned": row.is_tuned,
-            "theirs": row.is_theirs,
+            "theirs": bool(row.origin),
             "round": number,
             "pixel_share": sum(curve.pixel_share[number] for curve in row.curves) / len(row.curves),
             "cost_b": row.cost_b[number].mean,
@@ -73,7 +73,7 @@ def to_csv(board: Board, columns: Sequence[Column], path: Path) -> None:
             "miou": row.miou[number].mean,
             "miou_std": row.miou[number].std,
             "seeds": len(row.curves),
-            **{column.key: column.values[place] for column in kept},
+            **{column.key: _in_csv(column.values[place]) for column in kept},
             "p95_beyond": row.p95.beyond if row.p95 else None,
             "p95_reached": row.p95.reached if row.p95 else None,
             "c95_low": row.c95.low if row.c95 else None,
@@ -94,6 +94,10 @@ def to_csv(board: Board, columns: Sequence[Column], path: Path) -> None:
             index=False, float_format="%.6f", lineterminator="\n"
         ),
     )
+
+
+def _in_csv(value: Value) -> Value:
+    return cell(value) if isinstance(value, str) else value
 
 
 def to_rich(board: Board, columns: Sequence[Column], width: int) -> tuple[Table, str]:

@@ -52,7 +52,7 @@ def figure_text(text: str) -> str:
 
 def marks(board: Board) -> list[str]:
     """Return what must not be overlooked about a board, wherever it is shown."""
-    infos = [run.info for group in [board.references, *board.groups.values()] for run in group]
+    infos = [run.info for run in board.runs]
     config = board.any_run.info.config
     slips = config.get("annotator", {})
     erring = any(slips.get(key) for key in ("missed", "wrong", "jitter_px", "click_noise"))
@@ -66,7 +66,12 @@ def marks(board: Board) -> list[str]:
         "given weights": given and not frozen,
         "noisy annotators": erring,
         "tuned strategy": any(row.is_tuned for row in board.rows),
-        "external runs": any(row.is_theirs for row in board.rows),
+        "external runs": any(row.origin for row in board.rows),
+        "external runs with another round 0": any(
+            row.origin and board.start_gap(row.strategy) for row in board.rows
+        ),
+        "mixed versions of torch": len({info.provenance.public_version("torch") for info in infos})
+        > 1,
         "mixed configs, data or trainers": len({str(info.board) for info in infos}) > 1,
         "uncommitted code": any(info.provenance.dirty for info in infos),
     }

@@ -473,7 +473,7 @@ def test_runs_of_another_group_are_marked(out, tmp_path_factory):
     for seed in (0, 1, 2):
         write(theirs, "new-idea", seed, [0.40, 0.72, 0.79], [100, 130, 160])
     board = build_board(out, theirs=[theirs])
-    assert {row.label for row in board.rows if row.is_theirs} == {"new-idea (theirs)"}
+    assert {row.label for row in board.rows if row.origin} == {"new-idea (theirs)"}
 
 
 def test_mixed_boards_need_a_word(out):
@@ -559,7 +559,7 @@ def test_our_own_runs_stand_for_a_strategy_that_both_groups_have(out, tmp_path_f
     for seed in (3, 4):
         write(theirs, "random-region", seed, [0.4, 0.5, 0.6], [100, 200, 300])
     board = build_board(out, theirs=[theirs])
-    assert not any(row.is_theirs for row in board.rows)
+    assert not any(row.origin for row in board.rows)
     assert all(len(row.curves) == 3 for row in board.rows)
 
 
