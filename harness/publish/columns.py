@@ -21,7 +21,7 @@ class Column:
     means, in a sentence. cells: as text, one for each row. values: as numbers, for CSV and for
     sorting; None where there is none. An origin is a text there too.
     drop: which columns a narrow terminal leaves out first, the highest; 0 never; None: not shown
-    there. answers: it is one of the five of the short table. in_paper: it is in the LaTeX table.
+    there. answers: it is one of the five of the short table and of the LaTeX table.
     """
 
     key: str
@@ -32,7 +32,6 @@ class Column:
     values: list[Value]
     drop: int | None = None
     answers: bool = False
-    in_paper: bool = False
 
 
 def columns_of(board: Board, verdicts: Significance | None) -> list[Column]:
@@ -52,7 +51,6 @@ def columns_of(board: Board, verdicts: Significance | None) -> list[Column]:
         short: str | None = None,
         drop: int | None = None,
         answers: bool = False,
-        in_paper: bool = False,
     ) -> Column:
         return Column(
             key,
@@ -63,7 +61,6 @@ def columns_of(board: Board, verdicts: Significance | None) -> list[Column]:
             [value(row) for row in rows],
             drop,
             answers,
-            in_paper,
         )
 
     def place(row: Row) -> Place | None:
@@ -92,7 +89,6 @@ def columns_of(board: Board, verdicts: Significance | None) -> list[Column]:
             "deviation over seeds.",
             short=at,
             drop=6 if number == last else 20 + last - number,
-            in_paper=number == last,
         )
 
     def level(number: int) -> Column:
@@ -108,7 +104,6 @@ def columns_of(board: Board, verdicts: Significance | None) -> list[Column]:
             short=f"clicks to {name} %",
             drop=2 if is_last else 12 + len(LEVELS) - number,
             answers=is_last,
-            in_paper=is_last,
         )
 
     origin = column(
@@ -127,7 +122,6 @@ def columns_of(board: Board, verdicts: Significance | None) -> list[Column]:
             says="Places that a strategy may have by AUBC over clicks; none for bounds.",
             drop=1,
             answers=True,
-            in_paper=True,
         ),
         column(
             "strategy",
@@ -137,7 +131,6 @@ def columns_of(board: Board, verdicts: Significance | None) -> list[Column]:
             says="Its identity, with a mark where it is a bound, tuned or external.",
             drop=0,
             answers=True,
-            in_paper=True,
         ),
         *[level(number) for number in range(len(LEVELS))],
         column(
@@ -163,7 +156,6 @@ def columns_of(board: Board, verdicts: Significance | None) -> list[Column]:
             says="Mean height of the mIoU curve over clicks.",
             drop=3,
             answers=True,
-            in_paper=True,
         ),
         column(
             "gain_clicks",
@@ -173,7 +165,6 @@ def columns_of(board: Board, verdicts: Significance | None) -> list[Column]:
             says="AUBC over clicks minus that of random windows, with Dunnett's 95 % interval.",
             short="vs random-region",
             drop=5,
-            in_paper=True,
         ),
         column(
             "p95",
@@ -185,7 +176,6 @@ def columns_of(board: Board, verdicts: Significance | None) -> list[Column]:
             short="pixels to 95 %",
             drop=4,
             answers=True,
-            in_paper=True,
         ),
         column(
             "aubc_pixels",
@@ -193,7 +183,6 @@ def columns_of(board: Board, verdicts: Significance | None) -> list[Column]:
             lambda row: percent(row.aubc_pixels),
             lambda row: row.aubc_pixels.mean,
             says="Mean height of the mIoU curve over pixels.",
-            in_paper=True,
         ),
         column(
             "rank_pixels",

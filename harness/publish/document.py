@@ -1,12 +1,10 @@
-"""A board as data: the JSON document that other programs read, with its schema, and a LaTeX table."""
+"""A board as data: the JSON document that other programs read, with its schema."""
 
 from __future__ import annotations
 
 import json
 import math
-import re
 from collections import defaultdict
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,9 +14,9 @@ from pydantic import TypeAdapter
 
 from harness.files import write_text
 from harness.publish.board import LEVELS, Board, Crossing, Row, Spread
-from harness.publish.columns import Column, Value, columns_of
+from harness.publish.columns import Value, columns_of
 from harness.publish.significance import Pair, Place, Significance
-from harness.publish.text import latex, marks
+from harness.publish.text import marks
 from harness.results import Run
 from harness.scoring import iou, mean_iou
 from harness.statistics import mean_std
@@ -265,36 +263,3 @@ def calibration(group: list[Run]) -> list[tuple[float, float]]:
         (float(part[:, 0].mean()), float(part[:, 1].mean()))
         for part in np.array_split(ordered, _CALIBRATION_BINS)
     ]
-
-
-# -------------------------------------------------------------------------------------------- LaTeX
-
-
-def to_tex(board: Board, columns: Sequence[Column], path: Path) -> None:
-    """Write a booktabs table of the columns that a paper shows."""
-    found = "; ".join(marks(board))
-    said = f"{board.name}: percent over seeds: mean and deviation, or median and 95 % interval"
-    said += f"; {found}" * bool(found)
-    shown = [column for column in columns if column.in_paper]
-    lines = [
-        f"% {latex(said)}; made by harness publish",
-        rf"\begin{{tabular}}{{rl{'r' * (len(shown) - 2)}}}",
-        r"\toprule",
-        " & ".join(latex(column.title) for column in shown) + r" \\",
-        r"\midrule",
-    ]
-    rows = zip(*(column.cells for column in shown), strict=True)
-    lines += [
-        *(" & ".join(map(_tex_cell, cells)) + r" \\" for cells in rows),
-        r"\midrule",
-        rf"\multicolumn{{{len(shown)}}}{{l}}{{\footnotesize {latex(said)}.}} \\",
-        r"\bottomrule",
-        r"\end{tabular}",
-        "",
-    ]
-    write_text(path, "\n".join(lines))
-
-
-def _tex_cell(text: str) -> str:
-    shown = latex(text).replace("±", r"$\pm$")
-    return "--" if text == "-" else re.sub(r"(?<![\w}])([+-])(?=\d)", r"$\1$", shown)

@@ -15,9 +15,12 @@ _TEX = {
     "<": r"\textless{}",
     ">": r"\textgreater{}",
     "|": r"\textbar{}",
-    '"': r"\textquotedbl{}",
+    '"': "''",
+    "±": r"$\pm$",
     **{character: f"\\{character}" for character in "&%$#_{}"},
 }
+_TEX_ACCENTS = set("\u0300\u0301\u0302\u0303\u0308\u030a\u030c\u0327")
+_TEX_BREAK, _TEX_UNBROKEN = r"\allowbreak{}", 10
 _FORMULA = ("=", "+", "-", "@")
 
 
@@ -34,8 +37,35 @@ def markdown(text: str) -> str:
 
 
 def latex(text: str) -> str:
-    """Return a text for LaTeX: shown as it is, and nothing of it is a command."""
-    return "".join(_TEX.get(character, character) for character in plain(text))
+    """Return a text for LaTeX: nothing of it is a command.
+
+    It is shown as it is, but for characters that the fonts of an article do not have: they are
+    shown as their number, such as [U+6F22].
+    """
+    shown = "".join(_TEX.get(character) or _in_tex_s_fonts(character) for character in plain(text))
+    return re.sub("-(?=-)", "-{}", shown)
+
+
+def _in_tex_s_fonts(character: str) -> str:
+    """Return an ASCII character, or a letter with an accent that TeX can set; else its number."""
+    apart = unicodedata.normalize("NFD", character)
+    if apart[0].isascii() and character < "\u0180" and _TEX_ACCENTS.issuperset(apart[1:]):
+        return character
+    return character if character in "ßæÆøØœŒłŁ" else f"[U+{ord(character):04X}]"
+
+
+def breakable_latex(text: str) -> str:
+    """Return a text for LaTeX that may go on in the next line, also where it has no spaces."""
+    parts: list[str] = []
+    unbroken = 0
+    for character in plain(text):
+        parts.append(latex(character) if character != " " else " ")
+        unbroken = 0 if character == " " else unbroken + 1
+        may_end = not character.isalnum() and character not in "([{"
+        if unbroken == _TEX_UNBROKEN or (unbroken and may_end):
+            parts.append(_TEX_BREAK)
+            unbroken = 0
+    return "".join(parts).removesuffix(_TEX_BREAK)
 
 
 def cell(text: str) -> str:

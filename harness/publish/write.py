@@ -9,7 +9,7 @@ from pathlib import Path
 from harness.errors import RunError, one_line
 from harness.publish.board import NOISE_STRATEGY, Board, build_board
 from harness.publish.columns import columns_of
-from harness.publish.document import build_document, to_json, to_tex
+from harness.publish.document import build_document, to_json
 from harness.publish.figures import (
     draw_answer,
     draw_calibration,
@@ -17,6 +17,7 @@ from harness.publish.figures import (
     draw_differences,
     draw_ranks,
 )
+from harness.publish.latex import to_tex
 from harness.publish.notes import notes, work_done
 from harness.publish.page import links_from, to_page
 from harness.publish.photographs import generated_photos

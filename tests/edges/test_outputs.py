@@ -17,7 +17,9 @@ from harness.cli.publish import console_width
 from harness.publish import text
 from harness.publish.board import build_board
 from harness.publish.columns import columns_of
+from harness.publish.latex import to_tex
 from harness.publish.notes import WARNING, notes
+from harness.publish.significance import compare_strategies
 from harness.publish.tables import to_rich
 from harness.publish.write import write_files
 from tests.unit.test_publish import LABEL_PX, write
@@ -85,10 +87,10 @@ def check_csv(file, strategy):
 
 def check_tex(content, strategy):
     """Nothing of a name is a command, a comment or a line of its own."""
-    assert text.latex(strategy) in content
+    assert text.latex(strategy) in content.replace(r"\allowbreak{}", "")
     lines = content.splitlines()
     assert lines[0].startswith("% ")
-    assert lines[1].startswith(r"\begin{tabular}")
+    assert lines[1].startswith(r"\begin{table*}")
     for line in lines[1:]:
         bare = re.sub(r"\\[&%$#_{}]", "", line)
         assert "%" not in bare
@@ -105,15 +107,58 @@ def check_markdown(content):
         assert len({len(re.findall(r"(?<!\\)\|", line)) for line in table}) == 1
 
 
-@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="no LaTeX here")
-def test_the_latex_table_compiles(board, tmp_path):
-    write_files(build_board(board), tmp_path / "out")
+LETTERS = "ÀÉÎÕÜÅÇßæøœł-čńřşůžŸ--漢±"
+PAPERS = {
+    "one column": r"\documentclass{article}",
+    "two columns": r"\documentclass[twocolumn]{article}",
+    "another encoding": r"\documentclass[11pt,a4paper]{article}\usepackage[T1]{fontenc}",
+}
+
+
+@pytest.fixture(scope="module")
+def tables(tmp_path_factory):
+    """Tables of boards with names that are hard to set, and of published ones."""
+    folder = tmp_path_factory.mktemp("tables")
+    for number, name in enumerate([*EVIL, LETTERS]):
+        config = {"name": name, "harness": {"rounds": 2}}
+        bare = name.replace("/", "").replace("\\", "").strip()
+        for seed in (0, 1, 2):
+            for strategy in ("random-region", bare, f"{bare[:60]}-oracle-cost"):
+                write(
+                    folder / str(number),
+                    strategy,
+                    seed,
+                    [0.4, 0.5, 0.6 + len(strategy) / 1000 + seed / 100],
+                    [100, 200, 300],
+                    config=config,
+                )
+        write(folder / str(number), "full-data", 0, [0.65], [1000], config=config)
+        write_table(folder / str(number), folder / f"{number}.tex")
+    for name in ("camvid", "camvid-finetuned", "streets-standard"):
+        write_table(Path(ROOT) / "results" / name, folder / f"{name}.tex")
+    return folder
+
+
+def write_table(runs, path):
+    board = build_board(runs)
+    to_tex(board, columns_of(board, compare_strategies(board)), path)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="pdflatex is missing")
+@pytest.mark.parametrize("paper", PAPERS)
+def test_latex_tables_compile_and_are_no_wider_than_the_text(tables, tmp_path, paper):
+    files = sorted(tables.glob("*.tex"))
+    assert len(files) == len(EVIL) + 4
+    inputs = "".join(rf"\input{{{file}}}\clearpage" for file in files)
     (tmp_path / "paper.tex").write_text(
-        r"\documentclass{article}\usepackage{booktabs}\usepackage[T1]{fontenc}"
-        r"\begin{document}\input{out/leaderboard.tex}\end{document}"
+        rf"{PAPERS[paper]}\usepackage{{booktabs,tabularx}}\begin{{document}}{inputs}\end{{document}}"
     )
     command = ["pdflatex", "-halt-on-error", "-interaction=nonstopmode", "paper.tex"]
-    assert subprocess.run(command, cwd=tmp_path, check=False, capture_output=True).returncode == 0
+    subprocess.run(command, cwd=tmp_path, check=False, capture_output=True)
+    log = (tmp_path / "paper.log").read_text(errors="replace")
+    assert f"({len(files)} pages" in log, log[-2000:]
+    assert [line for line in log.splitlines() if line.startswith(("Overfull", "!"))] == []
 
 
 def render(board, width):

@@ -14,8 +14,9 @@ from harness.errors import InputError, RunError
 from harness.provenance import collect
 from harness.publish.board import Crossing, build_board
 from harness.publish.columns import columns_of
-from harness.publish.document import DOCUMENT, build_document, schema, to_json, to_tex
+from harness.publish.document import DOCUMENT, build_document, schema, to_json
 from harness.publish.figures import draw_curves
+from harness.publish.latex import to_tex
 from harness.publish.notes import notes, work_done
 from harness.publish.page import to_page
 from harness.publish.significance import compare_strategies
@@ -416,18 +417,39 @@ def test_the_schema_in_the_docs_is_the_code_s():
     ).read_text() == schema()
 
 
-def test_the_latex_table_escapes_names_and_has_its_rules(out):
+def test_the_latex_table_has_five_columns_its_rules_and_a_caption(out):
     for seed in (0, 1, 2):
-        write(out, "my_own", seed, [0.4, 0.5, 0.6], [100, 200, 300])
+        simulated = {"simulated_clicks": True}
+        write(out, "my_own", seed, [0.4, 0.5, 0.6], [100, 200, 300], **simulated)
     board = build_board(out)
     to_tex(board, columns_of(board, compare_strategies(board)), out / "board.tex")
     text = (out / "board.tex").read_text()
-    assert r"my\_own" in text
-    assert [text.count(rule) for rule in (r"\toprule", r"\midrule", r"\bottomrule")] == [1, 2, 1]
-    rows = [line for line in text.splitlines() if line.endswith(r"\\")]
-    assert {line.count("&") for line in rows[:-1]} == {7}
-    assert rows[-1].startswith(r"\multicolumn{8}")
-    assert r"$+$" in text
+    rules = (r"\toprule", r"\midrule", r"\bottomrule")
+    assert [text.count(rule) for rule in rules] == [1, 2, 1]
+    rows = [line for line in text.splitlines() if line.endswith(r" \\")]
+    assert len(rows) == 1 + 4
+    assert {line.count("&") for line in rows} == {4}
+    assert rows[1].startswith(r"1 & good & 18.1 [17.5, ?] & ")
+    assert any(line.startswith(r"2--3 & my\_\allowbreak{}own & \textgreater{} ") for line in rows)
+    assert rows[-1].startswith(r"-- & cheat-\allowbreak{}oracle-\allowbreak{}cost (bound) & ")
+    caption = next(line for line in text.splitlines() if line.startswith(r"\caption"))
+    assert caption.startswith(
+        r"\caption{Leaderboard toy. Simulated clicks; 3 seeds. Clicks (cost B)"
+    )
+    assert r"95 \% interval in brackets; ?: it has no end" in caption
+    assert r"mean $\pm$ standard deviation" in caption
+    assert "raised" not in caption
+    assert "Bounds use what no annotator could know" in text
+
+
+def test_a_latex_table_of_one_seed_speaks_of_no_interval(tmp_path):
+    write(tmp_path, "random-region", 0, [0.4, 0.5, 0.6], [100, 200, 300])
+    board = build_board(tmp_path)
+    to_tex(board, columns_of(board, None), tmp_path / "board.tex")
+    text = (tmp_path / "board.tex").read_text()
+    assert "One seed" in text
+    for word in ("interval", r"\pm", "Rank:", "Bounds"):
+        assert word not in text
 
 
 def test_the_page_shows_names_as_text(tmp_path):
