@@ -73,7 +73,8 @@ def publish(
         ),
     ] = False,
     vector: Annotated[
-        bool, typer.Option("--vector", help="Figures as SVG and PDF too, for a paper.")
+        bool,
+        typer.Option("--vector", help="Figures for a paper too, one column wide, as PDF and SVG."),
     ] = False,
     allow_dirty: Annotated[
         bool, typer.Option("--allow-dirty", help="Take runs of code that was not committed.")

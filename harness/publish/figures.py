@@ -1,8 +1,7 @@
-"""A board as a picture: mIoU over pixels and over clicks, side by side, from one run."""
+"""All strategies of a board in one picture: every curve, and who can be told from whom."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +9,9 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from scipy import stats
 
 from harness.drawing import save
-from harness.publish.board import NOISE_STRATEGY, Board, Row
+from harness.publish.board import Board, Row
 from harness.publish.significance import Significance
 from harness.publish.text import figure_text, marks
 
@@ -59,116 +57,7 @@ def draw_curves(board: Board, path: Path) -> None:
     )
     handles, labels = left.get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside right upper", fontsize=8, frameon=False)
-    _save(figure, path)
-
-
-_SAFE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
-"""Okabe and Ito's colours: they stay apart for colour-blind readers."""
-
-
-def draw_answer(board: Board, path: Path) -> None:
-    """Draw mIoU over clicks: six curves with their names at their ends, all others in grey.
-
-    Choice: the five best by AUBC over clicks, bounds left out, and random-region.
-    """
-    ranked = [row for row in board.rows if not row.is_bound] or board.rows
-    named = [row for row in ranked if row.strategy == NOISE_STRATEGY]
-    others = [row for row in ranked if row.strategy != NOISE_STRATEGY]
-    named = [*others[: len(_SAFE) - len(named)], *named]
-    figure = Figure(figsize=(9.4, 5), layout="constrained")
-    axes = figure.subplots()
-    ends: list[tuple[float, float, str, str]] = []
-    for row in [*(row for row in board.rows if row not in named), *named]:
-        x = [100 * spread.mean for spread in row.cost_b]
-        y = [100 * spread.mean for spread in row.miou]
-        if row.is_bound and "true clicks" in row.equation:
-            axes.plot(x, y, color="0.5", linewidth=1.2, linestyle=":", zorder=1)
-            axes.annotate(
-                "true clicks (bound)",
-                (x[-1], y[-1]),
-                (2, 3),
-                textcoords="offset points",
-                color="0.4",
-                fontsize=8,
-            )
-            continue
-        if row not in named:
-            axes.plot(x, y, color="0.8", linewidth=1.2, zorder=1)
-            continue
-        color = _SAFE[named.index(row)]
-        is_noise = row.strategy == NOISE_STRATEGY
-        axes.plot(x, y, color=color, linewidth=2.2, linestyle="--" if is_noise else "-", zorder=3)
-        ends.append((x[-1], y[-1], figure_text(row.label), color))
-    _finish(axes, board, "clicks, % of the training set (cost B)")
-    axes.set_ylabel("mIoU on val, %")
-    low, high = axes.get_ylim()
-    right = max(end[0] for end in ends)
-    axes.set_xlim(right=right * 1.38)
-    axes.set_xticks([tick for tick in axes.get_xticks() if 0 <= tick <= right * 1.02])
-    ends.sort(key=_height)
-    places = _apart([up for _, up, _, _ in ends], step=0.045 * (high - low), most=high)
-    for (across, up, text, color), at in zip(ends, places, strict=True):
-        axes.annotate(
-            text,
-            (across, up),
-            (right * 1.04, at),
-            color=color,
-            fontsize=9,
-            va="center",
-            arrowprops={"arrowstyle": "-", "color": color, "linewidth": 0.6, "alpha": 0.6},
-        )
-    axes.set_title(_titled(board, "who needs the fewest clicks"), fontsize=11)
-    _save(figure, path)
-
-
-def _apart(heights: list[float], *, step: float, most: float) -> list[float]:
-    """Move rising heights so that neighbours are a step apart and none is above ``most``."""
-    places: list[float] = []
-    for height in heights:
-        places.append(max(height, places[-1] + step) if places else height)
-    for number in reversed(range(len(places))):
-        top = places[number + 1] - step if number + 1 < len(places) else most - step / 2
-        places[number] = min(places[number], top)
-    return places
-
-
-def _height(end: tuple[float, float, str, str]) -> float:
-    return end[1]
-
-
-def draw_differences(board: Board, path: Path) -> None:
-    """Draw mIoU minus random-region's at equal clicks, paired by seed, with pointwise 95 % bands."""
-    rows = {row.strategy: {curve.seed: curve for curve in row.curves} for row in board.rows}
-    noise = rows[NOISE_STRATEGY]
-    figure = Figure(figsize=(9, 5.2), layout="constrained")
-    axes = figure.subplots()
-    for number, row in enumerate(sorted(board.rows, key=lambda item: item.strategy)):
-        seeds = sorted(set(rows[row.strategy]) & set(noise))
-        if row.strategy == NOISE_STRATEGY or len(seeds) < 2:
-            continue
-        pairs = [(rows[row.strategy][seed], noise[seed]) for seed in seeds]
-        low = max(max(a.cost_b[0], b.cost_b[0]) for a, b in pairs)
-        high = min(min(a.cost_b[-1], b.cost_b[-1]) for a, b in pairs)
-        if high <= low:
-            continue
-        x = np.linspace(low, high, 60)
-        gaps = np.array(
-            [np.interp(x, a.cost_b, a.miou) - np.interp(x, b.cost_b, b.miou) for a, b in pairs]
-        )
-        mean = 100 * gaps.mean(axis=0)
-        half = 100 * np.sqrt(gaps.var(axis=0, ddof=1) / len(pairs))
-        half = half * float(stats.t.isf(0.025, len(pairs) - 1))
-        color = _COLORS[number % 20]
-        axes.plot(100 * x, mean, color=color, linestyle=_line(row), label=figure_text(row.label))
-        axes.fill_between(100 * x, mean - half, mean + half, color=color, alpha=0.1, linewidth=0)
-    axes.axhline(0.0, color="0.35", linewidth=0.9)
-    axes.set_xlabel("clicks, % of the training set (cost B)")
-    axes.set_ylabel(f"mIoU minus that of {NOISE_STRATEGY}, points")
-    axes.grid(alpha=0.25)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.set_title(_titled(board, "difference at equal clicks, paired by seed"), fontsize=11)
-    figure.legend(loc="outside right upper", fontsize=8, frameon=False)
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def _titled(board: Board, text: str) -> str:
@@ -200,14 +89,14 @@ def _finish(axes: Axes, board: Board, label: str) -> None:
 _VECTORS: dict[str, dict[str, Any]] = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}
 
 
-def _save(figure: Figure, path: Path) -> None:
+def save_figure(figure: Figure, path: Path, *, dpi: int = 110) -> None:
     """Write a figure in the form that the name of its file asks for: PNG, SVG or PDF.
 
     There are no dates or random names in it, so the same board gives the same file.
     """
     kind = path.suffix[1:]
     with mpl.rc_context({"svg.hashsalt": path.stem, "svg.fonttype": "none"}):
-        save(figure, path, kind=kind, metadata=_VECTORS.get(kind, {}))
+        save(figure, path, kind=kind, dpi=dpi, metadata=_VECTORS.get(kind, {}))
 
 
 def draw_ranks(verdicts: Significance, board: Board, path: Path) -> None:
@@ -233,7 +122,7 @@ def draw_ranks(verdicts: Significance, board: Board, path: Path) -> None:
         ecolor="0.65",
     )
     left.set_yticks(range(len(rows)), names, fontsize=8)
-    left.invert_yaxis()
+    left.set_ylim(len(rows) - 0.5, -0.5)
     widest = max(places) - min(places) or 1.0
     farthest = max(100 * (row.aubc_clicks.mean + (row.aubc_clicks.std or 0.0)) for row in rows)
     for number, (first, last) in enumerate(verdicts.clicks.bars):
@@ -251,7 +140,7 @@ def draw_ranks(verdicts: Significance, board: Board, path: Path) -> None:
     left.spines[["top", "right"]].set_visible(False)
     left.grid(axis="x", alpha=0.25)
     matrix = np.array([[verdicts.penalty[a.strategy][b.strategy] for b in rows] for a in rows])
-    right.imshow(matrix, cmap="Blues", vmin=0, vmax=1)
+    right.imshow(matrix, cmap="Blues", vmin=0, vmax=1, aspect="auto")  # rows beside names
     for y, x in np.argwhere(matrix > 0):
         right.annotate(
             f"{matrix[y, x]:.1f}",
@@ -277,29 +166,4 @@ def draw_ranks(verdicts: Significance, board: Board, path: Path) -> None:
         ),
         fontsize=11,
     )
-    _save(figure, path)
-
-
-def draw_calibration(
-    entries: Sequence[tuple[str, Sequence[tuple[float, float]]]], path: Path
-) -> None:
-    """Draw recorded over predicted clicks of bought windows, in tenths of the windows by prediction."""
-    figure = Figure(figsize=(6.4, 5), layout="constrained")
-    axes = figure.subplots()
-    highest = max((max(point) for _, points in entries for point in points), default=1.0)
-    axes.plot([0, highest], [0, highest], color="0.6", linewidth=1, linestyle="--")
-    for number, (name, points) in enumerate(entries):
-        axes.plot(
-            [x for x, _ in points],
-            [y for _, y in points],
-            marker=_MARKERS[number % len(_MARKERS)],
-            label=figure_text(name),
-            linewidth=1.2,
-            markersize=4,
-        )
-    axes.set_xlabel("predicted clicks per window")
-    axes.set_ylabel("recorded clicks per window")
-    axes.set_title("what the cost model said, and what was billed", fontsize=11)
-    axes.legend(fontsize=7, frameon=False)
-    axes.spines[["top", "right"]].set_visible(False)
-    _save(figure, path)
+    save_figure(figure, path)

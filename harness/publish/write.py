@@ -9,14 +9,15 @@ from pathlib import Path
 from harness.errors import RunError, one_line
 from harness.publish.board import NOISE_STRATEGY, Board, build_board
 from harness.publish.columns import columns_of
-from harness.publish.document import build_document, to_json
-from harness.publish.figures import (
-    draw_answer,
-    draw_calibration,
-    draw_curves,
+from harness.publish.curves import (
+    draw_clicks,
+    draw_cost_model,
     draw_differences,
-    draw_ranks,
+    draw_pixels,
+    draw_places,
 )
+from harness.publish.document import build_document, to_json
+from harness.publish.figures import draw_curves, draw_ranks
 from harness.publish.latex import to_tex
 from harness.publish.notes import notes, work_done
 from harness.publish.page import links_from, to_page
@@ -49,7 +50,7 @@ def write_files(
     Tables come first, each file as a whole; a figure that cannot be drawn takes nothing with it.
 
     Args:
-        kinds: of figures, from png, svg and pdf.
+        kinds: of figures, from png, svg and pdf; the last two are those for a paper.
         photos: image id -> file, for the page; those of the embedded pack without it.
         home: where the files will lie, if not in ``out``: the page links to what is there.
 
@@ -66,15 +67,17 @@ def write_files(
         if entry.cost_calibration and not entry.bound
     ]
     drawings: dict[str, Callable[[Path], None]] = {
-        "answer": lambda path: draw_answer(board, path),
-        "leaderboard": lambda path: draw_curves(board, path),
+        "answer": lambda path: draw_clicks(board, path),
+        "leaderboard": lambda path: draw_pixels(board, path),
     }
+    in_full = {"leaderboard": lambda path: draw_curves(board, path)}
     if verdicts:
         if NOISE_STRATEGY in verdicts.verdicts:
             drawings["differences"] = lambda path: draw_differences(board, path)
-        drawings["ranks"] = lambda path: draw_ranks(verdicts, board, path)
+        drawings["ranks"] = lambda path: draw_places(verdicts, board, path)
+        in_full["ranks"] = lambda path: draw_ranks(verdicts, board, path)
     if calibrated:
-        drawings["cost-model"] = lambda path: draw_calibration(calibrated, path)
+        drawings["cost-model"] = lambda path: draw_cost_model(board, calibrated, path)
     to_csv(board, columns, out / "leaderboard.csv")
     to_json(document, out / "leaderboard.json")
     to_tex(board, columns, out / "leaderboard.tex")
@@ -93,7 +96,8 @@ def write_files(
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # a glyph that no font has is drawn as a box
-                drawings[name](out / f"{name}.{kind}")
+                draw = in_full.get(name, drawings[name]) if kind == "png" else drawings[name]
+                draw(out / f"{name}.{kind}")
         except OSError:
             raise
         except Exception as error:  # noqa: BLE001  a drawing library may raise anything
