@@ -195,8 +195,8 @@ def _shown(value: object) -> str:
 
 
 def _of_the_board(board: Board, run: Run) -> Iterator[_Difference]:
-    """Yield in what a run differs from all runs of the board."""
-    ours, theirs = board.any_run, run
+    """Yield in what a run differs from the board's own runs, which are all alike in it."""
+    ours, theirs = next((one for one in board.runs if not one.origin), board.any_run), run
     a, b = ours.info, theirs.info
     if a.config_sha256 != b.config_sha256:
         keys = _differing_keys(a.config, b.config)

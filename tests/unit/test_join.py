@@ -215,6 +215,17 @@ def test_another_torch_is_marked(board, guest, run):
     assert run("--runs", new, "--check")[0] == 0
 
 
+def test_a_guest_is_held_against_the_host_and_not_against_another_guest(
+    board, guest, run, tmp_path
+):
+    make(guest, "a-guest", provenance=OTHER_TORCH)
+    new = board.parent / "new"
+    assert run("--join", board, guest, "--out", new, "--allow-mixed")[0] == 0
+    fits, strange = make(tmp_path / "fits"), make(tmp_path / "strange", provenance=OTHER_TORCH)
+    assert run("--join", new, fits, "--check")[0] == 0
+    assert run("--join", new, strange, "--check")[0] == 2
+
+
 def test_a_round_0_of_other_arithmetic_needs_a_word_and_is_marked(board, guest, run):
     for seed in (0, 1, 2):
         shift = 0.01 * seed
