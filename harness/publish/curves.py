@@ -240,7 +240,7 @@ def _column(board: Board, path: Path, *, height_in: float, left_pt: float = 31.0
         width_in, height_in = _PAGE_IN, height_in * 1.45
     seeds = len({curve.seed for row in board.rows for curve in row.curves})
     said = [figure_text(board.name), *marks(board), f"{seeds} seed{'s' * (seeds > 1)}"]
-    lines = textwrap.wrap("; ".join(said), int(17 * width_in), max_lines=4, placeholder=" ...")
+    lines = textwrap.wrap("; ".join(said), int(16 * width_in), max_lines=4, placeholder=" ...")
     with mpl.rc_context(_STYLE):
         figure = Figure(figsize=(width_in, height_in))
         axes = figure.add_axes((0.0, 0.0, 1.0, 1.0))
