@@ -107,7 +107,7 @@ def links_from(folder: Path) -> list[tuple[str, str]]:
     root = folder.resolve().parent.parent
     documents = [
         ("README.md", "README"),
-        ("docs/reading-a-leaderboard.md", "how to read a leaderboard"),
+        ("docs/guide/leaderboard.md", "how to read a leaderboard"),
     ]
     if all((root / name).is_file() for name, _ in documents):
         links += [(f"../../{name}", text) for name, text in documents]

@@ -507,8 +507,8 @@ def test_links_lead_to_what_is_there(page, published, tmp_path):
     ]
     assert all((published / link).is_file() for link in beside)
     assert links[-1] == "https://arxiv.org/abs/1810.09726"
-    for name in ("README.md", "docs/reading-a-leaderboard.md"):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
+    for name in ("README.md", "docs/guide/leaderboard.md"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text("")
     content = board_of(tmp_path / "results/mine", ("random-region", 0, [0.4, 0.5, 0.6])).read_text()
     assert ARCHIVE not in content

@@ -123,7 +123,7 @@ def test_a_joined_board_is_published_joined_checked_and_packed_again(board, gues
     first, second = tmp_path / "first", tmp_path / "second"
     assert run("--join", board, make(guest), "--origin", "A, 1", "--out", first)[0] == 0
     assert run("--runs", first, "--check")[0] == 0
-    assert run("--runs", first, "--out", tmp_path / "again")[0] == 0
+    assert run("--runs", first, "--archive", "--out", tmp_path / "again")[0] == 0
     for name in TEXTS:
         assert (tmp_path / "again" / name).read_bytes() == (first / name).read_bytes()
     other = make(tmp_path / "other", "another-idea")
