@@ -162,9 +162,7 @@ def columns() -> str:
 
 
 def _where(column: Any) -> str:
-    places = {"in the short table": column.answers, "in LaTeX": column.in_paper}
-    said = [place for place, holds in places.items() if holds]
-    return f"; {' and '.join(said)}" if said else ""
+    return "; in the short table and in LaTeX" if column.answers else ""
 
 
 def strategy_list() -> str:
