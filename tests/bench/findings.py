@@ -12,7 +12,7 @@ import numpy as np
 
 from harness.publish.board import Board, build_board
 from harness.publish.columns import crossing
-from harness.publish.significance import Axis, compare_strategies
+from harness.publish.significance import Axis, Significance, compare_strategies
 from harness.scoring import aubc
 
 CLAIMS = (
@@ -61,7 +61,7 @@ def difference(axis: Axis, first: str, second: str) -> str:
         if {pair.first, pair.second} == {first, second}:
             sign = 1 if pair.first == first else -1
             low, high = sorted((sign * pair.difference.low, sign * pair.difference.high))
-            mark = " **" if pair.differs else ""
+            mark = " ✓" if pair.differs else ""
             value = 100 * sign * pair.difference.value
             return f"{value:+.1f} [{100 * low:+.1f}, {100 * high:+.1f}]{mark}"
     return "-"
@@ -76,14 +76,31 @@ def spread(board: Board) -> float:
     """Return the median over pairs of what a paired difference of AUBC varies by over seeds."""
     rows = [row for row in board.rows if not row.is_bound]
     areas = [
-        [
-            aubc(curve.over_clicks(), stop=max(board.click_stop, curve.cost_b[0]))
+        {
+            curve.seed: aubc(curve.over_clicks(), stop=max(board.click_stop, curve.cost_b[0]))
             for curve in row.curves
-        ]
+        }
         for row in rows
     ]
-    pairs = [(a, b) for n, a in enumerate(areas) for b in areas[:n] if len(a) == len(b)]
-    return float(np.median([np.std(np.subtract(a, b), ddof=1) for a, b in pairs]))
+    pairs = [(a, b, sorted(a.keys() & b.keys())) for n, a in enumerate(areas) for b in areas[:n]]
+    return float(np.median([np.std([a[k] - b[k] for k in seeds], ddof=1) for a, b, seeds in pairs]))
+
+
+def against_strong_random(board: Board, found: Significance) -> None:
+    """Print every ranked strategy's difference to nnActive's strong random."""
+    if "balanced-random" not in {row.strategy for row in board.rows}:
+        return
+    print("\n| against balanced random | AUBC clicks | AUBC pixels |")
+    print("|---|---|---|")
+    for row in board.rows:
+        if row.is_bound or row.strategy == "balanced-random":
+            continue
+        over = [
+            difference(axis, row.strategy, "balanced-random")
+            for axis in (found.clicks, found.pixels)
+        ]
+        print(f"| {row.strategy} | {' | '.join(over)} |")
+    print()
 
 
 def main() -> None:
@@ -103,6 +120,7 @@ def main() -> None:
             over = difference(found.clicks, first, second), difference(found.pixels, first, second)
             ends = clicks(board, first), clicks(board, second)
             print(f"| {claim} | {' | '.join((*over, *ends))} |")
+        against_strong_random(board, found)
         bound = next((row for row in board.rows if row.strategy.endswith("oracle-cost")), None)
         if bound is not None:
             gain = found.clicks.places[bound.strategy].gain
