@@ -216,6 +216,22 @@ def show_boards(rows: dict[str, dict[str, float]], names: dict[str, str]) -> Non
             )
 
 
+def show_devices(rows: dict[str, dict[str, float]], names: dict[str, str]) -> None:
+    """Print the hours of all steps at assumed speeds: arithmetic on FLOPs, not a measurement."""
+    rates = (10, 30, 100)
+    print("| steps of | of one worker's time | EFLOP |" + "".join(f" {r} TFLOP/s |" for r in rates))
+    print("|---|" + "---|" * (2 + len(rates)))
+    for config, found in rows.items():
+        for label, chosen in names.items():
+            board = predicted(config, pace_of(found), chosen, 5, 1)
+            flops = board["steps"] * found["step, GFLOP"] * 1e9
+            share = board["steps"] * found["step"] / 3.6e6 / board["hours"]
+            hours = "".join(f" {flops / (1e12 * rate) / 3600:,.0f} |" for rate in rates)
+            print(
+                f"| {config}, {label}, 5 seeds | {100 * share:.0f} % | {flops / 1e18:.1f} |{hours}"
+            )
+
+
 def show_growth(config: str, pace: Pace, names: dict[str, str]) -> None:
     """Print how a board's hours grow, one thing at a time, on one worker."""
     paper = names["the paper's 14"]
@@ -261,6 +277,8 @@ def main() -> None:
     }
     print()
     show_boards(rows, names)
+    print()
+    show_devices(rows, names)
     print()
     config = arguments.config[0]
     show_growth(config, pace_of(rows[config]), names)
