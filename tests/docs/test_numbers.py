@@ -59,12 +59,23 @@ def difference(pairs, first, second):
     raise AssertionError(f"no pair {first}, {second}")
 
 
+def test_differences_to_a_strong_random_are_the_board_s():
+    (table,) = [item for item in tables(FINDINGS) if item.header[0] == "against balanced random"]
+    document = json.loads((ROOT / "results/streets/leaderboard.json").read_text())
+    for strategy, over_clicks, over_pixels in table.rows:
+        for axis, said in (("pairs", over_clicks), ("pixel_pairs", over_pixels)):
+            assert said == difference(document[axis], strategy, "balanced-random"), strategy
+    ranked = {row["strategy"] for row in document["entries"] if not row["bound"]}
+    assert {row[0] for row in table.rows} == ranked - {"balanced-random"}
+
+
 @pytest.mark.parametrize("board", ["camvid", "streets"])
 def test_claims_are_the_board_s(board):
     (table,) = [
         table
         for table in tables(FINDINGS)
-        if table.before.rpartition("\n### ")[2].lower().startswith(board)
+        if table.header[0] == "claim"
+        and table.before.rpartition("\n### ")[2].lower().startswith(board)
     ]
     claims = {claim: (first, second) for claim, first, second in CLAIMS}
     document = json.loads((ROOT / "results" / board / "leaderboard.json").read_text())
