@@ -17,6 +17,9 @@ RESULTS = Path(__file__).parent.parent.parent / "results"
 BOARDS = {
     "streets-standard": ("streets_standard", 14, 3),
     "streets": ("streets", 28, 20),
+    "streets-low": ("streets_low", 7, 3),
+    "streets-high": ("streets_high", 7, 3),
+    "streets-redundant": ("streets_redundant", 7, 3),
     "camvid": ("camvid", 7, 10),
     "camvid-finetuned": ("camvid_finetuned", 6, 3),
 }
