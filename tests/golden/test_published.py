@@ -17,6 +17,7 @@ RESULTS = Path(__file__).parent.parent.parent / "results"
 BOARDS = {
     "streets-standard": ("streets_standard", 14, 3),
     "streets": ("streets", 28, 20),
+    "streets-clicks": ("streets_clicks", 7, 3),
     "streets-low": ("streets_low", 7, 3),
     "streets-high": ("streets_high", 7, 3),
     "streets-redundant": ("streets_redundant", 7, 3),
