@@ -201,7 +201,7 @@ def _read(path: Path, reader: Callable[[bytes], Any]) -> Any:
 def _points(values: Any, what: str) -> npt.NDArray[np.float64]:
     found = np.asarray(values, np.float64)
     if found.size == 0:
-        found = found.reshape(0, 2)
+        raise InputError(f"{what} must have a vertex, got none: its clicks are not known")
     if found.ndim != 2 or found.shape[1] != 2 or not np.isfinite(found).all():
         raise InputError(f"{what} must be a list of finite (x, y)")
     return found

@@ -180,6 +180,16 @@ BROKEN = {
         lambda d: d["annotations"][0].update(segmentation=[], bbox=[2, 2, 8, 8]),
         "must have a polygon, got none: its clicks are not known",
     ),
+    "an object with a polygon of nothing": (
+        "coco",
+        lambda d: d["annotations"][0].update(segmentation=[[]]),
+        "must have a vertex, got none: its clicks are not known",
+    ),
+    "a shape of nothing": (
+        "labelme",
+        lambda d: d["shapes"][0].update(points=[]),
+        "must have a vertex, got none: its clicks are not known",
+    ),
     "an image that is not there": ("coco", lambda d: d["images"].pop(0), "must be of an image"),
     "a category that is not there": (
         "coco",
