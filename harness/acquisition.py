@@ -361,19 +361,18 @@ class Proposals:
 
     def scaled(self, request: MapRequest, value: float) -> float:
         """Return a window sum on the pool's scale, in [0, 1]."""
-        region_map = torch.tensor([[value]], dtype=torch.float64)
-        if self.costs is not None and request.cost:
-            return float(self._scaled(region_map, request))
-        return float(rescale(region_map, *self.bounds[request]))
+        return float(self._on_scale(torch.tensor([[value]], dtype=torch.float64), request))
 
     def _scaled(self, region_map: Tensor, request: MapRequest) -> Tensor:
         """Return a region map as the strategy's score sees it."""
-        if not self.strategy.scaled:
-            return region_map
-        if self.costs is not None and request.cost:
-            robust = self.strategy.cost_scale == "robust"
-            return self.costs.robust(region_map) if robust else self.costs.rank(region_map)
-        return rescale(region_map, *self.bounds[request])
+        return self._on_scale(region_map, request) if self.strategy.scaled else region_map
+
+    def _on_scale(self, region_map: Tensor, request: MapRequest) -> Tensor:
+        """Return a region map on the pool's scale, in [0, 1]; a cost on that of the strategy."""
+        if self.costs is None or not request.cost:
+            return rescale(region_map, *self.bounds[request])
+        robust = self.strategy.cost_scale == "robust"
+        return self.costs.robust(region_map) if robust else self.costs.rank(region_map)
 
     def _fused(self, image_id: str, information: Tensor | None, cost: Tensor | None) -> Tensor:
         requests = requests_of(self.strategy, self.source.rules)

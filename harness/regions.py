@@ -190,13 +190,14 @@ class CostDistribution:
         if not values.size or not np.isfinite(values).all():
             raise ValueError("costs must be finite numbers, one or more")
         self._ordered = np.sort(values)
+        low, high = np.quantile(self._ordered, ROBUST_SHARES)
+        self._low, self._high = float(low), float(high)
 
     def robust(self, costs: Tensor) -> Tensor:
         """Scale linearly from the 1st to the 99th percentile; what lies beyond is 0 or 1."""
-        low, high = (float(bound) for bound in np.quantile(self._ordered, ROBUST_SHARES))
-        if low == high:
-            return (costs > high).to(torch.float64)
-        return rescale(costs, low, high).clamp_(0.0, 1.0)
+        if self._low == self._high:
+            return (costs > self._high).to(torch.float64)
+        return rescale(costs, self._low, self._high).clamp_(0.0, 1.0)
 
     def rank(self, costs: Tensor) -> Tensor:
         """Return the share of the pool's regions that cost less, in [0, 1]; equal costs are equal."""

@@ -18,8 +18,7 @@ def generated_photos(board: Board) -> dict[str, Path]:
     They are generated, so no terms forbid that they are passed on. None for other data, for a large
     pack, and where the generator gives other data today than these runs were made on.
     """
-    runs = [*board.references, *(run for group in board.groups.values() for run in group)]
-    made_on = {run.info.data_fingerprint for run in runs}
+    made_on = {run.info.data_fingerprint for run in board.runs}
     options = board.any_run.info.config.get("data") or {}
     if options.get("type") != "streets" or len(made_on) > 1:
         return {}

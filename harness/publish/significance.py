@@ -77,7 +77,8 @@ class Pair:
     """Two strategies: the difference of their AUBC over clicks, first minus second.
 
     Its interval has the level that makes Holm's adjusted p-value 0.05 at its ends, so it excludes 0
-    exactly where the pair differs. improvement: how often a run of the first beats one of the second.
+    exactly where the pair differs. improvement: how often a run of the first beats one of the
+    second.
     """
 
     first: str
@@ -143,8 +144,8 @@ def compare_strategies(board: Board) -> Significance | None:
 
     Choice: the variance of a pair's difference has two parts. Over seeds, which pair the runs: the
     variance of the difference, or, if that is larger, what all other pairs make of it (a moderated
-    t-test), since a few seeds alone say little about it. Over val images, which all runs share: a bootstrap of the
-    means over seeds, so that a claim holds for other images of the kind. Ranks: Holm's correction
+    t-test), since a few seeds alone say little about it. Over val images, which all runs share: a
+    bootstrap of the means over seeds, so that a claim holds for other images of the kind. Ranks: Holm's correction
     over all pairs of ranked strategies at 0.05. Against random-region: Dunnett's simultaneous
     intervals of the same variances. tests/bench/power.py measures errors and power.
     """
