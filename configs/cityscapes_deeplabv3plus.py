@@ -1,6 +1,6 @@
-# DeepLabV3+ (arXiv 1802.02611) with ResNet-50 on real Cityscapes, from scratch as CEREALS trains: mmseg's own modules.
-# Not yet run by us, like cityscapes.py; docs/notebook/scaling.md has its steps and images measured on generated ones. Name weights with
-# model.backbone.init_cfg to start from ImageNet's.
+# DeepLabV3+ (arXiv 1802.02611) with ResNet-50 on real Cityscapes, from scratch as CEREALS trains:
+# mmseg's own modules. Not yet run by us, like cityscapes.py, and not measured either
+# (docs/notebook/scaling.md). Name weights with model.backbone.init_cfg to start from ImageNet's.
 _base_ = ["cityscapes.py"]
 
 model = dict(

@@ -1,6 +1,6 @@
-# SegFormer-B0 (arXiv 2105.15203) on real Cityscapes, from scratch as CEREALS trains: mmseg's own modules.
-# Not yet run by us, like cityscapes.py; docs/notebook/scaling.md has its steps and images measured on generated ones. Name weights with
-# model.backbone.init_cfg to start from ImageNet's.
+# SegFormer-B0 (arXiv 2105.15203) on real Cityscapes, from scratch as CEREALS trains: mmseg's own
+# modules. Not yet run by us, like cityscapes.py; docs/notebook/scaling.md has its steps and images
+# measured on generated ones. Name weights with model.backbone.init_cfg to start from ImageNet's.
 _base_ = ["cityscapes.py"]
 
 model = dict(

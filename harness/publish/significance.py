@@ -145,9 +145,9 @@ def compare_strategies(board: Board) -> Significance | None:
     Choice: the variance of a pair's difference has two parts. Over seeds, which pair the runs: the
     variance of the difference, or, if that is larger, what all other pairs make of it (a moderated
     t-test), since a few seeds alone say little about it. Over val images, which all runs share: a
-    bootstrap of the means over seeds, so that a claim holds for other images of the kind. Ranks: Holm's correction
-    over all pairs of ranked strategies at 0.05. Against random-region: Dunnett's simultaneous
-    intervals of the same variances. tests/bench/power.py measures errors and power.
+    bootstrap of the means over seeds, so that a claim holds for other images of the kind. Ranks:
+    Holm's correction over all pairs of ranked strategies at 0.05. Against random-region: Dunnett's
+    simultaneous intervals of the same variances. tests/bench/power.py measures errors and power.
     """
     seeds = sorted(set.intersection(*({curve.seed for curve in row.curves} for row in board.rows)))
     shapes = {
