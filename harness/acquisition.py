@@ -15,15 +15,25 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from harness.context import QueryContext
 from harness.errors import RunError
-from harness.maps import MapCache, MapRequest, MapSource, QueryRules, check_tensor, requests_of
+from harness.maps import (
+    MapCache,
+    MapRequest,
+    MapSource,
+    QueryRules,
+    Requests,
+    check_tensor,
+    requests_of,
+)
 from harness.pool import LabelledPool
 from harness.protocols import Oracle, Predictor, Strategy
 from harness.regions import (
+    ConditionalCosts,
     CostDistribution,
     RunningBest,
     non_maximum_suppression,
@@ -214,8 +224,8 @@ def prepare(
     proposals = Proposals(
         strategy, MapSource(pool, predictor, oracle, rules), cache, bounds, rng_for
     )
-    if strategy.cost_scale != "linear" and requests.cost is not None and strategy.scaled:
-        proposals.costs = proposals.scale_of_costs(requests.cost)
+    if strategy.scaled and strategy.cost_scale != "linear":
+        proposals.costs = proposals.scale_of_costs(requests)
     return proposals, predicted
 
 
@@ -246,7 +256,7 @@ class Proposals:
     bounds: dict[MapRequest, tuple[float, float]]
     rng_for: RngFor
     predicted_again: int = 0
-    costs: CostDistribution | None = None
+    costs: CostDistribution | ConditionalCosts | None = None
 
     def of(self, image_id: str, floor: float) -> Iterator[Candidate]:
         """Yield one image's candidates that can still enter the query, by falling score."""
@@ -346,33 +356,63 @@ class Proposals:
             return region_map
         return torch.from_numpy(region_map[0].numpy()[self.source.rules.segments(image_id, px)])
 
-    def scale_of_costs(self, request: MapRequest) -> CostDistribution | None:
+    def scale_of_costs(self, requests: Requests) -> CostDistribution | ConditionalCosts | None:
         """Read the costs of all regions that may be asked for; None where there is none."""
+        if requests.cost is None:
+            return None
         image_ids = self.source.pool.open_ids
-        counts = [math.prod(self._placements(image_id)) for image_id in image_ids]
-        step, found = -(-sum(counts) // MOST_COSTS), []
-        for image_id in image_ids:
-            values = self._made([request], image_id)[request]
-            forbidden = self._forbidden(image_id)
-            every = values.flatten()[::step]
-            found.append(every if forbidden is None else every[~forbidden.flatten()[::step]])
-        costs = torch.cat(found).numpy() if found else np.empty(0)
-        return CostDistribution(costs) if costs.size else None
+        step = -(-sum(math.prod(self._placements(one)) for one in image_ids) // MOST_COSTS)
+        if self.strategy.cost_scale != "conditional":
+            costs = self._sample(requests.cost, step)
+            return CostDistribution(costs) if costs.size else None
+        if requests.information is None:
+            raise RunError(f"{self.strategy.name} has no information to compare like with like")
+        information, costs = (
+            self._sample(request, step) for request in (requests.information, requests.cost)
+        )
+        return ConditionalCosts(information, costs) if costs.size else None
 
-    def scaled(self, request: MapRequest, value: float) -> float:
-        """Return a window sum on the pool's scale, in [0, 1]."""
-        return float(self._on_scale(torch.tensor([[value]], dtype=torch.float64), request))
+    def _sample(self, request: MapRequest, step: int) -> npt.NDArray[np.float64]:
+        """Return every ``step``-th region's sum, of those that may be asked for."""
+        found = []
+        for image_id in self.source.pool.open_ids:
+            every = self._made([request], image_id)[request].flatten()[::step]
+            forbidden = self._forbidden(image_id)
+            found.append(every if forbidden is None else every[~forbidden.flatten()[::step]])
+        return torch.cat(found).numpy() if found else np.empty(0)
+
+    def scaled(self, candidate: Candidate) -> tuple[float | None, float | None]:
+        """Return a candidate's information and cost on the pool's scales, in [0, 1]."""
+        requests = requests_of(self.strategy, self.source.rules)
+        information, cost = (
+            None if value is None else torch.tensor([[value]], dtype=torch.float64)
+            for value in (candidate.information, candidate.cost)
+        )
+        return (
+            None
+            if information is None or requests.information is None
+            else float(rescale(information, *self.bounds[requests.information])),
+            None
+            if cost is None or requests.cost is None
+            else float(self._cost_on_scale(cost, requests.cost, information)),
+        )
 
     def _scaled(self, region_map: Tensor, request: MapRequest) -> Tensor:
-        """Return a region map as the strategy's score sees it."""
-        return self._on_scale(region_map, request) if self.strategy.scaled else region_map
+        """Return a region map as the strategy's score sees it; not its cost."""
+        return rescale(region_map, *self.bounds[request]) if self.strategy.scaled else region_map
 
-    def _on_scale(self, region_map: Tensor, request: MapRequest) -> Tensor:
-        """Return a region map on the pool's scale, in [0, 1]; a cost on that of the strategy."""
-        if self.costs is None or not request.cost:
-            return rescale(region_map, *self.bounds[request])
-        robust = self.strategy.cost_scale == "robust"
-        return self.costs.robust(region_map) if robust else self.costs.rank(region_map)
+    def _cost_on_scale(
+        self, cost: Tensor, request: MapRequest, information: Tensor | None
+    ) -> Tensor:
+        """Return costs on the strategy's scale, in [0, 1]."""
+        match self.costs:
+            case ConditionalCosts() if information is not None:
+                return self.costs.rank(cost, information)
+            case CostDistribution():
+                robust = self.strategy.cost_scale == "robust"
+                return self.costs.robust(cost) if robust else self.costs.rank(cost)
+            case _:
+                return rescale(cost, *self.bounds[request])
 
     def _fused(self, image_id: str, information: Tensor | None, cost: Tensor | None) -> Tensor:
         requests = requests_of(self.strategy, self.source.rules)
@@ -382,8 +422,10 @@ class Proposals:
             scaled = self._scaled(information, requests.information)
         if cost is None or requests.cost is None:
             scaled_cost = torch.zeros_like(scaled) if self.strategy.cost == "constant" else None
+        elif self.strategy.scaled:
+            scaled_cost = self._cost_on_scale(cost, requests.cost, information)
         else:
-            scaled_cost = self._scaled(cost, requests.cost)
+            scaled_cost = cost
         rng = self.rng_for(image_id)
         if self.strategy.score is not None:
             further = self._made([request for _, request in requests.further], image_id)

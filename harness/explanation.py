@@ -10,7 +10,6 @@ import numpy.typing as npt
 from torch import Tensor
 
 from harness.acquisition import Proposals, choose
-from harness.maps import requests_of
 from harness.types import Candidate, Receipt, Region, RoundRecord, Segment
 
 
@@ -148,8 +147,8 @@ def _reason(
     near: tuple[int, Neighbour | None],
     bill: Receipt | None,
 ) -> WindowReason:
-    region, requests = candidate.region, requests_of(proposals.strategy, proposals.source.rules)
-    information, cost = candidate.information, candidate.cost
+    region = candidate.region
+    information, cost = proposals.scaled(candidate)
     return WindowReason(
         region.image_id,
         region.top,
@@ -158,12 +157,10 @@ def _reason(
         region.width,
         rank,
         candidate.score,
+        candidate.information,
         information,
-        None
-        if information is None or requests.information is None
-        else proposals.scaled(requests.information, information),
+        candidate.cost,
         cost,
-        None if cost is None or requests.cost is None else proposals.scaled(requests.cost, cost),
         *near,
         bill.polygon if bill else 0,
         bill.intersection if bill else 0,

@@ -19,6 +19,7 @@ PUBLISHED: dict[str, Any] = {
     "harness.clicks._NEIGHBOURS": "639047248844",
     "harness.data.labels.IGNORE": 255,
     "harness.data.labels.LABELS": "c38380bebdc1",
+    "harness.regions.LIKE_INFORMATION": 20,
     "harness.regions.ROBUST_SHARES": "a3602acf9043",
     "harness.regions._EXACT_BITS": 52,
     "harness.seeds.Purpose": "583bad9cb1cd",

@@ -268,7 +268,7 @@ def _bought_quality(
 
     Their vertices, or their whole bill but the class clicks.
     """
-    if not strategy.learns_cost:
+    if not strategy.predicts_cost:
         return None
     bills = [annotation.clicks for annotation in annotations]
     recorded = [

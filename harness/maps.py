@@ -156,11 +156,11 @@ def requests_of(strategy: Strategy, rules: QueryRules) -> Requests:
             strategy.learn,
         )
 
-    cost = (
-        MapRequest(None, strategy.cost, 1, strategy.whole_image, superpixel_px=px)
-        if strategy.cost in {"predicted", "whole", "oracle"}
-        else None
-    )
+    cost: MapRequest | None = None
+    if strategy.clicks is not None:
+        cost = replace(of(strategy.clicks), cost=strategy.cost, n_passes=1)
+    elif strategy.cost in {"predicted", "whole", "oracle"}:
+        cost = MapRequest(None, strategy.cost, 1, strategy.whole_image, superpixel_px=px)
     return Requests(
         None if strategy.measure is None else of(strategy.measure),
         cost,

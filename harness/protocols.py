@@ -47,10 +47,13 @@ Score = Callable[[Mapping[str, "Tensor"], np.random.Generator], "Tensor"]
 Higher is asked for earlier.
 """
 
-CostSource = Literal["none", "predicted", "whole", "oracle", "constant"]
+CostSource = Literal["none", "predicted", "whole", "own", "oracle", "constant"]
 
-CostScale = Literal["linear", "robust", "rank"]
-"""How window sums of the cost become numbers in [0, 1] over the pool (``harness.regions.CostDistribution``)."""
+CostScale = Literal["linear", "robust", "rank", "conditional"]
+"""How window sums of the cost become numbers in [0, 1] over the pool.
+
+``harness.regions``: ``rescale``, ``CostDistribution`` and ``ConditionalCosts``.
+"""
 
 ImageSizes = dict[str, tuple[int, int]]
 """Image id -> (height, width) in pixels, in the order of the data set."""
@@ -93,8 +96,9 @@ class Strategy:
 
     n_passes: committee size E; None takes the configuration's. cost: where the cost in the score
     comes from: "predicted" is c_p (the paper's), "whole" adds what else a window costs, c_i on the
-    predicted label map and 4 for its box; "oracle" (the true c_p) and "constant" (no cost at all)
-    bracket what a cost model can bring. whole_image: the window is the image. superpixels: what is
+    predicted label map and 4 for its box; "own" is the strategy's cost model, ``clicks``, which
+    makes a map of clicks per pixel from a view without dropout; "oracle" (the true c_p) and
+    "constant" (no cost at all) bracket what a cost model can bring. whole_image: the window is the image. superpixels: what is
     asked for in the place of windows. cost_scale: how the cost is put on [0, 1]; the paper's is
     linear. scaled: the score gets region maps on [0, 1] over the pool;
     without it, the window sums themselves. code: of a plug-in, its package, version and a hash of
@@ -118,6 +122,7 @@ class Strategy:
     considered: int = 10
     superpixels: SuperpixelQuery | None = None
     learn: Learn | None = None
+    clicks: Measure | None = None
 
     @property
     def is_bound(self) -> bool:
@@ -130,10 +135,15 @@ class Strategy:
         return self.cost in {"predicted", "whole"}
 
     @property
+    def predicts_cost(self) -> bool:
+        """Whether its cost is a prediction, which recorded clicks can be held against."""
+        return self.learns_cost or self.cost == "own"
+
+    @property
     def needs_network(self) -> bool:
         """Whether its queries depend on the trained networks."""
         reads = self.measure is not None or bool(self.maps) or self.select is not None
-        return reads or self.learns_cost
+        return reads or self.predicts_cost
 
     @property
     def asks_committee(self) -> bool:

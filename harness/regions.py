@@ -180,7 +180,8 @@ class CostDistribution:
     """A pool's costs, and where another cost lies among them.
 
     Choice: the paper scales linearly between the pool's smallest and largest cost, so that one
-    dear region can push all others towards 0. Two other scales do not depend on single regions.
+    dear region can push all others towards 0. Two other scales do not depend on single regions;
+    a third is that of ``ConditionalCosts``.
 
     Args:
         values: costs of the regions that may be asked for, in any order; at least one, finite.
@@ -201,8 +202,62 @@ class CostDistribution:
 
     def rank(self, costs: Tensor) -> Tensor:
         """Return the share of the pool's regions that cost less, in [0, 1]; equal costs are equal."""
-        cheaper = np.searchsorted(self._ordered, costs.numpy(), side="left")
-        return torch.from_numpy(cheaper / self._ordered.size)
+        return torch.from_numpy(_share_below(costs.numpy(), self._ordered))
+
+
+LIKE_INFORMATION = 20
+"""Choice: a cost is compared within a twentieth of the pool, cut by information."""
+
+
+class ConditionalCosts:
+    """A pool's costs among regions of like information.
+
+    Regions that promise much are dear, so a cost ranked over the whole pool takes away from those
+    that teach most. Ranked among regions of like information, it only decides between equals.
+
+    Choice: the pool is cut at the quantiles of information into parts of equal size; regions of
+    equal information are never parted.
+
+    Args:
+        information, costs: of the regions that may be asked for, in the same order, any order; at
+            least one, finite.
+    """
+
+    def __init__(
+        self, information: npt.NDArray[np.float64], costs: npt.NDArray[np.float64]
+    ) -> None:
+        if information.shape != costs.shape or not costs.size:
+            raise ValueError("each cost needs its information, one or more")
+        if not (np.isfinite(information).all() and np.isfinite(costs).all()):
+            raise ValueError("costs and information must be finite numbers")
+        first = np.arange(1, LIKE_INFORMATION) * information.size // LIKE_INFORMATION
+        self._edges = np.unique(np.sort(information)[first])
+        part = self._part(information)
+        self._costs = [np.sort(costs[part == one]) for one in range(len(self._edges) + 1)]
+
+    def _part(self, information: npt.NDArray[np.float64]) -> npt.NDArray[np.intp]:
+        return np.searchsorted(self._edges, information, side="right")
+
+    def rank(self, costs: Tensor, information: Tensor) -> Tensor:
+        """Return the share of regions of like information that cost less, in [0, 1].
+
+        Args:
+            costs, information: of the same shape; information beyond the pool's counts with the
+                part at that end.
+        """
+        asked, parts = costs.numpy(), self._part(information.numpy())
+        found = np.zeros(asked.shape)
+        for number, ordered in enumerate(self._costs):
+            if ordered.size:
+                among = parts == number
+                found[among] = _share_below(asked[among], ordered)
+        return torch.from_numpy(found)
+
+
+def _share_below(
+    values: npt.NDArray[np.float64], ordered: npt.NDArray[np.float64]
+) -> npt.NDArray[np.float64]:
+    return np.searchsorted(ordered, values, side="left") / ordered.size
 
 
 def non_maximum_suppression(

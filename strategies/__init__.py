@@ -23,11 +23,12 @@ from typing import Any, get_args, get_type_hints
 from pydantic import TypeAdapter, ValidationError
 
 from harness.errors import InputError, one_line, shorten, unknown_name
-from harness.protocols import CostSource, Strategy, SuperpixelQuery
+from harness.protocols import CostScale, CostSource, Strategy, SuperpixelQuery
 from strategies import baselines, cereals, field
 from strategies.modifiers import MODIFIERS
 
 _COSTS: tuple[str, ...] = get_args(CostSource)
+_SCALES: tuple[str, ...] = get_args(CostScale)
 
 STRATEGIES: dict[str, Callable[..., Strategy]] = {
     "random-image": baselines.random_image,
@@ -196,6 +197,14 @@ def _built(factory: Factory, given: dict[str, Any]) -> Strategy:
                 strategy.measure is None or callable(strategy.measure)
             ),
             "cost must be one of " + ", ".join(_COSTS): strategy.cost not in _COSTS,
+            "cost must be own where clicks is a function, and only there": (
+                (strategy.cost == "own") != callable(strategy.clicks)
+                or not (strategy.clicks is None or callable(strategy.clicks))
+            ),
+            "cost_scale must be one of " + ", ".join(_SCALES): strategy.cost_scale not in _SCALES,
+            "cost_scale conditional needs a measure": (
+                strategy.cost_scale == "conditional" and strategy.measure is None
+            ),
             "n_passes must be None or from 1 to 255": not (
                 strategy.n_passes is None
                 or (type(strategy.n_passes) is int and 1 <= strategy.n_passes <= 255)

@@ -47,6 +47,7 @@ SCALES: dict[CostScale, str] = {
     "linear": "",
     "robust": ", C from its 1st to its 99th percentile",
     "rank": ", C by rank",
+    "conditional": ", C by rank among windows of like I",
 }
 _SUMMARIES: dict[CostSource, str] = {
     "predicted": "information against predicted clicks",

@@ -18,9 +18,9 @@ Cost = Literal["predicted", "whole", "oracle", "constant"]
 The last two are brackets: labelled as bounds, never ranked.
 """
 
-Scale = Literal["linear", "robust", "rank"]
+Scale = Literal["linear", "robust", "rank", "conditional"]
 """How the cost is put on [0, 1] over the pool: linearly, as in the paper; linearly from its 1st to its
-99th percentile; or as the share of all windows that cost less."""
+99th percentile; as the share of all windows that cost less, or of those of like information."""
 
 Considered = Annotated[int, Field(ge=1, le=1000)]
 """How many times as many candidates as the budget holds a second stage looks at."""

@@ -101,7 +101,7 @@ def explain(
         explained.to_json(explanation, out / f"{name}.json")
         made = [f"{name}.json"]
         strategy = proposals.strategy
-        if strategy.learns_cost:
+        if strategy.predicts_cost:
             besides = strategy.cost == "whole"
             recorded = [
                 window.polygon + (window.intersection + window.box) * besides

@@ -5,13 +5,14 @@
       --strategies "random-region,entropy-region,tests/bench/cost_value.py:priced,tests/bench/cost_value.py:priced[noise=1.0]"
     python -m tests.bench.cost_value table out-cost
 
-``priced`` weighs entropy against the rank of a window's clicks in the pool, (1 - C) I:
+``priced`` is g2, (1 - C) I, of entropy and
 
 - ``of=true``: the recorded clicks; with ``noise``, times exp(noise z), z a smooth field of standard deviation 1 (16 px), so that a
   window's clicks are known up to an error that has nothing to do with its content;
 - ``of=image``: what a network of its own says of the photograph, after training on 1,000 others (``predict`` makes it): about the best
-  that any cost model can know;
-- ``of=luck``: recorded clicks divided by that: what a photograph does not show.
+  that any cost model can know.
+
+``lucky`` weighs entropy against recorded clicks divided by those: what a photograph does not show.
 
 The pool is one that no board uses (``data.seed=7``); the photographs to learn from are another one's (``data.seed=99``). A strategy
 sees photographs alone, so clicks are found by the photograph's bytes: that is how it cheats.
@@ -40,12 +41,14 @@ from harness.publish.board import build_board
 from harness.regions import window_sum
 from harness.scoring import aubc
 from harness.workshop import oracle_of
+from strategies.cereals import SCALES, fuse_g2
 from strategies.measures import entropy
+from strategies.parameters import Scale
 
 POOL, LESSONS = 7, 99
 PREDICTED = Path("out/cost-value")
 WINDOW, STRIDE = 64, 4
-Of = Literal["true", "image", "luck"]
+Of = Literal["true", "image"]
 Noise = Annotated[float, Field(ge=0.0, le=10.0)]
 
 
@@ -81,7 +84,7 @@ def predicted(image_id: str) -> np.ndarray:
 
 
 def price_of(image_id: str, clicks: np.ndarray, of: Of, noise: float) -> np.ndarray:
-    """Return (H, W) what a strategy takes for clicks; of luck, the recorded ones."""
+    """Return (H, W) what a strategy takes for clicks."""
     if of == "image":
         return predicted(image_id)
     return clicks * np.exp(noise * smooth_noise(image_id, clicks.shape)) if noise else clicks
@@ -92,47 +95,51 @@ def price_map(view, of: Of = "true", noise: float = 0.0) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(price_of(image_id, clicks, of, noise)))
 
 
-def expected_map(view) -> Tensor:
-    return torch.from_numpy(predicted(recorded()[digest(view.image)][0]))
-
-
 def sums(pixels: np.ndarray, stride: int = STRIDE) -> np.ndarray:
     return window_sum(torch.from_numpy(pixels), WINDOW, stride=stride).flatten().numpy()
 
 
 @functools.cache
-def pool_prices(of: Of, noise: float) -> np.ndarray:
-    """Return the prices of all windows of the pool in rising order."""
-    found = []
-    for image_id, clicks in recorded().values():
-        price = sums(price_of(image_id, clicks, of, noise))
-        found.append(price / np.maximum(sums(predicted(image_id)), 1.0) if of == "luck" else price)
+def pool_luck() -> np.ndarray:
+    """Return recorded by expected clicks of all windows of the pool, in rising order."""
+    found = [
+        sums(clicks) / np.maximum(sums(predicted(image_id)), 1.0)
+        for image_id, clicks in recorded().values()
+    ]
     return np.sort(np.concatenate(found))
 
 
-def score(maps, _rng, of: Of = "true", noise: float = 0.0) -> Tensor:
-    """(1 - rank of the price) x information."""
-    price = maps["price"]
-    if of == "luck":
-        price = price / maps["expected"].clamp(min=1.0)
-    ordered = pool_prices(of, noise)
-    rank = np.searchsorted(ordered, price.numpy()) / len(ordered)
+def by_luck(maps, _rng) -> Tensor:
+    """(1 - rank of recorded by expected clicks) x information."""
+    luck = maps["recorded"] / maps["expected"].clamp(min=1.0)
+    rank = np.searchsorted(pool_luck(), luck.numpy()) / len(pool_luck())
     return (1.0 - torch.from_numpy(rank)) * maps["information"]
 
 
-def priced(of: Of = "true", noise: Noise = 0.0) -> Strategy:
+def lucky() -> Strategy:
+    """Entropy against what no photograph shows: recorded clicks by those that it promises."""
+    return Strategy(
+        "lucky",
+        "windows by entropy against clicks as no photograph shows them",
+        "(1 - rank(C / C of the image)) I",
+        entropy,
+        maps={"recorded": price_map, "expected": functools.partial(price_map, of="image")},
+        score=by_luck,
+        scaled=False,
+    )
+
+
+def priced(of: Of = "true", noise: Noise = 0.0, scale: Scale = "rank") -> Strategy:
     """Entropy against what the clicks are taken for."""
-    maps = {"price": functools.partial(price_map, of=of, noise=noise)}
-    if of == "luck":
-        maps["expected"] = expected_map
     return Strategy(
         "priced",
         "windows by entropy against clicks that nobody can know",
-        "(1 - rank C) I",
+        f"(1 - C) I{SCALES[scale]}, C = clicks of={of}",
         entropy,
-        maps=maps,
-        score=functools.partial(score, of=of, noise=noise),
-        scaled=False,
+        fuse_g2,
+        cost="own",
+        cost_scale=scale,
+        clicks=functools.partial(price_map, of=of, noise=noise),
     )
 
 

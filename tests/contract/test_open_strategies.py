@@ -12,12 +12,17 @@ import pytest
 import torch
 
 import strategies
+from harness.acquisition import acquire
 from harness.errors import InputError, RunError
 from harness.logits import Logits
+from harness.maps import MemoryMaps, QueryRules
+from harness.pool import LabelledPool
 from harness.protocols import Strategy
+from harness.seeds import Purpose, generator
 from harness.testing import ToyNetwork, check_strategy
 from harness.types import Region
 from harness.views import View
+from tests.fakes import FakeNetwork, FakeOracle
 
 EXAMPLES = Path(__file__).parent.parent.parent / "docs" / "examples" / "strategies_in_files.py"
 NAMES = ("margin", "bald", "balanced", "ripu", "coreset")
@@ -118,6 +123,40 @@ def test_what_select_leaves_is_filled_so_that_pixels_stay_equal():
     check_strategy(replace(BASE, select=first_two))
 
 
+def price(view):
+    """Twice as dear where the network sees class 0."""
+    return 1.0 + (view.prediction == 0).double()
+
+
+def against(information, cost, _rng):
+    return information - cost
+
+
+def test_a_strategy_may_bring_a_cost_model_of_its_own():
+    """The query holds the window sums of its map."""
+    priced = replace(BASE, fuse=against, cost="own", clicks=price)
+    check_strategy(priced)
+    assert priced.needs_network
+    assert not priced.learns_cost
+    sizes = {f"img_{number}": (24, 32) for number in range(3)}
+    network = FakeNetwork(sizes, "key")
+    query = acquire(
+        priced,
+        4 * 64,
+        pool=LabelledPool(sizes),
+        predictor=network,
+        oracle=FakeOracle(sizes),
+        rules=QueryRules(window_px=8),
+        cache=MemoryMaps(),
+        rng_for=lambda image_id: generator(0, 1, Purpose.SCORES, image_id),
+    )
+    assert len(query) == 4
+    for candidate in query:
+        top, left = candidate.region.top, candidate.region.left
+        pixels = price(network.predict(candidate.region.image_id, 1))
+        assert candidate.cost == float(pixels[top : top + 8, left : left + 8].sum())
+
+
 def short(view):
     return view.logits.entropy()[:-1]
 
@@ -132,6 +171,8 @@ def negative(view):
         ({"measure": short}, "must have the shape"),
         ({"measure": negative}, "NaN, infinite or negative"),
         ({"fuse": None}, "needs a fuse or a score"),
+        ({"cost": "own", "clicks": short}, "must have the shape"),
+        ({"cost": "own", "clicks": negative}, "NaN, infinite or negative"),
     ],
 )
 def test_the_kit_says_what_is_wrong(changes, said):

@@ -243,9 +243,17 @@ def test_ties_are_broken_by_image_and_place(name):
     assert query == sorted(query, key=lambda candidate: candidate.rank_key)
 
 
-def simple_cost(strategy, cost, image_id, scaled):
+def simple_cost(strategy, cost, info, image_id, scaled):
     """Put an image's costs on [0, 1] over the pool."""
     every = torch.cat([one.flatten() for one in cost.values()])
+    if strategy.cost_scale == "conditional":
+        known = torch.cat([one.flatten() for one in info.values()])
+        edges = known.sort().values[[len(known) * part // 20 for part in range(1, 20)]]
+        parts = (known[:, None] >= edges).sum(-1)
+        part = (info[image_id][..., None] >= edges).sum(-1)
+        like = part[..., None] == parts
+        cheaper = (cost[image_id][..., None] > every) & like
+        return cheaper.double().sum(-1) / like.sum(-1)
     if strategy.cost_scale == "rank":
         return (cost[image_id][..., None] > every).double().mean(-1)
     if strategy.cost_scale == "robust":
@@ -308,7 +316,7 @@ def simple_form(name, sizes, budget, rules=RULES) -> list[Candidate]:
         )
         rng = generator(0, 1, Purpose.SCORES, image_id)
         own_cost = (
-            simple_cost(strategy, cost, image_id, scaled) if strategy.cost != "none" else None
+            simple_cost(strategy, cost, info, image_id, scaled) if strategy.cost != "none" else None
         )
         if strategy.score is None:
             scores = strategy.fuse(information, own_cost, rng).clone()
@@ -334,6 +342,8 @@ SCALED = [
     "cereals-g1-vote-entropy[scale=robust]",
     "cereals-g3-entropy[cost=oracle,scale=rank]",
     "margin+g3[scale=robust]",
+    "cereals-g2-entropy[scale=conditional]",
+    "margin+g1[cost=oracle,scale=conditional]",
 ]
 
 
@@ -355,7 +365,7 @@ def test_acquisition_equals_its_simple_form(name):
     )
 
 
-@pytest.mark.parametrize("name", SCALED[:2])
+@pytest.mark.parametrize("name", [*SCALED[:2], SCALED[4]])
 def test_a_scale_of_costs_depends_on_no_order_of_images_and_no_room_for_maps(name, monkeypatch):
     sizes = dict(list(SIZES.items())[:4])
     kept = acquire_once(name, sizes, budget=1500)

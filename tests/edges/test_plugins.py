@@ -89,6 +89,26 @@ BROKEN = {
         "mine = PLUGIN:mine",
         "cost must be one of",
     ),
+    "another scale": (
+        "def mine(): return made(cost='predicted', cost_scale='log')",
+        "mine = PLUGIN:mine",
+        "cost_scale must be one of",
+    ),
+    "a scale by information, without any": (
+        "def mine(): return made(measure=None, cost='predicted', cost_scale='conditional')",
+        "mine = PLUGIN:mine",
+        "cost_scale conditional needs a measure",
+    ),
+    "an own cost that is not there": (
+        "def mine(): return made(cost='own')",
+        "mine = PLUGIN:mine",
+        "cost must be own where clicks is a function",
+    ),
+    "an own cost that nobody asks": (
+        "def mine(): return made(cost='predicted', clicks=len)",
+        "mine = PLUGIN:mine",
+        "cost must be own where clicks is a function",
+    ),
     "no passes": ("def mine(): return made(n_passes=0)", "mine = PLUGIN:mine", "n_passes must be"),
     "two lines": (
         "def mine(): return made(equation='a\\nb')",

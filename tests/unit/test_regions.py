@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from harness.regions import (
+    ConditionalCosts,
     CostDistribution,
     Peak,
     RunningBest,
@@ -207,6 +208,41 @@ def test_costs_that_are_all_equal_scale_to_0():
 def test_a_robust_scale_still_knows_what_lies_beyond_equal_percentiles():
     costs = CostDistribution(np.append(np.zeros(992), np.full(8, 7.0)))
     assert costs.robust(torch.tensor([0.0, 7.0])).tolist() == [0.0, 1.0]
+
+
+def test_a_conditional_rank_compares_regions_of_like_information():
+    """Two groups of twenty times 50 regions: what is dear in one is cheap in the other."""
+    information = np.repeat([1.0, 2.0], 500)
+    costs = np.concatenate([np.arange(500.0), 1000 + np.arange(500.0)])
+    scale = ConditionalCosts(information, costs)
+    asked = torch.tensor([[0.0, 250.0, 500.0], [1000.0, 1250.0, 1500.0]], dtype=torch.float64)
+    like = torch.tensor([[1.0, 1.0, 1.0], [2.0, 2.0, 2.0]], dtype=torch.float64)
+    assert scale.rank(asked, like).tolist() == [[0.0, 0.5, 1.0], [0.0, 0.5, 1.0]]
+    assert scale.rank(asked, torch.tensor(9.0).expand(2, 3)).tolist()[0] == [0.0, 0.0, 0.0]
+
+
+def test_parts_of_like_information_are_equal_in_size():
+    """With information 0, 1, ... the 20 parts of 40 regions hold two each."""
+    information, costs = np.arange(40.0), np.tile([3.0, 5.0], 20)
+    scale = ConditionalCosts(information, costs)
+    found = scale.rank(torch.from_numpy(costs), torch.from_numpy(information))
+    assert found.tolist() == [0.0, 0.5] * 20
+
+
+def test_a_conditional_rank_is_a_plain_one_where_all_information_is_equal():
+    costs = np.array([5.0, 1.0, 5.0, 9.0])
+    asked = torch.tensor([0.0, 5.0, 6.0, 9.5], dtype=torch.float64)
+    scale = ConditionalCosts(np.zeros(4), costs)
+    assert torch.equal(scale.rank(asked, torch.zeros(4)), CostDistribution(costs).rank(asked))
+
+
+@pytest.mark.parametrize(
+    ("information", "costs"),
+    [([], []), ([1.0], [1.0, 2.0]), ([math.nan], [1.0]), ([1.0], [math.inf])],
+)
+def test_costs_that_cannot_be_compared_are_refused(information, costs):
+    with pytest.raises(ValueError, match=r"one or more|finite"):
+        ConditionalCosts(np.array(information), np.array(costs))
 
 
 @pytest.mark.parametrize("values", [[], [1.0, math.nan], [math.inf]])
