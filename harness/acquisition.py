@@ -445,7 +445,7 @@ class Proposals:
             raise RunError(f"the strategy {self.strategy.name} needs a fuse or a score")
         what = f"image {image_id}: the scores of {self.strategy.name}"
         check_tensor(scores, tuple(scaled.shape), what)
-        scores = scores.to("cpu", torch.float64)
+        scores = scores.detach().to("cpu", torch.float64)
         # the smallest and the largest tell as much as a mask of all would, ten times sooner
         if not all(math.isfinite(bound) for bound in torch.aminmax(scores)):
             raise RunError(f"{what} must be finite, got NaN or infinite ones")

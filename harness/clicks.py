@@ -72,7 +72,10 @@ def count_region(
     height, width = label_map.shape
     bottom, right = region.top + region.height, region.left + region.width
     if not (0 <= region.top < bottom <= height and 0 <= region.left < right <= width):
-        raise ValueError(f"{region} leaves its image of {height}x{width} px")
+        raise ValueError(
+            f"the region of {region.height}x{region.width} px at ({region.top}, {region.left}) "
+            f"leaves its image of {height}x{width} px"
+        )
     is_whole = region.area_px == height * width
     return Clicks(
         polygon=len(vertices_inside(vertices, region)),

@@ -45,10 +45,14 @@ from harness.blocks import (
 from harness.errors import InputError, one_line, shorten
 from harness.identity import changed_constants
 from harness.shipped import config_path, shipped_configs, weights_named, weights_path
+from harness.sources import digest_of, files_of, with_imports
 
 DATA_ROOT_VARIABLE = "CITYSCAPES_DATASET"
 
 NOT_IN_THE_DIGEST = ("device", "seconds_per_click", "remark", "tune", "tuned", "vis_backends")
+COMPUTED = ("pretrained_sha256", "weights_sha256", "imports_sha256")
+"""Hashes of files that a config names."""
+_NOT_WRITTEN = {"name", "device", *COMPUTED}
 _ONLY_REFUSES = {"root", "max_void_share", "void"}
 """Options of a data set that decide whether it is read, never how.
 
@@ -125,6 +129,8 @@ class ExperimentSpec(Block):
     """SHA-256 of the backbone's weights; it is computed and cannot be set."""
     weights_sha256: Annotated[dict[str, str], Field(default_factory=dict)]
     """SHA-256 of each other file of weights; it is computed and cannot be set."""
+    imports_sha256: str = ""
+    """Hash of your own modules that ``custom_imports`` names; it is computed and cannot be set."""
     device: str = "cpu"
     """cpu or cuda; set by ``--device``."""
 
@@ -192,6 +198,7 @@ class ExperimentSpec(Block):
         for key in (
             "pretrained_sha256",
             "weights_sha256",
+            "imports_sha256",
             "custom_imports",
             "custom_hooks",
             "train_pipeline",
@@ -250,12 +257,7 @@ def load_spec(
     """
     file = _config_file(path)
     raw = _read(file)
-    names = set(ExperimentSpec.model_fields) - {
-        "name",
-        "device",
-        "pretrained_sha256",
-        "weights_sha256",
-    }
+    names = set(ExperimentSpec.model_fields) - _NOT_WRITTEN
     _check_keys(set(raw), names, file)
     document: dict[str, Any] = {key: raw[key] for key in raw if key in names}
     document["name"] = file.stem
@@ -284,6 +286,7 @@ def load_spec(
         document["device"] = device
     document["pretrained_sha256"] = _pretrained(document, file)
     document["weights_sha256"] = _weights(document.get("model"), file)
+    document["imports_sha256"] = _imports(document.get("custom_imports"))
     return _validated(document, file)
 
 
@@ -324,6 +327,9 @@ def _set(document: dict[str, Any], change: str) -> None:
     *blocks, last = key.strip().split(".")
     if not equals or not all([*blocks, last]):
         raise InputError(f"--set must be key.of.a.block=value, got {shorten(change)}")
+    if (first := [*blocks, last][0]) in _NOT_WRITTEN:
+        instead = "--device sets it" if first == "device" else "it cannot be set"
+        raise InputError(f"--set {shorten(change)}: {instead}")
     place: Any = document
     for name in blocks:
         place = place.setdefault(name, {}) if isinstance(place, dict) else None
@@ -385,6 +391,14 @@ def _pretrained(document: dict[str, Any], file: Path) -> str:
             f"{file}: model.backbone.pretrained is {shorten(name)}: {error.strerror}; allowed: "
             "weights of harness pretext, or of torchvision"
         ) from error
+
+
+def _imports(custom: Any) -> str:
+    """Return a hash of the modules of one's own that a config imports; empty where it has none."""
+    names = custom.get("imports") if isinstance(custom, dict) else None
+    plain = [name for name in names or () if isinstance(name, str)]
+    files = with_imports(file for name in plain for file in files_of(name))
+    return digest_of(files) if files else ""
 
 
 def _weights(model: Any, file: Path) -> dict[str, str]:

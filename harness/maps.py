@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import struct
 import zlib
@@ -15,11 +14,11 @@ import torch
 from torch import Tensor
 
 from harness.clicks import BOX_CLICKS, count_border_crossings, outline_crossings
-from harness.errors import InputError, RunError
+from harness.errors import RunError
 from harness.files import replacing
 from harness.logits import Logits
 from harness.pool import LabelledPool
-from harness.protocols import Learn, Measure, Oracle, Predictor, Strategy
+from harness.protocols import Learn, Measure, Oracle, Predictor, Strategy, function_name
 from harness.regions import Window, segment_sum, window_sum
 from harness.superpixels import Segments, Superpixels
 from harness.types import Segment
@@ -99,33 +98,13 @@ class MapRequest:
         what = (
             f"{self.cost}-cost"
             if self.measure is None
-            else f"{_full_name(self.measure)}-{self.n_passes}"
+            else f"{function_name(self.measure)}-{self.n_passes}"
         )
         if self.learn is not None:
-            what = f"{what}-{_full_name(self.learn)}"
+            what = f"{what}-{function_name(self.learn)}"
         own = f"-{hashlib.sha256(self.code.encode()).hexdigest()[:8]}" if self.code else ""
         shape = f"superpixel{self.superpixel_px}" if self.superpixel_px else "window"
         return f"{what}-{'image' if self.whole_image else shape}{own}"
-
-
-def _full_name(measure: Measure | Learn) -> str:
-    """Return a name that two different functions cannot share; it becomes part of a file's name.
-
-    Raises:
-        InputError: a measure without a name of its own.
-    """
-    if isinstance(measure, functools.partial):
-        given = hashlib.sha256(
-            repr((measure.args, sorted(measure.keywords.items()))).encode()
-        ).hexdigest()[:12]
-        return f"{_full_name(measure.func)}-{given}"
-    name = f"{measure.__module__}.{getattr(measure, '__qualname__', type(measure).__qualname__)}"
-    if "<" in name:
-        raise InputError(
-            f"measure {name} has no name of its own; allowed: a function of a module, or "
-            "functools.partial of one"
-        )
-    return name
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,7 +209,7 @@ class MapSource:
         if request.measure is not None:
             pixels = request.measure(prediction)
             check_tensor(pixels, self.pool.sizes[image_id], f"image {image_id}: {request.key}")
-            return pixels, None
+            return pixels.detach(), None
         if prediction.cost_map is None:
             raise ValueError("the networks predict no cost; allowed: networks with a cost head")
         besides = request.cost == "whole" and not request.whole_image

@@ -5,13 +5,17 @@ What a strategy is, and what an oracle, a network and a cache must offer.
 
 from __future__ import annotations
 
+import functools
+import hashlib
+import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args
 
 import numpy as np
 
+from harness.errors import InputError, shorten
 from harness.types import (
     Annotation,
     Candidate,
@@ -54,6 +58,11 @@ CostScale = Literal["linear", "robust", "rank", "conditional"]
 
 ``harness.regions``: ``rescale``, ``CostDistribution`` and ``ConditionalCosts``.
 """
+
+_COSTS, _SCALES = get_args(CostSource), get_args(CostScale)
+
+RESERVED_NAMES = {"all", "everything", "full-data", "seed-set"}
+"""Names that mean something else on the command line or in a folder of runs."""
 
 ImageSizes = dict[str, tuple[int, int]]
 """Image id -> (height, width) in pixels, in the order of the data set."""
@@ -124,6 +133,77 @@ class Strategy:
     learn: Learn | None = None
     clicks: Measure | None = None
 
+    def __post_init__(self) -> None:
+        """Check the fields, and that each function has a name of its own.
+
+        Raises:
+            InputError: one line that names the field.
+        """
+        for must, is_broken in self._rules():
+            if is_broken:
+                raise InputError(f"strategy {shorten(self.name)}: {must}")
+        for function in (self.measure, self.learn, self.clicks, *self.maps.values()):
+            if function is not None:
+                function_name(function)
+
+    def _rules(self) -> Iterator[tuple[str, bool]]:
+        """Yield what must hold, and whether it is broken."""
+        texts = (self.name, self.equation, self.summary)
+        yield (
+            "name, equation and summary must be one printable line",
+            not all(isinstance(text, str) and text.isprintable() for text in texts),
+        )
+        yield "scaled must be True or False", not isinstance(self.scaled, bool)
+        yield (
+            "fuse or score must be a function, and not both",
+            callable(self.fuse) == callable(self.score),
+        )
+        yield (
+            "maps must be functions by names other than information and cost",
+            not isinstance(self.maps, Mapping)
+            or not all(isinstance(key, str) and key.isidentifier() for key in self.maps)
+            or not all(callable(function) for function in self.maps.values())
+            or not {"information", "cost"}.isdisjoint(self.maps),
+        )
+        yield (
+            "maps need a score: fuse sees information and cost alone",
+            bool(self.maps) and self.score is None,
+        )
+        for key in ("measure", "learn", "select", "clicks"):
+            function = getattr(self, key)
+            yield (
+                f"{key} must be a function or None",
+                function is not None and not callable(function),
+            )
+        yield "considered must be from 1 to 1000", not _is_whole(self.considered, 1, 1000)
+        yield (
+            "n_passes must be None or from 1 to 255",
+            self.n_passes is not None and not _is_whole(self.n_passes, 1, 255),
+        )
+        regions = self.superpixels
+        yield (
+            "superpixels must be a SuperpixelQuery or None, and not with whole_image",
+            regions is not None
+            and (not isinstance(regions, SuperpixelQuery) or bool(self.whole_image)),
+        )
+        yield (
+            "superpixels with a dominant label must have no cost: each is one click",
+            isinstance(regions, SuperpixelQuery) and regions.dominant and self.cost != "none",
+        )
+        yield f"cost must be one of {', '.join(_COSTS)}", self.cost not in _COSTS
+        yield (
+            "cost must be own where clicks is a function, and only there",
+            (self.cost == "own") != (self.clicks is not None),
+        )
+        yield (
+            f"cost_scale must be one of {', '.join(_SCALES)}",
+            self.cost_scale not in _SCALES,
+        )
+        yield (
+            "cost_scale conditional needs a measure",
+            self.cost_scale == "conditional" and self.measure is None,
+        )
+
     @property
     def is_bound(self) -> bool:
         """Whether it only brackets what a cost model can bring: listed, but never ranked."""
@@ -149,6 +229,44 @@ class Strategy:
     def asks_committee(self) -> bool:
         """Whether its maps are made from the passes of a committee."""
         return (self.measure is not None or bool(self.maps)) and self.n_passes != 1
+
+
+def _is_whole(number: object, low: int, high: int) -> bool:
+    return type(number) is int and low <= number <= high
+
+
+def function_name(function: Callable[..., Any]) -> str:
+    """Return a name that two functions which give different maps cannot share.
+
+    Maps are kept by it, so what hides state cannot have one: methods, objects that can be called,
+    lambdas.
+
+    Raises:
+        InputError: no function of a module, nor functools.partial of one with plain values.
+    """
+    if isinstance(function, functools.partial):
+        given = [*function.args, *function.keywords.values()]
+        if not all(map(_is_plain, given)):
+            raise InputError(
+                f"functools.partial of {function_name(function.func)} must give numbers, texts or "
+                "tuples of them: its maps are kept by them"
+            )
+        values = repr((function.args, sorted(function.keywords.items())))
+        return f"{function_name(function.func)}-{hashlib.sha256(values.encode()).hexdigest()[:12]}"
+    name = getattr(function, "__qualname__", type(function).__qualname__)
+    if not inspect.isfunction(function) or "<" in name:
+        raise InputError(
+            f"{shorten(name)} must be a function of a module, or functools.partial of one with "
+            "numbers and texts, got a lambda, a local function, a method or an object: maps are "
+            "kept by the function's name"
+        )
+    return f"{function.__module__}.{name}"
+
+
+def _is_plain(value: object) -> bool:
+    if isinstance(value, tuple):
+        return all(map(_is_plain, value))
+    return value is None or type(value) in (bool, int, float, str)
 
 
 class Oracle(Protocol):

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from harness.acquisition import acquire
-from harness.errors import InputError, RunError
+from harness.errors import InputError, RunError, one_line
 from harness.logits import Logits
 from harness.maps import MemoryMaps, QueryRules
 from harness.pool import LabelledPool
@@ -138,6 +138,9 @@ def check_strategy(strategy: Strategy) -> None:
         query = _query(strategy, _pool(oracle))
     except (RunError, InputError, ValueError) as error:
         raise AssertionError(f"{strategy.name}: {error}") from error
+    except Exception as error:
+        said = one_line(f"{type(error).__name__}: {error}")
+        raise AssertionError(f"{strategy.name} failed: {said}") from error
     pool = _pool(oracle)
     _hold(bool(query), f"{strategy.name} must ask for something, got an empty query")
     for candidate in query:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import itertools
+import math
 import os
 import shutil
 from collections.abc import Callable, Sequence
@@ -74,15 +75,37 @@ def check_sizes(
     images = [schedule.images(number, len(sizes)) for number in range(schedule.rounds + 1)]
     if max(images) > len(sizes):
         raise InputError(
-            f"the harness block must ask for at most {len(sizes)} images in all, the pool, "
-            f"got {max(images)}"
+            "harness.seed_images + harness.images_per_round x harness.rounds must be at most "
+            f"{len(sizes)}, the training images, got {max(images)}"
         )
     in_images = spec.harness.budget_unit == "pixels"
+    if in_images and spec.harness.overlap == "forbid":
+        _check_room(spec, sizes, max(images))
     if in_images and any(later <= sooner for sooner, later in itertools.pairwise(images)):
         raise InputError(
             "harness.budgets must buy an image's worth or more each round, from the seed set of "
             f"{schedule.seed_images} images on: got {', '.join(map(str, images))} images of "
             f"{len(sizes)}"
+        )
+
+
+def _check_room(spec: ExperimentSpec, sizes: ImageSizes, images: int) -> None:
+    """Refuse a grid of windows on which the budget cannot be spent.
+
+    Raises:
+        InputError: one line with window, stride and both numbers of pixels.
+    """
+    window, stride = spec.harness.window, spec.harness.stride
+    apart = -(-window // stride) * stride  # the next placement that shares no pixel
+    room = sum(
+        math.prod((side - window) // apart + 1 for side in size) * window**2
+        for size in sizes.values()
+    )
+    budget = sum(math.prod(size) for size in list(sizes.values())[:images])
+    if room < budget:
+        raise InputError(
+            f"harness.window={window} and harness.stride={stride} must leave room for the budget of "
+            f"{budget} px: windows that do not overlap hold at most {room} px of the pool"
         )
 
 

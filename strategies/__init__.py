@@ -14,21 +14,19 @@ import os
 import re
 import sys
 import types
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from typing import Any, get_args, get_type_hints
+from typing import Any, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
 
 from harness.errors import InputError, one_line, shorten, unknown_name
-from harness.protocols import CostScale, CostSource, Strategy, SuperpixelQuery
+from harness.protocols import RESERVED_NAMES, Strategy
+from harness.sources import digest_of, with_imports
 from strategies import baselines, cereals, field
 from strategies.modifiers import MODIFIERS
-
-_COSTS: tuple[str, ...] = get_args(CostSource)
-_SCALES: tuple[str, ...] = get_args(CostScale)
 
 STRATEGIES: dict[str, Callable[..., Strategy]] = {
     "random-image": baselines.random_image,
@@ -128,7 +126,7 @@ def _loaded(point: EntryPoint, names: list[str]) -> Factory:
     """Import a plug-in's function, and build its strategy once to see that it can be."""
     if not _NAME.fullmatch(point.name):
         raise _BrokenError("its name must be lower-case letters, digits and hyphens")
-    if point.name in STRATEGIES:
+    if point.name in STRATEGIES or point.name in RESERVED_NAMES:
         raise _BrokenError("its name is that of a built-in strategy")
     if names.count(point.name) > 1:
         raise _BrokenError("two plug-ins have this name")
@@ -155,70 +153,12 @@ def _built(factory: Factory, given: dict[str, Any]) -> Strategy:
         strategy = factory(**given)
     except KeyboardInterrupt:
         raise
+    except InputError as error:
+        raise _BrokenError(str(error)) from error
     except BaseException as error:
         raise _BrokenError(f"it cannot be built ({_said(error)})") from error
     if not isinstance(strategy, Strategy):
         raise _BrokenError(f"its function must return a Strategy, got {shorten(strategy)}")
-    faults = [
-        fault
-        for fault, is_so in {
-            "scaled must be True or False": not isinstance(strategy.scaled, bool),
-            "fuse or score must be a function, and not both": callable(strategy.fuse)
-            == callable(strategy.score),
-            "maps must be functions by names other than information and cost": not (
-                isinstance(strategy.maps, Mapping)
-                and all(
-                    isinstance(key, str) and key.isidentifier() and callable(value)
-                    for key, value in strategy.maps.items()
-                )
-                and not {"information", "cost"} & set(strategy.maps)
-            ),
-            "maps need a score: fuse sees information and cost alone": bool(strategy.maps)
-            and strategy.score is None,
-            "select must be a function or None": not (
-                strategy.select is None or callable(strategy.select)
-            ),
-            "learn must be a function or None": not (
-                strategy.learn is None or callable(strategy.learn)
-            ),
-            "considered must be from 1 to 1000": not (
-                type(strategy.considered) is int and 1 <= strategy.considered <= 1000
-            ),
-            "superpixels must be a SuperpixelQuery or None, and not with whole_image": not (
-                strategy.superpixels is None
-                or (isinstance(strategy.superpixels, SuperpixelQuery) and not strategy.whole_image)
-            ),
-            "superpixels with a dominant label must have no cost: each is one click": (
-                strategy.superpixels is not None
-                and getattr(strategy.superpixels, "dominant", False)
-                and strategy.cost != "none"
-            ),
-            "measure must be a function or None": not (
-                strategy.measure is None or callable(strategy.measure)
-            ),
-            "cost must be one of " + ", ".join(_COSTS): strategy.cost not in _COSTS,
-            "cost must be own where clicks is a function, and only there": (
-                (strategy.cost == "own") != callable(strategy.clicks)
-                or not (strategy.clicks is None or callable(strategy.clicks))
-            ),
-            "cost_scale must be one of " + ", ".join(_SCALES): strategy.cost_scale not in _SCALES,
-            "cost_scale conditional needs a measure": (
-                strategy.cost_scale == "conditional" and strategy.measure is None
-            ),
-            "n_passes must be None or from 1 to 255": not (
-                strategy.n_passes is None
-                or (type(strategy.n_passes) is int and 1 <= strategy.n_passes <= 255)
-            ),
-            "equation and summary must be one printable line": not (
-                isinstance(strategy.equation, str)
-                and isinstance(strategy.summary, str)
-                and (strategy.equation + strategy.summary).isprintable()
-            ),
-        }.items()
-        if is_so
-    ]
-    if faults:
-        raise _BrokenError(faults[0])
     return strategy
 
 
@@ -273,11 +213,12 @@ def add_file(place: str, parameters: str = "") -> str:
         name = _called(place, function, parameters, factory)[0].name
         if not _NAME.fullmatch(name):
             raise _BrokenError("its name must be lower-case letters, digits and hyphens")
-        if name in STRATEGIES or name in plugins().factories:
+        known = json.loads(os.environ.get(FILES_VARIABLE, "{}"))
+        others = {*STRATEGIES, *RESERVED_NAMES, *plugins().factories}
+        if name in others or known.get(name, [str(file), function]) != [str(file), function]:
             raise _BrokenError(f"its name {name} is taken")
     except _BrokenError as error:
         raise InputError(f"strategy {shorten(place)}: {error}") from error
-    known = json.loads(os.environ.get(FILES_VARIABLE, "{}"))
     os.environ[FILES_VARIABLE] = json.dumps({**known, name: [str(file), function]})
     return name
 
@@ -298,6 +239,8 @@ def _module_of(file: Path, _digest: str) -> types.ModuleType:
     module = types.ModuleType(f"harness_strategy_{file.stem}")
     module.__file__ = str(file)
     sys.modules[module.__name__] = module
+    if str(file.parent) not in sys.path:  # modules beside it, as python FILE finds them
+        sys.path.append(str(file.parent))
     try:
         exec(compile(file.read_bytes(), str(file), "exec"), module.__dict__)  # noqa: S102
     except KeyboardInterrupt:
@@ -313,8 +256,16 @@ def _files() -> tuple[dict[str, Factory], dict[str, str]]:
     for name, (place, function) in json.loads(os.environ.get(FILES_VARIABLE, "{}")).items():
         file = Path(place)
         factories[name] = _from_file(file, function)
-        code[name] = f"{file.name} {hashlib.sha256(file.read_bytes()).hexdigest()[:16]}"
+        code[name] = f"{file.name} {_digest_of_file(file)}"
     return factories, code
+
+
+def _digest_of_file(file: Path) -> str:
+    """Return a hash of a file of strategies, and of the modules of one's own that it imports."""
+    files = with_imports([file])
+    if len(files) > 1:
+        return digest_of(files)
+    return hashlib.sha256(file.read_bytes()).hexdigest()[:16]
 
 
 def parameters_of(factory: Factory) -> dict[str, inspect.Parameter]:

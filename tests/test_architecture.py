@@ -20,6 +20,7 @@ LAYERS = {
     "harness.drawing": 0,
     "harness.memory": 0,
     "harness.shipped": 0,
+    "harness.sources": 0,
     "harness.cells": 0,
     "harness.logits": 0,
     "harness.votes": 0,

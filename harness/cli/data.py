@@ -20,6 +20,7 @@ from harness.errors import InputError, shorten
 if TYPE_CHECKING:
     import pandas as pd
 
+    from harness.blocks import SecondsPerClick
     from harness.data.cityscapes import Split
     from harness.data.source import Data
 
@@ -87,6 +88,16 @@ def _data_of(config: Path | None, data_root: Path | None) -> Data:
     return CityscapesData(type="cityscapes", root=str(data_root))
 
 
+def _seconds_per_click(config: Path | None, data_root: Path | None) -> SecondsPerClick:
+    """Return how long each kind of click takes: as the config says, if there is one."""
+    from harness.blocks import SecondsPerClick
+    from harness.config import load_spec
+
+    if config is None:
+        return SecondsPerClick()
+    return load_spec(config, data_root=data_root).seconds_per_click
+
+
 def _split(config: Path | None, data_root: Path | None, name: str) -> Split:
     from harness.data.source import find_splits
 
@@ -123,7 +134,8 @@ def check(
     from harness.data.source import check_classes, find_splits, remarks, same_files
 
     _check_target("--sheet", sheet)
-    splits = find_splits(_data_of(config, data_root))
+    data = _data_of(config, data_root)
+    splits, of_cityscapes = find_splits(data), data.type == "cityscapes"
     problems = []
     for split in splits:
         with _counter(split.name, len(split.files)) as each:
@@ -142,7 +154,7 @@ def check(
         for problem in problems:
             print(f"harness: {problem}", file=sys.stderr)
         for split in () if problems else splits:
-            typer.echo(_summary(split))
+            typer.echo("\n".join([*_summary(split, of_cityscapes=of_cityscapes), *_tables(split)]))
         for line in said:
             typer.echo(f"remark: {line}")
     if problems:
@@ -187,10 +199,16 @@ def _counter(name: str, total: int) -> Iterator[Callable[[str], None]]:
         yield lambda _image_id: bar.advance(task)
 
 
-def _summary(split: Split) -> str:
-    """Return what a split holds: totals, stored values, classes."""
+def _tables(split: Split) -> list[str]:
+    """Return stored values and classes of a split."""
     from harness.data.statistics import per_class, per_value
 
+    tables = (per_value(split).head(40), per_class(split))
+    return [table.to_string(index=False) for table in tables]
+
+
+def _summary(split: Split, *, of_cityscapes: bool) -> list[str]:
+    """Return the totals of a split; of Cityscapes' layout also what the real data set holds."""
     index = split.index
     low, mean, high = index.vertices_per_image
     sizes = sorted(set(index.sizes.values()))
@@ -212,9 +230,7 @@ def _summary(split: Split) -> str:
         lines.append(
             "  decoded images are not kept: no room under HARNESS_CACHE_GIB or on the disk"
         )
-    lines += _expected(split)
-    tables = (per_value(split).head(40), per_class(split))
-    return "\n".join([*lines, *(table.to_string(index=False) for table in tables)])
+    return [*lines, *_expected(split)] if of_cityscapes else lines
 
 
 _CITYSCAPES = {"train": (2975, 4_756_857, 338_302), "val": (500, None, None)}
@@ -222,10 +238,10 @@ _CITYSCAPES = {"train": (2975, 4_756_857, 338_302), "val": (500, None, None)}
 
 
 def _expected(split: Split) -> list[str]:
-    """Return what the real Cityscapes holds, beside what is here; nothing for other data."""
+    """Return what the real Cityscapes holds, beside what is here; nothing for a generated pack."""
     from harness.data.manifest import has_manifest
 
-    if split.simulated_clicks or has_manifest(split.root) or split.name not in _CITYSCAPES:
+    if has_manifest(split.root) or split.name not in _CITYSCAPES:
         return []
     images, polygon, classes = _CITYSCAPES[split.name]
     index = split.index
@@ -264,8 +280,12 @@ def stats(
 @app.command()
 def windows(
     sides: Annotated[
-        str, typer.Option(help="Window sides in pixels, separated by commas.")
-    ] = "32,64,128",
+        str | None,
+        typer.Option(
+            help="Window sides in pixels, separated by commas; without it those of 32, 64 and 128 "
+            "that fit."
+        ),
+    ] = None,
     config: ConfigFile = None,
     data_root: DataRoot = None,
     split: SplitName = "train",
@@ -274,9 +294,10 @@ def windows(
     """Print what windows of several sizes cost: for the choice of harness.window."""
     from harness.data.statistics import per_window
 
-    parts = [part.strip() for part in sides.split(",")]
     opened = _split(config, data_root, split)
     largest = min(min(size) for size in opened.index.sizes.values())
+    usual = [str(side) for side in (32, 64, 128) if side <= largest] or [str(largest)]
+    parts = usual if sides is None else [part.strip() for part in sides.split(",")]
     if not all(part.isdecimal() and 1 <= int(part[:9]) <= largest for part in parts):
         raise InputError(
             f"--sides must be whole numbers from 1 to {largest}, the smallest side of an image, "
@@ -310,7 +331,6 @@ def receipt(
     as_json: AsJson = False,
 ) -> None:
     """Print what annotating one region would cost, by kind of click."""
-    from harness.blocks import SecondsPerClick
     from harness.clicks import count_region
     from harness.data.statistics import draw_receipt
     from harness.types import Region
@@ -330,7 +350,7 @@ def receipt(
         clicks = count_region(opened.vertices(image), opened.label_ids(image), asked)
     except ValueError as error:
         raise InputError(f"--region: {error}; allowed: a rectangle inside the image") from error
-    totals, seconds = opened.index.totals, SecondsPerClick().total(clicks)
+    totals, seconds = opened.index.totals, _seconds_per_click(config, data_root).total(clicks)
     if as_json:
         document = {
             "image": image,

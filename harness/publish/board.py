@@ -217,6 +217,7 @@ def build_board(*folders: Path, theirs: Sequence[Path] = (), mixed: bool = False
             raise InputError(f"{folder}: must be a folder with runs of harness bench, found none")
     found = read_runs(folders, theirs)
     runs = [run for run in found if run.rounds]
+    begun = [run for run in found if not run.rounds and run.info.strategy != FULL_DATA]
     check_runs(runs)
     where = ", ".join(map(str, [*folders, *theirs]))
     if not mixed:
@@ -224,7 +225,7 @@ def build_board(*folders: Path, theirs: Sequence[Path] = (), mixed: bool = False
     references = sorted(
         (run for run in runs if run.info.strategy == FULL_DATA), key=lambda run: run.info.seed
     )
-    by_name, unfinished = _group([run for run in runs if run.info.strategy != FULL_DATA])
+    by_name, unfinished = _group([run for run in runs if run.info.strategy != FULL_DATA] + begun)
     _check_same_code(by_name)
     _check_same_origin(by_name)
     if not by_name:

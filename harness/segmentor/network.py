@@ -75,8 +75,7 @@ class TrainedNetwork:
         self._window_px, self._device = window_px, device
         self._read, self._photos = train.photo, ReadAhead(train.photo)
         self._last: tuple[str, _Seen] | None = None
-        self._version = 0
-        self._members_of: tuple[str, int, list[tuple[Logits, int]]] | None = None
+        self._members_of: tuple[str, int, list[Logits]] | None = None
         self._validated: tuple[list[ImageAreas], CostQuality | None] | None = None
 
     @property
@@ -99,23 +98,25 @@ class TrainedNetwork:
     def predict(self, image_id: str, n_passes: int) -> View:
         """Predict one training image.
 
-        Nothing stochastic runs before ``passes`` is read, and the trunk runs once.
+        Nothing stochastic runs before ``passes`` is read, and the trunk runs once. What a view
+        gives are copies: no strategy can change what another one reads.
 
         Raises:
             RunError: while passes are read: all committee members are identical, so dropout does
                 nothing.
         """
         seen = self._see_last(image_id)
+        plain = functools.cache(lambda: Logits(seen.logits[0].clone(), seen.size))
         passes: Iterator[Logits | Tensor] = (
-            iter([Logits(seen.logits[0], seen.size)])
+            (plain() for _ in range(1))
             if n_passes == 1
             else self._committee_once(image_id, seen, n_passes)
         )
         return View(
             passes,
             self._cost(seen) if self._cost_head is not None else None,
-            plain_pass=lambda: Logits(seen.logits[0], seen.size),
-            backbone_maps=lambda: seen.features,
+            plain_pass=plain,
+            backbone_maps=functools.cache(lambda: [level.clone() for level in seen.features]),
             photograph=lambda: self._read(image_id),
             mirrored_pass=lambda: self._mirrored(image_id),
         )
@@ -131,18 +132,12 @@ class TrainedNetwork:
         self._photos.expect(image_ids)
 
     def _see_last(self, image_id: str) -> _Seen:
-        if self._last is not None and self._last[1].logits._version != self._version:  # noqa: SLF001
-            raise RunError(
-                f"image {self._last[0]}: the network's scores were changed in place by a strategy; "
-                "other strategies read them too"
-            )
         if self._last is None or self._last[0] != image_id:
             self._members_of = None
             try:
                 self._last = image_id, self.see(self._photos.get(image_id), f"train/{image_id}")
             except RunError as error:
                 raise RunError(f"image {image_id}: {error}") from error
-            self._version = self._last[1].logits._version  # noqa: SLF001
         return self._last[1]
 
     @torch.no_grad()
@@ -165,25 +160,16 @@ class TrainedNetwork:
     def _committee_once(
         self, image_id: str, seen: _Seen, n_passes: int
     ) -> Iterator[Logits | Tensor]:
-        """Yield a committee's members; those of the last image are remembered for other measures.
-
-        Raises:
-            RunError: a strategy has changed a member's scores in place.
-        """
+        """Yield a committee's members; those of the last image are remembered for other measures."""
         if self._members_of is not None and self._members_of[:2] == (image_id, n_passes):
-            for member, version in self._members_of[2]:
-                if member.values._version != version:  # noqa: SLF001
-                    raise RunError(
-                        f"image {image_id}: a committee member's scores were changed in place by a "
-                        "strategy; other strategies read them too"
-                    )
-                yield member
+            for member in self._members_of[2]:
+                yield Logits(member.values.clone(), member.size)
             return
         self._members_of, kept, size = None, [], 0
         for member in self._committee(image_id, seen, n_passes):
             size += member.values.nbytes
             if size <= _MOST_MEMBER_BYTES:
-                kept.append((member, member.values._version))  # noqa: SLF001
+                kept.append(Logits(member.values.clone(), member.size))
             yield member
         if size <= _MOST_MEMBER_BYTES:
             self._members_of = image_id, n_passes, kept

@@ -21,7 +21,7 @@ from mmengine.registry import HOOKS, MODELS, PARAM_SCHEDULERS, init_default_scop
 from torch import Tensor
 from torch.utils.data import Subset
 
-from harness.config import ExperimentSpec
+from harness.config import COMPUTED, ExperimentSpec
 from harness.data.cityscapes import Split
 from harness.errors import InputError, RunError, one_line, shorten
 from harness.identity import changed_constants
@@ -81,7 +81,7 @@ def recipe_digest(spec: ExperimentSpec) -> str:
         **training,
         **changed_constants(),
     }
-    for key in ("pretrained_sha256", "weights_sha256", "custom_hooks", "train_pipeline"):
+    for key in (*COMPUTED, "custom_hooks", "train_pipeline"):
         if getattr(spec, key):
             document[key] = getattr(spec, key)
     text = json.dumps(document, sort_keys=True, default=str)

@@ -14,7 +14,7 @@ from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 from optuna.trial import FrozenTrial, TrialState
 
 from harness.blocks import Tuned
-from harness.config import ExperimentSpec
+from harness.config import COMPUTED, ExperimentSpec
 from harness.drawing import save
 from harness.files import write_text
 from harness.tune.search import Objective
@@ -172,7 +172,7 @@ def tuned_config(spec: ExperimentSpec, tuned: Tuned, path: Path) -> None:
     """Write a config file that stands alone: the given board's, with the tuned strategy named."""
     blocks = spec.model_dump(
         mode="python",
-        exclude={"name", "device", "tune", "tuned", "pretrained_sha256", "weights_sha256"},
+        exclude={"name", "device", "tune", "tuned", *COMPUTED},
     )
     if isinstance(blocks["data"], dict):
         blocks["data"].pop("root", None)

@@ -4,6 +4,7 @@
     harness bench --set data.seed=7 --seeds 100,101 --set "harness.budgets=[0.03,0.06,0.1,0.18]" --out out-cost \
       --strategies "random-region,entropy-region,tests/bench/cost_value.py:priced,tests/bench/cost_value.py:priced[noise=1.0]"
     python -m tests.bench.cost_value table out-cost
+    python -m tests.bench.cost_value figure out-cost clicks.png
 
 ``priced`` is g2, (1 - C) I, of entropy and
 
@@ -30,6 +31,7 @@ import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
+from matplotlib.figure import Figure
 from pydantic import Field
 from scipy import stats
 from torch import Tensor, nn
@@ -229,27 +231,82 @@ def rank_correlation(guess, truth) -> float:
     return float(stats.spearmanr(np.concatenate(guess), np.concatenate(truth)).statistic)
 
 
+def interval(gains: list[float]) -> str:
+    """Return a mean with its 95 % interval by t; of one seed the mean alone."""
+    if len(gains) < 2:
+        return f"{np.mean(gains):+.1f}"
+    half = stats.t.ppf(0.975, len(gains) - 1) * np.std(gains, ddof=1) / np.sqrt(len(gains))
+    return f"{np.mean(gains):+.1f} [{np.mean(gains) - half:+.1f}, {np.mean(gains) + half:+.1f}]"
+
+
 def table(folder: Path) -> None:
-    """Print AUBC over clicks against random windows, and how well each price orders windows."""
+    """Print AUBC over clicks against random windows and no cost, and how each price orders windows."""
     board = build_board(folder)
-    curves = {row.strategy: {c.seed: c for c in row.curves} for row in board.rows}
-    stop = board.click_stop
-    print(f"AUBC over clicks to {100 * stop:.1f} %, minus random windows', by seed")
-    print("| strategy | mean | seeds |\n|---|---|---|")
-    for name, own in curves.items():
+    rows = {row.strategy: row for row in board.rows}
+    areas = {
+        name: {c.seed: 100 * aubc(c.over_clicks(), stop=board.click_stop) for c in row.curves}
+        for name, row in rows.items()
+    }
+    print(f"AUBC over clicks to {100 * board.click_stop:.1f} %, {len(board.seeds)} seeds; percent")
+    print(
+        "| strategy | minus random windows | minus no cost | clicks | mIoU |\n|---|---|---|---|---|"
+    )
+    for name, row in rows.items():
         gains = [
-            100 * (aubc(own[k].over_clicks(), stop=stop) - aubc(base.over_clicks(), stop=stop))
-            for k, base in curves["random-region"].items()
-            if k in own
+            interval([own - areas[base][seed] for seed, own in areas[name].items()])
+            for base in ("random-region", "entropy-region")
         ]
-        print(f"| {name} | {np.mean(gains):+.1f} | {' '.join(f'{gain:+.1f}' for gain in gains)} |")
-    print("\n| price | Spearman |\n|---|---|")
-    for noise in (0.3, 0.6, 1.0, 1.5):
+        clicks, miou = 100 * row.cost_b[-1].mean, 100 * row.miou[-1].mean
+        print(f"| {name} | {' | '.join(gains)} | {clicks:.1f} | {miou:.1f} |")
+    print("\n| clicks taken for true | Spearman on windows of the pool |\n|---|---|")
+    for of, noise in (("true", 0.3), ("true", 0.6), ("true", 1.0), ("true", 1.5), ("image", 0.0)):
         pairs = [
-            (sums(price_of(i, clicks, "true", noise), WINDOW // 2), sums(clicks, WINDOW // 2))
+            (sums(price_of(i, clicks, of, noise), WINDOW // 2), sums(clicks, WINDOW // 2))
             for i, clicks in recorded().values()
         ]
-        print(f"| noise={noise:g} | {rank_correlation(*zip(*pairs, strict=True)):.2f} |")
+        name = f"noise={noise:g}" if noise else "of=image"
+        print(f"| {name} | {rank_correlation(*zip(*pairs, strict=True)):.2f} |")
+
+
+LEARNED = "cereals-g2-entropy"
+SHOWN = {
+    LEARNED: "the learned head",
+    f"{LEARNED}[scale=conditional]": "the learned head, among like information",
+    "priced[of=image]": "what 1,000 labelled photographs teach",
+    "priced[of=image,scale=conditional]": "the same, among like information",
+}
+
+
+def figure(folder: Path, path: Path) -> None:
+    """Draw recorded over predicted clicks of all windows that strategies bought, first query left out."""
+    runs = build_board(folder).groups
+    drawing = Figure(figsize=(7.0, 6.4), layout="constrained")
+    for axes, (name, words) in zip(drawing.subplots(2, 2).flat, SHOWN.items(), strict=True):
+        bought = [
+            (receipt.cost, receipt.polygon)
+            for run in runs[name]
+            for record in run.rounds[1:]
+            for receipt in record.query
+        ]
+        expected, true = np.array(bought).T
+        end = 120
+        axes.plot([0, end], [0, end], color="0.6", linewidth=1, linestyle="--")
+        axes.hexbin(
+            expected, true, gridsize=40, extent=(0, end, 0, end), mincnt=1, bins="log", cmap="Blues"
+        )
+        tenths = np.array_split(np.argsort(expected), 10)
+        axes.plot(
+            [expected[part].mean() for part in tenths],
+            [true[part].mean() for part in tenths],
+            marker="o",
+            markersize=4,
+            color="C1",
+        )
+        rho = stats.spearmanr(expected, true).statistic
+        axes.set_title(f"{words}\n{len(true):,} windows, Spearman {rho:.2f}", fontsize=9)
+        axes.set(xlim=(0, end), ylim=(0, end), xlabel="predicted clicks", ylabel="recorded clicks")
+        axes.spines[["top", "right"]].set_visible(False)
+    drawing.savefig(path, dpi=110)
 
 
 def main() -> None:
@@ -259,10 +316,15 @@ def main() -> None:
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("predict").add_argument("--steps", type=int, default=3000)
     commands.add_parser("table").add_argument("folder", type=Path)
+    drawn = commands.add_parser("figure")
+    drawn.add_argument("folder", type=Path)
+    drawn.add_argument("path", type=Path)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     if arguments.command == "predict":
         predict(arguments.steps)
+    elif arguments.command == "figure":
+        figure(arguments.folder, arguments.path)
     else:
         table(arguments.folder)
 

@@ -579,6 +579,7 @@ def test_a_change_that_cannot_be_made_is_one_line(change, said):
 
 
 def test_custom_imports_are_imported_and_part_of_the_identity(tmp_path, monkeypatch, train_split):
+    from harness.segmentor.trainer import recipe_digest
     from harness.workshop import build_trainer
 
     (tmp_path / "my_heads.py").write_text(
@@ -598,6 +599,10 @@ def test_custom_imports_are_imported_and_part_of_the_identity(tmp_path, monkeypa
     assert type(made.assembly.build().decode_head).__name__ == "MyHead"
     plain = spec.model_copy(update={"custom_imports": None})
     assert plain.digest() != spec.digest()
+    (tmp_path / "my_heads.py").write_text((tmp_path / "my_heads.py").read_text() + "# changed\n")
+    changed = load_spec(tmp_path / "mine.py")
+    assert changed.digest() != spec.digest()
+    assert recipe_digest(changed) != recipe_digest(spec)
     broken = spec.model_copy(update={"custom_imports": {"imports": ["no_such_module"]}})
     with pytest.raises(InputError, match="custom_imports must name modules"):
         build_trainer(broken, train_split, few(train_split))

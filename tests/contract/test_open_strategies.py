@@ -1,5 +1,6 @@
 """The interface is wide enough: the documented examples, files, maps, score and select."""
 
+import functools
 import json
 import os
 import subprocess
@@ -157,6 +158,106 @@ def test_a_strategy_may_bring_a_cost_model_of_its_own():
         assert candidate.cost == float(pixels[top : top + 8, left : left + 8].sum())
 
 
+class Power:
+    """A measure with a state that its name does not tell."""
+
+    def __init__(self, power=1.0):
+        self.power = power
+
+    def __call__(self, view):
+        return view.logits.entropy() ** self.power
+
+    def measure(self, view):
+        return view.logits.entropy() ** self.power
+
+
+def power_of(view, power=1.0):
+    return view.logits.entropy() ** power
+
+
+@pytest.mark.parametrize("field", ["measure", "learn", "clicks"])
+@pytest.mark.parametrize(
+    "function",
+    [
+        Power(2.0),
+        Power(2.0).measure,
+        lambda view: view.logits.entropy(),
+        functools.partial(power_of, power=torch.ones(2000)),
+        functools.partial(power_of, power=[1.0]),
+        functools.partial(Power(2.0)),
+    ],
+    ids=["object", "method", "lambda", "tensor", "list", "partial of an object"],
+)
+def test_a_function_whose_name_does_not_tell_its_state_is_refused(field, function):
+    """Two of them would share one map, and one strategy would ask by the other's."""
+    cost = "own" if field == "clicks" else "none"
+    with pytest.raises(InputError, match=r"(a function of a module|numbers, texts)"):
+        replace(BASE, **{field: function}, cost=cost)
+
+
+def test_a_measure_may_be_told_plain_values():
+    check_strategy(replace(BASE, measure=functools.partial(power_of, power=2.0)))
+
+
+def test_two_files_cannot_give_one_name(monkeypatch, tmp_path):
+    monkeypatch.setenv(strategies.FILES_VARIABLE, "{}")
+    text = EXAMPLES.read_text()
+    for name in ("first.py", "second.py"):
+        (tmp_path / name).write_text(text)
+    first, second = (f"{tmp_path / name}:margin" for name in ("first.py", "second.py"))
+    with pytest.raises(InputError, match="its name my-margin is taken"):
+        strategies.parse_list(f"{first},{second}")
+    monkeypatch.setenv(strategies.FILES_VARIABLE, "{}")
+    strategies.parse_list(first)
+    strategies.parse_list(first)  # the same again
+
+
+@pytest.mark.parametrize("name", ["full-data", "seed-set", "all", "everything"])
+def test_a_name_of_the_programs_own_is_refused(monkeypatch, tmp_path, name):
+    monkeypatch.setenv(strategies.FILES_VARIABLE, "{}")
+    (tmp_path / "mine.py").write_text(
+        "from harness.protocols import Strategy\n"
+        "def f(*a): return a[0]\n"
+        f"def make(): return Strategy({name!r}, '', '', f, f)"
+    )
+    with pytest.raises(InputError, match=f"its name {name} is taken"):
+        strategies.parse_list(f"{tmp_path / 'mine.py'}:make")
+
+
+def test_a_file_finds_modules_beside_it_and_is_known_by_their_source(monkeypatch, tmp_path):
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.setenv(strategies.FILES_VARIABLE, "{}")
+    beside, further = tmp_path / "my_helper_beside.py", tmp_path / "my_further_one.py"
+    further.write_text("POWER = 2\n")
+    beside.write_text(
+        "import my_further_one\ndef f(view): return view.logits.entropy() ** my_further_one.POWER\n"
+    )
+    (tmp_path / "mine.py").write_text(
+        "from harness.protocols import Strategy\n"
+        "import my_helper_beside\n"
+        "def by(information, cost, rng): return information\n"
+        "def make(): return Strategy('helped', '', '', my_helper_beside.f, by)"
+    )
+    seen = set()
+    for file in (beside, further, tmp_path / "mine.py"):
+        seen.add(strategies.parse_list(f"{tmp_path / 'mine.py'}:make")[0].code)
+        file.write_text(file.read_text() + "\n# changed\n")
+    seen.add(strategies.parse_list(f"{tmp_path / 'mine.py'}:make")[0].code)
+    assert len(seen) == 4
+
+
+def misspelt(view):
+    return view.entropyy
+
+
+def with_gradient(view):
+    return view.logits.entropy().requires_grad_()
+
+
+def test_a_map_with_a_gradient_is_a_map():
+    check_strategy(replace(BASE, measure=with_gradient))
+
+
 def short(view):
     return view.logits.entropy()[:-1]
 
@@ -170,7 +271,7 @@ def negative(view):
     [
         ({"measure": short}, "must have the shape"),
         ({"measure": negative}, "NaN, infinite or negative"),
-        ({"fuse": None}, "needs a fuse or a score"),
+        ({"measure": misspelt}, "mine failed: AttributeError"),
         ({"cost": "own", "clicks": short}, "must have the shape"),
         ({"cost": "own", "clicks": negative}, "NaN, infinite or negative"),
     ],
@@ -274,3 +375,8 @@ def test_a_file_runs_once_and_its_functions_may_need_parameters(tmp_path, monkey
         strategies.parse_list(f"{file}:needy")
     file.write_text(file.read_text().replace("times", "fold"))
     assert strategies.parse_list(f"{file}:needy[k=2]")[0].summary == "2 fold"
+
+
+def test_a_strategy_without_a_score_cannot_be_made():
+    with pytest.raises(InputError, match="fuse or score must be a function, and not both"):
+        replace(BASE, fuse=None)

@@ -47,6 +47,23 @@ def test_every_problem_stands_in_a_line_of_its_own(masks, tmp_path, harness):
     assert not (tmp_path / "sheet.png").exists()
 
 
+def test_usual_window_sides_are_those_that_fit(masks, tmp_path, harness):
+    masks_config(tmp_path)
+    code, out, _ = harness("data", "windows", "--config", "my.py", "--json")
+    assert code == 0
+    assert [row["side"] for row in json.loads(out)["rows"]] == [32, 64]
+
+
+def test_a_receipt_takes_the_seconds_of_its_config(masks, tmp_path, harness):
+    extra = "seconds_per_click = dict(polygon=100.0, intersection=0.0, box=0.0, classes=0.0)"
+    masks_config(tmp_path, extra=extra)
+    asked = ("data", "receipt", "--config", "my.py", "--image", "train_0", "--json")
+    code, out, _ = harness(*asked, "--region", "0,0,64,96")
+    found = json.loads(out)
+    assert code == 0
+    assert found["seconds"] == 100.0 * found["polygon"] > 0
+
+
 def test_the_embedded_pack_can_be_checked_by_its_config(tmp_path, harness, pack):
     code, out, err = harness("data", "check", "--data-root", str(pack))
     assert (code, err) == (0, "")

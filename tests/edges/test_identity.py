@@ -9,7 +9,7 @@ import pytest
 from pydantic import BaseModel
 
 from harness import identity
-from harness.config import ExperimentSpec, load_spec
+from harness.config import COMPUTED, ExperimentSpec, load_spec
 from harness.maps import QueryRules
 from harness.segmentor.trainer import recipe_digest
 from tests.edges.conftest import masks_config
@@ -109,7 +109,7 @@ def config_named(name):
 
 OF_A_TRAINING = {
     *("model", "optim_wrapper", "param_scheduler", "training", "cost_model", "custom_hooks"),
-    *("pretrained_sha256", "weights_sha256", "train_pipeline"),
+    *(*COMPUTED, "train_pipeline"),
 }
 
 

@@ -113,10 +113,25 @@ def test_sizes_are_checked_before_anything_is_trained():
         check_sizes(spec, {str(number): (32, 64) for number in range(120)}, 19, {})
     with pytest.raises(InputError, match=r"harness\.window"):
         check_sizes(spec, {str(number): (128, 256) for number in range(120)}, 19, {"val": (32, 64)})
-    with pytest.raises(InputError, match="at most 11 images in all, the pool, got 14"):
+    with pytest.raises(InputError, match="must be at most 11, the training images, got 14"):
         check_sizes(spec, {str(number): (128, 256) for number in range(11)}, 19, {})
     with pytest.raises(InputError, match="num_classes must be 11"):
         check_sizes(spec, {str(number): (128, 256) for number in range(120)}, 11, {})
+
+
+def test_a_grid_of_windows_without_room_for_the_budget_is_refused():
+    """200 images of 128 x 256 px at stride 500 have one window of 64 px each."""
+    sizes = {str(number): (128, 256) for number in range(200)}
+    spec = load_spec(None, changes=["harness.stride=500"])
+    with pytest.raises(InputError, match=r"hold at most 819200 px of the pool"):
+        check_sizes(spec, sizes, 19, {})
+    check_sizes(load_spec(None, changes=["harness.stride=64"]), sizes, 19, {})
+
+
+@pytest.mark.parametrize("change", ["device=cuda", "name=other", "imports_sha256=0"])
+def test_what_is_no_key_of_a_config_cannot_be_set(change):
+    with pytest.raises(InputError, match=f"--set .{change}.: (it cannot be set|--device sets it)"):
+        load_spec(None, changes=[change])
 
 
 def test_a_masks_config_comes_back_from_a_run_description(tmp_path):

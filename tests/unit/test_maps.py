@@ -38,7 +38,7 @@ def test_measures_with_other_parameters_have_other_maps():
 
 
 def test_a_measure_without_a_name_of_its_own_is_refused():
-    with pytest.raises(InputError, match="has no name of its own"):
+    with pytest.raises(InputError, match="must be a function of a module"):
         key(lambda prediction: 2 * entropy(prediction))
 
 

@@ -321,6 +321,11 @@ def test_unfinished_runs_are_set_aside_and_named(out):
     assert any("late seed 0 (1 of 3 rounds)" in line for line in notes(board, None))
 
 
+def test_a_run_without_a_round_is_named(out):
+    RunFolder(run_path(out, "late", 0)).open(info("late", 0))
+    assert any("late seed 0 (0 of 3 rounds)" in line for line in notes(build_board(out), None))
+
+
 def test_a_round_that_bought_nothing_is_said(out):
     folder = RunFolder(run_path(out, "starved", 0))
     folder.open(info("starved", 0))

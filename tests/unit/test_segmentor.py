@@ -447,6 +447,22 @@ def test_a_prediction_is_a_distribution_over_classes(network, train_split):
     assert float(prediction.cost_map.min()) > 0
 
 
+def test_what_a_strategy_does_to_its_view_is_seen_by_no_other(network, train_split):
+    image_id = next(iter(train_split.files))
+
+    def seen():
+        view = network.predict(image_id, 3)
+        members = [member.values for member in view.passes]
+        return [view.logits.values, *view.features, *members]
+
+    before = [values.clone() for values in seen()]
+    for values in seen():
+        values.numpy()[...] = 0.0
+    for values in network.predict(image_id, 1).passes:
+        values.values.zero_()
+    assert all(torch.equal(a, b) for a, b in zip(before, seen(), strict=True))
+
+
 def test_committee_members_differ_and_repeat(network, train_split):
     image_id = next(iter(train_split.files))
     first, again = (list(network.predict(image_id, 5).passes) for _ in range(2))
