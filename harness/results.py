@@ -12,6 +12,7 @@ import os
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import astuple, dataclass, field, replace
+from operator import gt
 from pathlib import Path
 from typing import Annotated, Any, BinaryIO, Literal
 
@@ -199,7 +200,8 @@ class RunFolder:
         line = _sealed(dump_record(record))
         if self._info is not None and self._info.chained:
             before = self._chain.read_text().splitlines() if self._chain.exists() else []
-            _append_line(self._chain, _link(before[-1] if before else "", self._info, line))
+            link = _link(before[-1] if before else "", _identity(self._info), line)
+            _append_line(self._chain, link)
         _append_line(self._rounds, line)
 
     def append_timings(self, round_number: int, seconds: dict[str, float]) -> None:
@@ -305,17 +307,20 @@ def _sealed(record: str) -> str:
     return f'{{"crc32":"{seal(record)}","record":{record}}}'
 
 
-def _link(before: str, info: RunInfo, line: str) -> str:
+def _identity(info: RunInfo) -> str:
+    return json.dumps(info.identity, sort_keys=True)
+
+
+def _link(before: str, identity: str, line: str) -> str:
     """Return the next line of a chain: of the line before, the run's identity and a round."""
-    identity = json.dumps(info.identity, sort_keys=True)
     return hashlib.sha256(f"{before}\n{identity}\n{line}".encode()).hexdigest()
 
 
 def chain_of(info: RunInfo, content: bytes) -> list[str]:
     """Return the lines of ``chain.jsonl`` that belong to the lines of ``rounds.jsonl``."""
-    links: list[str] = []
+    identity, links = _identity(info), list[str]()
     for line in content.decode("utf-8", errors="replace").splitlines():
-        links.append(_link(links[-1] if links else "", info, line))
+        links.append(_link(links[-1] if links else "", identity, line))
     return links
 
 
@@ -424,9 +429,9 @@ def _impossible_areas(areas: ImageAreas, classes: int) -> str | None:
     rows = areas.intersection, areas.prediction, areas.label
     if any(len(row) != classes for row in rows):
         return f"areas must have one entry for each of the {classes} classes"
-    if not all(0 <= value < _MOST for row in rows for value in row):
+    if not all(0 <= min(row) <= max(row) < _MOST for row in rows if row):
         return "areas must be 0 or more"
-    if any(hit > min(seen, true) for hit, seen, true in zip(*rows, strict=True)):
+    if any(map(gt, areas.intersection, map(min, areas.prediction, areas.label))):
         return "an intersection must be at most the predicted and the labelled area"
     if sum(areas.prediction) != sum(areas.label):
         return "predicted and labelled areas must be of the same pixels"

@@ -1,13 +1,10 @@
-import os
-import signal
-import subprocess
-import sys
-import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from harness.config import config_path
+from tests.commands import CommandLine
 
 TINY_CONFIG = f"""
 _base_ = ["{config_path("streets_standard")}"]
@@ -18,47 +15,28 @@ harness = dict(window=16, seed_images=2, images_per_round=1, rounds=2, committee
 """
 
 
-class CommandLine:
-    """The installed console script in a folder of its own."""
-
-    def __init__(self, folder: Path, cache: Path) -> None:
-        self.folder = folder
-        self.environment = {**os.environ, "HARNESS_CACHE": str(cache), "COLUMNS": "200"}
-        self.environment.pop("CITYSCAPES_DATASET", None)
-
-    def start(self, *arguments: str) -> subprocess.Popen[str]:
-        command = [sys.executable, "-m", "harness", *arguments]
-        return subprocess.Popen(
-            command,
-            cwd=self.folder,
-            env=self.environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
-        )
-
-    def __call__(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        process = self.start(*arguments)
-        out, err = process.communicate(timeout=300)
-        return subprocess.CompletedProcess(arguments, process.returncode, out, err)
-
-    def kill_when(self, condition, *arguments: str) -> None:
-        """Start a command, and kill it with all its children as soon as a condition holds."""
-        process = self.start(*arguments)
-        deadline = time.monotonic() + 240
-        while not condition() and process.poll() is None and time.monotonic() < deadline:
-            time.sleep(0.02)
-        assert process.poll() is None, f"ended before it could be killed: {process.communicate()}"
-        os.killpg(process.pid, signal.SIGKILL)
-        process.communicate()
+@pytest.fixture(scope="session")
+def tiny_config(once) -> Path:
+    return once("config", lambda folder: (folder / "tiny.py").write_text(TINY_CONFIG)) / "tiny.py"
 
 
 @pytest.fixture(scope="session")
-def tiny_config(tmp_path_factory) -> Path:
-    file = tmp_path_factory.mktemp("config") / "tiny.py"
-    file.write_text(TINY_CONFIG)
-    return file
+def board_of(once, tiny_config, cache) -> Callable[[str], Path]:
+    """Return the folder of a board of these strategies, two seeds, run once in a session by one worker.
+
+    By an interpreter of its own; nobody may change it.
+    """
+
+    def get(strategies: str) -> Path:
+        def make(folder: Path) -> None:
+            asked = ("--strategies", strategies, "--config", str(tiny_config), "--workers", "1")
+            done = CommandLine(folder, cache).fresh("bench", *asked)
+            assert done.returncode == 0, done.stderr
+            (folder / "stdout.txt").write_text(done.stdout)
+
+        return once(f"board-{strategies}", make)
+
+    return get
 
 
 @pytest.fixture

@@ -25,18 +25,9 @@ def rounds(out: Path) -> dict[str, bytes]:
 
 
 @pytest.fixture(scope="module")
-def board(tmp_path_factory, tiny_config, cache) -> Path:
-    """One small board, run once: three strategies, two seeds, one worker."""
-    from tests.smoke.conftest import CommandLine
-
-    folder = tmp_path_factory.mktemp("board")
-    chosen = "random-region,cereals-g2-vote-entropy,entropy-image"
-    done = CommandLine(folder, cache)(
-        "bench", "--strategies", chosen, "--config", str(tiny_config), "--workers", "1"
-    )
-    assert done.returncode == 0, done.stderr
-    (folder / "stdout.txt").write_text(done.stdout)
-    return folder
+def board(board_of) -> Path:
+    """One small board: three strategies, two seeds, one worker."""
+    return board_of("random-region,cereals-g2-vote-entropy,entropy-image")
 
 
 def test_a_board_from_the_first_to_the_last_file(board):

@@ -107,11 +107,9 @@ def board(harness, tiny_config):
 
 
 @pytest.fixture
-def alone(harness, board):
+def alone(board_of):
     """The same board by one process."""
-    done = harness(*board, "--workers", "1", "--out", "alone")
-    assert done.returncode == 0, done.stderr
-    return rounds(harness.folder / "alone")
+    return rounds(board_of(NAMES) / "out")
 
 
 @contextmanager

@@ -2,30 +2,19 @@
 
 import json
 import os
+import shutil
 
 import pytest
+
+from tests.commands import CommandLine
 
 pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
-def board(tmp_path_factory, tiny_config, cache):
-    from tests.smoke.conftest import CommandLine
-
-    line = CommandLine(tmp_path_factory.mktemp("board"), cache)
-    chosen = "random-region,cereals-g2-vote-entropy,entropy-image"
-    done = line(
-        "bench",
-        "--strategies",
-        chosen,
-        "--config",
-        str(tiny_config),
-        "--workers",
-        "1",
-        "--seeds",
-        "0",
-    )
-    assert done.returncode == 0, done.stderr
+def board(tmp_path_factory, board_of, cache):
+    line = CommandLine(tmp_path_factory.mktemp("explained") / "board", cache)
+    shutil.copytree(board_of("random-region,cereals-g2-vote-entropy,entropy-image"), line.folder)
     return line
 
 
