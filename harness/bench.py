@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from harness.acquisition import Tally, scan
 from harness.errors import FailedBeforeError, InputError
-from harness.loop import FULL_DATA, draw_seed_set, run_full_data, run_strategy
+from harness.loop import draw_seed_set, run_full_data, run_strategy
 from harness.maps import requests_of
 from harness.pool import LabelledPool
 from harness.protocols import RunWriter, Strategy
 from harness.schedule import Schedule
-from harness.types import ImageSketch, LossPoint, RoundRecord
+from harness.types import FULL_DATA, ImageSketch, LossPoint, RoundRecord
 
 if TYPE_CHECKING:
     from harness.workshop import Workshop

@@ -18,7 +18,6 @@ from harness.data.source import open_splits, remarks
 from harness.errors import InputError
 from harness.estimate import Estimate
 from harness.executors import Executor, find_executor
-from harness.loop import FULL_DATA
 from harness.machine import THREADS, Machine
 from harness.maps import requests_of
 from harness.networks import NetworkStore
@@ -27,6 +26,7 @@ from harness.protocols import ImageSizes
 from harness.provenance import collect
 from harness.results import RunFolder, RunInfo, find_runs, read_info, read_run, run_path
 from harness.status import remove_plan, write_plan
+from harness.types import FULL_DATA
 from harness.workshop import (
     WORK_FOLDER,
     build_trainer,

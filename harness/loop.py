@@ -31,8 +31,6 @@ from harness.types import (
 if TYPE_CHECKING:
     from harness.networks import NetworkStore
 
-FULL_DATA = "full-data"
-
 
 @dataclass(frozen=True, slots=True)
 class Trained:

@@ -27,7 +27,6 @@ from harness.types import (
     Region,
     RoundRecord,
 )
-from harness.views import View
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -35,11 +34,12 @@ if TYPE_CHECKING:
 
     from harness.context import QueryContext
     from harness.pool import LabelledPool
+    from harness.views import View
 
-Measure = Callable[[View], "Tensor"]
+Measure = Callable[["View"], "Tensor"]
 """View -> (H, W), finite, >= 0, on any device: summed under windows and scaled over the pool."""
 
-Learn = Callable[[Iterator[tuple[View, "npt.NDArray[np.uint8]"]]], object]
+Learn = Callable[[Iterator[tuple["View", "npt.NDArray[np.uint8]"]]], object]
 """(view, (H, W) train ids, 255 void) of each image labelled in full -> ``learned`` of every view.
 
 The images come sorted by id, without dropout. It must give the same for the same examples.

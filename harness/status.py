@@ -12,8 +12,8 @@ from harness.bench import Job
 from harness.claims import Holder, holder
 from harness.errors import InputError
 from harness.files import write_text
-from harness.loop import FULL_DATA
 from harness.results import RunFolder, find_runs, read_info, read_timings, run_path
+from harness.types import FULL_DATA
 from harness.workshop import CLAIM_FOLDER, WORK_FOLDER
 
 _PLAN = "plan.json"

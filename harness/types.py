@@ -9,6 +9,9 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
+FULL_DATA = "full-data"
+"""Where the name of a strategy stands: the reference that is trained on all labels."""
+
 
 @dataclass(frozen=True, slots=True, order=True)
 class Region:

@@ -11,7 +11,7 @@ from typing import Any
 
 from harness.bench import Event, Job, Outcome
 from harness.invocation import Watcher
-from harness.loop import FULL_DATA
+from harness.types import FULL_DATA
 
 _FIRST_SHARE = 0.02
 """Choice: before so much is done, what a process takes to start would be taken for the pace of everything."""

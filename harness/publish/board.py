@@ -13,7 +13,6 @@ import pandas as pd
 from harness.archive import unpacked
 from harness.blocks import SecondsPerClick
 from harness.errors import InputError
-from harness.loop import FULL_DATA
 from harness.results import (
     THEIRS,
     Run,
@@ -25,6 +24,7 @@ from harness.results import (
 )
 from harness.scoring import aubc, mean_iou, share_at
 from harness.statistics import mean_std, median_share
+from harness.types import FULL_DATA
 
 LEVELS = (0.8, 0.9, 0.95)
 """Choice: clicks are counted to these shares of the full-data mIoU; the last is the paper's."""

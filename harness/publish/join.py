@@ -13,7 +13,6 @@ from harness.archive import ARCHIVE, pack, run_files, unpacked
 from harness.config import NOT_IN_THE_DIGEST
 from harness.errors import InputError, shorten
 from harness.files import draft_folder
-from harness.loop import FULL_DATA
 from harness.publish.board import (
     Board,
     budget_unit,
@@ -27,6 +26,7 @@ from harness.publish.significance import Significance
 from harness.publish.write import write_files
 from harness.results import ORIGIN, THEIRS, Run, find_runs, impossible_origin
 from harness.scoring import mean_iou
+from harness.types import FULL_DATA
 
 
 @dataclass(frozen=True, slots=True)

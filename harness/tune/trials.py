@@ -17,7 +17,7 @@ from harness.bench import Clock, Job
 from harness.config import ExperimentSpec
 from harness.data.cityscapes import Split
 from harness.errors import InputError
-from harness.loop import FULL_DATA, draw_seed_set, run_full_data, run_strategy
+from harness.loop import draw_seed_set, run_full_data, run_strategy
 from harness.networks import NetworkStore
 from harness.pool import LabelledPool
 from harness.protocols import RunWriter
@@ -28,7 +28,7 @@ from harness.scoring import aubc, mean_iou, share_at
 from harness.superpixels import Superpixels
 from harness.tune.search import Objective, Report
 from harness.tune.space import Choice, Space, Value
-from harness.types import ImageSketch, RoundRecord
+from harness.types import FULL_DATA, ImageSketch, RoundRecord
 from harness.workshop import (
     WORK_FOLDER,
     Workshop,

@@ -17,8 +17,8 @@ import numpy as np
 
 import strategies
 from harness.archive import unpacked
-from harness.loop import FULL_DATA
 from harness.results import find_runs, read_run, read_timings
+from harness.types import FULL_DATA
 
 STAGES = ("training", "evaluation", "acquisition")
 

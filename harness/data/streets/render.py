@@ -159,10 +159,8 @@ class _Canvas:
         )
         shade = 1.0 + paint.contrast * pattern + paint.gradient * (rise - 0.5)
         haze = float(1.0 - np.exp(-look.haze * paint.depth_m)) if paint.depth_m > 1.0 else 0.0
-        color = (1.0 - haze) * np.array(paint.color, np.float32) * shade[
-            ..., None
-        ] + haze * np.array(look.sky, np.float32)
-        target[inside] = color[inside]
+        own, sky = np.array(paint.color, np.float32), np.array(look.sky, np.float32)
+        target[inside] = (1.0 - haze) * own * shade[inside][:, None] + haze * sky
 
     def _pattern(self, paint: Paint, window: tuple[slice, slice]) -> FloatMap:
         """Return a texture in about [-1, 1] over a window of the canvas."""
