@@ -42,6 +42,7 @@ def folder(tmp_path_factory, pack):
     (place / "pack").symlink_to(pack)
     (place / "results").symlink_to(ROOT / "results")
     (place / "configs").symlink_to(ROOT / "configs")
+    (place / "tests").symlink_to(ROOT / "tests")
     return place
 
 
