@@ -44,6 +44,8 @@ def read_photo(path: Path) -> npt.NDArray[np.uint8]:
         if image.format != "MPO":
             _refuse_frames(image, path)
         _refuse_inverted_depth(image, path)
+        if _is_signed_byte(image):
+            raise InputError(f"{path}: a photograph must hold 0 or more, got a signed 8-bit TIFF")
         image.load()
         try:
             upright = ImageOps.exif_transpose(image)
@@ -98,19 +100,25 @@ def read_labels(path: Path, *, colours: bool = False) -> npt.NDArray[np.int32]:
 
     Raises:
         InputError: missing or broken; a colour image without ``colours`` and the reverse; a lossy
-            format, several frames, transparency, floating point, negative values, or an EXIF
-            orientation, which not all readers apply.
+            format or compression, several frames, transparency, floating point, negative values,
+            more than 8 bits in several channels, or an EXIF orientation, which not all readers
+            apply.
     """
     with _opened(path, _LABEL_FORMATS) as image:
         _refuse_frames(image, path)
         raw = _raw_mode(image)
         _refuse_inverted_depth(image, path)
-        image.load()
+        _refuse_loss(image, path)
+        _refuse_wide_channels(image, raw, path)
+        # before load: Pillow turns a TIFF when it loads it, and then its tag is gone
         if image.getexif().get(ExifTags.Base.Orientation, 1) != 1:
             raise InputError(
                 f"{path}: a label image must not have an EXIF orientation: some readers turn it, "
                 "some do not"
             )
+        image.load()
+        if not _is_opaque(image, raw):
+            raise InputError(f"{path}: a label image must be opaque, got transparent pixels")
         if colours:
             return _packed_colours(image, path)
         return _stored_values(image, raw, path)
@@ -122,19 +130,14 @@ def _packed_colours(image: Image.Image, path: Path) -> npt.NDArray[np.int32]:
             f"{path}: the config's classes are colours, so a label image must be in colour, got "
             f"Pillow's mode {image.mode!r}"
         )
-    if image.mode == "RGBA" and image.getchannel("A").getextrema() != (255, 255):
-        raise InputError(f"{path}: a label image must be opaque, got an alpha channel below 255")
+    image.info.pop("transparency", None)  # of no pixel; Pillow would warn about it
     channels = np.asarray(image.convert("RGB"), dtype=np.int32)
     return (channels[..., 0] << 16) + (channels[..., 1] << 8) + channels[..., 2]
 
 
 def _stored_values(image: Image.Image, raw: str, path: Path) -> npt.NDArray[np.int32]:
-    mode = image.mode
+    mode, is_signed = image.mode, _is_signed_byte(image)
     if mode in {"LA", "PA"}:
-        if image.getchannel("A").getextrema() != (255, 255):
-            raise InputError(
-                f"{path}: a label image must be opaque, got an alpha channel below 255"
-            )
         image = image.getchannel(0)
     elif mode not in {"1", "L", "P", "I"} and not mode.startswith("I;16"):
         channels = len(image.getbands())
@@ -147,7 +150,8 @@ def _stored_values(image: Image.Image, raw: str, path: Path) -> npt.NDArray[np.i
         raise InputError(
             f"{path}: a label image must hold whole numbers, got Pillow's mode {mode!r}"
         )
-    values = np.array(image).astype(np.int32)
+    stored = np.array(image)
+    values = (stored.view(np.int8) if is_signed else stored).astype(np.int32)
     if values.min(initial=0) < 0:
         raise InputError(f"{path}: label values must be 0 or more, got {values.min()}")
     return values // _SCALED_BY.get(raw, 1)
@@ -204,6 +208,55 @@ def _refuse_inverted_depth(image: Image.Image, path: Path) -> None:
     tags = getattr(image, "tag_v2", None)
     if tags is not None and tags.get(_PHOTOMETRIC) == _WHITE_IS_ZERO:
         raise InputError(f"{path}: a TIFF must not store white as 0 (WhiteIsZero): save it again")
+
+
+_BITS, _COMPRESSION, _SAMPLE_FORMAT = 258, 259, 339
+_SIGNED = 2
+_LOSSLESS = frozenset({1, 2, 3, 4, 5, 8, 32771, 32773, 32946, 34925, 50000})
+"""Compressions of a TIFF that keep every value: none, CCITT, LZW, Deflate, PackBits, LZMA, Zstd."""
+
+
+def _tag(image: Image.Image, number: int, default: int) -> tuple[int, ...]:
+    """Return the values of a TIFF's tag, or the default: in other formats too."""
+    found = getattr(image, "tag_v2", {}).get(number, default)
+    return found if isinstance(found, tuple) else (found,)
+
+
+def _refuse_loss(image: Image.Image, path: Path) -> None:
+    (compression,) = _tag(image, _COMPRESSION, 1)
+    if compression not in _LOSSLESS:
+        name = image.info.get("compression", compression)
+        raise InputError(
+            f"{path}: a label image must be stored without loss, got a TIFF of compression {name}"
+        )
+
+
+def _refuse_wide_channels(image: Image.Image, raw: str, path: Path) -> None:
+    """Refuse several channels of more than 8 bits: Pillow gives their high bytes alone."""
+    if len(image.getbands()) > 1 and (";16" in raw or max(_tag(image, _BITS, 8)) > 8):
+        raise InputError(
+            f"{path}: a label image of several channels must have 8 bits in each, got 16"
+        )
+
+
+def _is_signed_byte(image: Image.Image) -> bool:
+    """Return whether a TIFF stores numbers from -128 to 127, which Pillow gives as 0 to 255."""
+    return image.mode == "L" and _SIGNED in _tag(image, _SAMPLE_FORMAT, 1)
+
+
+def _is_opaque(image: Image.Image, raw: str) -> bool:
+    """Return whether no pixel of a loaded image is transparent, by its alpha or its one colour."""
+    if "A" in image.getbands():
+        return image.getchannel("A").getextrema() == (255, 255)
+    clear = image.info.get("transparency")
+    if clear is None:
+        return True
+    if isinstance(clear, bytes):  # the alpha of each entry of a palette
+        alpha = np.full(256, 255, np.uint8)
+        alpha[: len(clear)] = np.frombuffer(clear, np.uint8)
+        return bool((alpha[np.asarray(image)] == 255).all())
+    is_clear = np.asarray(image) == np.array(clear) * _SCALED_BY.get(raw, 1)
+    return not (is_clear.all(axis=2) if is_clear.ndim == 3 else is_clear).any()
 
 
 def size_on_disk(path: Path) -> tuple[int, int]:

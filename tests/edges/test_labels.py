@@ -208,6 +208,132 @@ def test_numbers_for_colour_masks_and_colours_for_grey_ones_are_refused(tmp_path
         opened(tmp_path, classes=COLOURS)
 
 
+# --------------------------------------------------------- what a decoder would change without a word
+
+TABLE = np.array([[0, 0, 0], [128, 0, 0], [0, 128, 0]], np.uint8)
+
+
+def write_colour_png(path, labels, bits):
+    """Write a colour PNG of 8 or 16 bits a channel by hand."""
+    import struct
+    import zlib
+
+    def chunk(kind, data):
+        body = kind + data
+        return struct.pack(">I", len(data)) + body + struct.pack(">I", zlib.crc32(body))
+
+    wide = TABLE[labels].astype(f">u{bits // 8}")
+    rows = b"".join(b"\x00" + row.tobytes() for row in wide)
+    header = struct.pack(">IIBBBBB", labels.shape[1], labels.shape[0], bits, 2, 0, 0, 0)
+    parts = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + parts)
+
+
+def tiff(**options):
+    return lambda labels, path: Image.fromarray(labels).save(path.with_suffix(".tif"), **options)
+
+
+def other_compression(number):
+    """Write a TIFF whose tag says another compression than that of its pixels."""
+
+    def save(labels, path):
+        file = path.with_suffix(".tif")
+        Image.fromarray(labels).save(file)
+        tag = b"\x03\x01\x03\x00\x01\x00\x00\x00"
+        assert file.read_bytes().count(tag + b"\x01\x00") == 1
+        new = tag + number.to_bytes(2, "little")
+        file.write_bytes(file.read_bytes().replace(tag + b"\x01\x00", new))
+
+    return save
+
+
+def clear(entry):
+    def save(labels, path):
+        image = Image.fromarray(labels)
+        image.putpalette(VOC)
+        image.save(path, transparency=entry)
+
+    return save
+
+
+def clear_colour(labels, path):
+    Image.fromarray(TABLE[labels]).save(path, transparency=(128, 0, 0))
+
+
+def clear_grey(labels, path):
+    Image.fromarray(labels).save(path, transparency=1)
+
+
+def clear_deep_grey(labels, path):
+    Image.fromarray(labels.astype(np.uint16)).save(path, transparency=1)
+
+
+def signed(labels, path):
+    Image.fromarray((labels - 1).astype(np.uint8)).save(path.with_suffix(".tif"), tiffinfo={339: 2})
+
+
+LOSSY = [6, 7, 50001]  # old JPEG, JPEG, WebP; those that Pillow cannot open are refused by that
+
+
+@pytest.mark.parametrize(
+    ("save", "said"),
+    [
+        (tiff(compression="jpeg"), "must be stored without loss, got a TIFF of compression jpeg"),
+        *((other_compression(number), "stored without loss") for number in LOSSY),
+        *((tiff(tiffinfo={274: turn}), "EXIF orientation") for turn in (2, 3, 6)),
+        (clear(0), "must be opaque"),
+        (clear(bytes([255, 9, 255])), "must be opaque"),
+        (clear_grey, "must be opaque"),
+        (clear_deep_grey, "must be opaque"),
+        (signed, "must be 0 or more, got -1"),
+        (clear_colour, "must be opaque"),
+        (
+            lambda labels, path: write_colour_png(path, labels, 16),
+            "must have 8 bits in each, got 16",
+        ),
+    ],
+)
+@pytest.mark.filterwarnings("error")
+def test_what_a_decoder_would_change_is_refused(tmp_path, save, said):
+    save(labels_of(0), tmp_path / "a.png")
+    (file,) = tmp_path.iterdir()
+    in_colour = save is clear_colour or said.endswith("got 16")
+    with pytest.raises(InputError) as caught:
+        read_labels(file, colours=in_colour)
+    assert said in str(caught.value)
+    assert str(file) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "save",
+    [
+        *(tiff(compression=name) for name in ("tiff_lzw", "tiff_adobe_deflate", "packbits")),
+        tiff(tiffinfo={274: 1}),
+        tiff(tiffinfo={339: 2}),
+        clear(200),
+        clear(bytes([255, 255, 255, 0])),
+        lambda labels, path: Image.fromarray(labels).save(path, transparency=77),
+    ],
+)
+@pytest.mark.filterwarnings("error")
+def test_what_no_decoder_changes_is_read(tmp_path, save):
+    save(labels_of(0), tmp_path / "a.png")
+    (file,) = tmp_path.iterdir()
+    assert np.array_equal(read_labels(file), labels_of(0))
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(
+    "save", [clear(bytes([255] * 3 + [0])), lambda labels, path: write_colour_png(path, labels, 8)]
+)
+def test_colours_of_which_no_pixel_is_transparent_are_read(tmp_path, save):
+    save(labels_of(0), tmp_path / "a.png")
+    wide = TABLE[labels_of(0)].astype(np.int32)
+    packed = (wide[..., 0] << 16) + (wide[..., 1] << 8) + wide[..., 2]
+    assert np.array_equal(read_labels(tmp_path / "a.png", colours=True), packed)
+
+
 # ------------------------------------------------------------------------- values against classes
 
 

@@ -153,6 +153,11 @@ REFUSED = {
     "an animated webp": ("webp", animated, "2 frames or pages"),
     "a stack": ("tif", animated, "2 frames or pages"),
     "white as 0": ("tif", lambda file: image(GREY).save(file, tiffinfo={262: 0}), "WhiteIsZero"),
+    "numbers below 0": (
+        "tif",
+        lambda file: image(GREY).save(file, tiffinfo={339: 2}),
+        "signed 8-bit TIFF",
+    ),
     "nothing": ("jpg", lambda file: file.write_bytes(b""), "cannot be read as an image"),
     "text": ("jpg", lambda file: file.write_text("<svg/>"), "cannot be read as an image"),
     "half of it": (
