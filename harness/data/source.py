@@ -89,6 +89,12 @@ def _open_other(data: OtherData, cache: Path) -> tuple[Split, Split]:
     pair = isinstance(made, tuple) and len(made) == 2
     if not pair or not all(isinstance(part, Split) for part in made):
         raise InputError(f"the data type {data.type!r} must give two splits, got {shorten(made)}")
+    train, val = (tuple(part.class_names) for part in made)
+    if train != val:
+        raise InputError(
+            f"the data type {data.type!r} must give two splits of the same classes in the same "
+            f"order, got {shorten(train)} in train and {shorten(val)} in val"
+        )
     return made
 
 

@@ -339,6 +339,37 @@ def test_a_plug_in_that_gives_no_splits_is_one_line(tmp_path):
     assert other.digest() != spec.digest()
 
 
+@pytest.mark.parametrize("val", [(0, "a", 2, "b"), (0, "b"), (0, "a", 1, "b"), (0, "b", 1, "c")])
+def test_a_plug_in_s_splits_must_have_the_same_classes(tmp_path, val):
+    """The numbers that a network learned would be other classes' where it is scored."""
+    from harness.data.masks import MaskLayout, MaskSplit
+    from tests.edges.conftest import write_masks
+
+    root = write_masks(tmp_path / "data", train=2, val=2)
+
+    def opened(cache, numbers):
+        tables = {"train": {0: "b", 1: "a"}, "val": dict(zip(val[::2], val[1::2], strict=True))}
+        return tuple(
+            MaskSplit(
+                root,
+                name,
+                cache,
+                MaskLayout.model_construct(
+                    images="images/{split}", labels="labels/{split}", classes=table
+                ),
+            )
+            for name, table in tables.items()
+        )
+
+    register_dataset("toy-classes")(opened)
+    (tmp_path / "mine.py").write_text(
+        '_base_ = ["harness::streets.py"]\n'
+        'data = dict(_delete_=True, type="toy-classes", numbers=3)\n'
+    )
+    with pytest.raises(InputError, match=r"of the same classes in the same order, got .*'b', 'a'"):
+        find_splits(load_spec(tmp_path / "mine.py").data)
+
+
 def test_the_documented_mmseg_data_set_is_read_as_mmseg_reads_it(tmp_path, monkeypatch):
     """An ADE20K-like folder through the example's file: reduce_zero_label, classes, sizes."""
     from harness import segmentor  # noqa: F401  (imports mmseg quietly)
