@@ -406,3 +406,70 @@ def test_the_documented_mmseg_data_set_is_read_as_mmseg_reads_it(tmp_path, monke
     assert labels[0, 1] == 0
     assert labels.max() == 255
     shutil.rmtree(tmp_path / "ade")
+
+
+@pytest.fixture
+def mmseg_split(tmp_path, monkeypatch):
+    """Return what opens a folder of masks through the documented data set class."""
+    from harness import segmentor  # noqa: F401  (imports mmseg quietly)
+    from tests.edges.conftest import write_masks
+
+    examples = Path(__file__).parent.parent.parent / "docs" / "examples"
+    monkeypatch.syspath_prepend(str(examples))
+    from mmseg.registry import DATASETS
+
+    if "ThreeOfTests" not in DATASETS:
+        from mmseg.datasets import BaseSegDataset
+
+        table = {"classes": ("background", "cell", "vessel"), "palette": [[0] * 3] * 3}
+
+        class ThreeOfTests(BaseSegDataset):
+            METAINFO = table
+
+        DATASETS.register_module(module=ThreeOfTests)
+    root = write_masks(tmp_path / "data")
+
+    def opened(**options):
+        from mmseg_dataset import MMSegSplit
+
+        config = {
+            "type": "ThreeOfTests",
+            "data_root": str(root),
+            "img_suffix": ".png",
+            "data_prefix": {"img_path": "images/train", "seg_map_path": "labels/train"},
+        }
+        return MMSegSplit({**config, **options}, "train", tmp_path / "cache")
+
+    return root, opened
+
+
+@pytest.mark.parametrize(
+    ("options", "wanted"),
+    [
+        ({}, [0, 1, 2]),
+        ({"metainfo": {"classes": ("vessel", "cell")}}, [255, 1, 0]),
+        ({"metainfo": {"classes": ("vessel", "background", "cell")}}, [1, 2, 0]),
+        ({"reduce_zero_label": True, "metainfo": {"classes": ("cell", "background")}}, [255, 1, 0]),
+        ({"ignore_index": 0}, [255, 0, 1]),
+    ],
+)
+def test_a_class_subset_of_mmseg_is_read_by_its_own_table(mmseg_split, options, wanted):
+    from tests.edges.conftest import labels_of
+
+    _, opened = mmseg_split
+    split = opened(**options)
+    wanted_labels = np.array(wanted, np.uint8)[labels_of(1)]
+    assert np.array_equal(split.decode_label_ids("train_1"), wanted_labels)
+    if "metainfo" in options and "reduce_zero_label" not in options:
+        assert split.class_names == options["metainfo"]["classes"]
+
+
+def test_images_of_one_name_in_nested_folders_of_mmseg_are_all_there(mmseg_split):
+    root, opened = mmseg_split
+    for kind in ("images", "labels"):
+        for number, site in enumerate("AB"):
+            (root / kind / "train" / site).mkdir()
+            (root / kind / f"train/train_{number}.png").rename(root / kind / f"train/{site}/0.png")
+    split = opened()
+    assert list(split.files) == ["A__0", "B__0", "train_2", "train_3"]
+    assert not np.array_equal(split.train_ids("A__0"), split.train_ids("B__0"))
