@@ -29,7 +29,16 @@ from harness.clicks import (
 )
 from harness.data.annotations import Recording, read_recording
 from harness.data.decoded import DecodedCache
-from harness.data.files import fault_of, has_plain_name, list_files, said
+from harness.data.files import (
+    dead_links,
+    fault_of,
+    has_plain_name,
+    is_hidden,
+    list_files,
+    said,
+    shown,
+    unprintable,
+)
 from harness.data.images import read_labels, read_photo
 from harness.data.index import Index, Problem, check_split, load_index
 from harness.data.labels import CLASS_NAMES, HIGHEST_LABEL_ID, IGNORE, train_id_table
@@ -111,9 +120,9 @@ class Split:
         for path in photos:
             stem = path.name.removesuffix(_PHOTO_SUFFIX)
             if fault := fault_of(path):
-                self.problems.append(f"{path}: must be a photograph, got {fault}")
-            elif not has_plain_name(path):
-                self.problems.append(f"{folder}: a file name must be printable, got {path.name!a}")
+                self.problems.append(f"{shown(path)}: must be a photograph, got {fault}")
+            elif not has_plain_name(path, folder):
+                self.problems.append(unprintable(path, folder))
             elif stem in found:
                 self.problems.append(
                     f"{path}: two photographs must not share a name, got {found[stem].photo}"
@@ -121,6 +130,7 @@ class Split:
             else:
                 found[stem] = self._files_of(path)
         left = sorted(set(files) - set(photos))
+        self.problems += dead_links(path for path in left if not is_hidden(path, folder))
         self.passed_over = said(f"files are passed over: not <city>/*{_PHOTO_SUFFIX}", left, folder)
         annotated = self.root / "gtFine" / self.name
         alone = [

@@ -9,17 +9,29 @@ from pathlib import Path
 from string import Formatter
 
 from harness.data.images import LABEL_SUFFIXES, PHOTO_SUFFIXES
-from harness.errors import shorten
+from harness.errors import InputError, shorten
 
 NESTED = "__"
 """Stands for the separators in the id of an image that lies in a sub-folder."""
 
 
 def list_files(folder: Path) -> list[Path]:
-    """List all that is no folder below a folder, sorted, through links too, each folder once."""
+    """List all that is no folder below a folder, sorted, through links too, each folder once.
+
+    Raises:
+        InputError: a folder that cannot be listed, but for hidden ones.
+    """
     found: list[Path] = []
     seen: set[str] = set()
-    for place, folders, names in os.walk(folder, followlinks=True):
+
+    def refuse(error: OSError) -> None:
+        place = Path(str(error.filename))
+        if not is_hidden(place, folder):
+            raise InputError(
+                f"{shown(place)}: a folder of data must be listable, got {error.strerror}"
+            ) from error
+
+    for place, folders, names in os.walk(folder, onerror=refuse, followlinks=True):
         real = os.path.realpath(place)
         if real in seen:
             folders.clear()
@@ -42,9 +54,32 @@ def is_hidden(path: Path, folder: Path) -> bool:
     return any(part.startswith(".") for part in path.relative_to(folder).parts)
 
 
-def has_plain_name(path: Path) -> bool:
-    """Return whether a name can be written and shown: UTF-8, without control characters."""
-    return path.name.isprintable() and "\\" not in path.name
+def has_plain_name(path: Path, folder: Path) -> bool:
+    """Return whether a file and the folders on the way to it have names that can be shown.
+
+    That is UTF-8, without control characters.
+    """
+    name = path.relative_to(folder).as_posix()
+    return name.isprintable() and "\\" not in name
+
+
+def shown(path: Path) -> str:
+    """Return a path as a message may show it, whatever its bytes are."""
+    return str(path) if str(path).isprintable() else ascii(str(path))[1:-1]
+
+
+def dead_links(paths: Iterable[Path]) -> list[str]:
+    """Return a problem for each link to nothing: what it stood for is missing."""
+    return [
+        f"{shown(path)}: must lead to a file or a folder, got a link to nothing"
+        for path in paths
+        if path.is_symlink() and not path.exists()
+    ]
+
+
+def unprintable(path: Path, folder: Path) -> str:
+    """Say that a file's name, or that of a folder on the way to it, cannot be shown."""
+    return f"{folder}: a file name must be printable, got {str(path.relative_to(folder))!a}"
 
 
 def said(kind: str, paths: Iterable[Path], folder: Path) -> list[str]:
@@ -68,17 +103,15 @@ def find_photos(folder: Path) -> tuple[dict[str, Path], list[str], list[str]]:
     seen = [path for path in files if not is_hidden(path, folder)]
     others = [path for path in seen if path.suffix.lower() not in PHOTO_SUFFIXES]
     photos: dict[str, Path] = {}
-    problems: list[str] = []
+    problems = dead_links(others)
     for path in seen:
         if path.suffix.lower() not in PHOTO_SUFFIXES:
             continue
         if fault := fault_of(path):
-            problems.append(
-                f"{path.parent / ascii(path.name)[1:-1]}: must be a photograph, got {fault}"
-            )
+            problems.append(f"{shown(path)}: must be a photograph, got {fault}")
             continue
-        if not has_plain_name(path):
-            problems.append(f"{folder}: a file name must be printable, got {path.name!a}")
+        if not has_plain_name(path, folder):
+            problems.append(unprintable(path, folder))
             continue
         key = id_of(path, folder)
         if key in photos:

@@ -15,6 +15,7 @@ from filelock import FileLock
 
 from harness.blocks import CityscapesData, MasksData, OtherData, PolygonsData, StreetsData
 from harness.data.cityscapes import Split
+from harness.data.files import shown
 from harness.data.index import Problem, describe_values
 from harness.data.manifest import is_whole, read_manifest, wrong_names
 from harness.data.masks import MaskSplit
@@ -157,6 +158,8 @@ def find_splits(data: Data) -> tuple[Split, Split]:
         InputError: a folder is missing or holds no image.
     """
     root, cache = data_root(data), cache_folder()
+    if not str(root).isprintable():
+        raise InputError(f"data root {shown(root)}: its name must be printable")
     if isinstance(data, OtherData):
         return _open_other(data, cache)
     if isinstance(data, StreetsData):

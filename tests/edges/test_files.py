@@ -176,6 +176,64 @@ def test_names_that_cannot_be_shown_are_one_line(masks, tmp_path, cache, name):
     said[0].encode("ascii")
 
 
+@pytest.mark.skipif(os.name != "posix", reason="names of bytes")
+@pytest.mark.parametrize("name", [b"caf\xe9", b"line\nbreak", b"bell\x07"])
+def test_folders_that_cannot_be_shown_are_one_line(masks, tmp_path, cache, name):
+    place = os.fsencode(masks / "images/train") + b"/" + name
+    os.mkdir(place)
+    (masks / "images/train/train_0.png").rename(os.fsdecode(place + b"/train_0.png"))
+    said = problems_of(tmp_path)
+    assert "a file name must be printable" in said[0]
+    assert "\n" not in said[0]
+    said[0].encode("ascii")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="names of bytes")
+@pytest.mark.parametrize("name", [b"caf\xe9", b"line\nbreak"])
+def test_a_root_that_cannot_be_shown_is_one_line(masks, tmp_path, cache, name):
+    root = os.fsdecode(os.fsencode(tmp_path) + b"/" + name)
+    masks.rename(root)
+    data = data_of(tmp_path).model_copy(update={"root": root})
+    with pytest.raises(InputError, match=r"data root .*: its name must be printable") as caught:
+        find_splits(data)
+    str(caught.value).encode("ascii")
+
+
+def closed(monkeypatch, place):
+    """Let nobody list a folder: root may list every one."""
+    scan = os.scandir
+
+    def listed(path="."):
+        if str(path) == str(place):
+            raise PermissionError(13, "Permission denied", str(place))
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", listed)
+
+
+@pytest.mark.parametrize("kind", ["images", "labels"])
+def test_a_folder_that_cannot_be_listed_is_refused(masks, tmp_path, cache, monkeypatch, kind):
+    """Half of the data without a word would be another data set."""
+    (masks / kind / "train/site").mkdir()
+    closed(monkeypatch, masks / kind / "train/site")
+    with pytest.raises(InputError, match=r"train/site: a folder of data must be listable, got Per"):
+        find_splits(data_of(tmp_path))
+
+
+def test_a_hidden_folder_that_cannot_be_listed_is_passed_over(masks, tmp_path, cache, monkeypatch):
+    (masks / "images/train/.trash").mkdir()
+    closed(monkeypatch, masks / "images/train/.trash")
+    assert len(find_splits(data_of(tmp_path))[0].files) == 4
+
+
+def test_a_link_to_nothing_is_refused_whatever_it_stood_for(masks, tmp_path, cache):
+    (masks / "images/train/site").symlink_to(tmp_path / "gone")
+    (said,) = problems_of(tmp_path)
+    assert "site: must lead to a file or a folder, got a link to nothing" in said
+    (masks / "images/train/site").rename(masks / "images/train/.site")
+    assert problems_of(tmp_path) == []
+
+
 def test_links_that_go_round_end(masks, tmp_path, cache):
     (masks / "images/train/again").symlink_to(masks / "images/train")
     assert len(find_splits(data_of(tmp_path))[0].files) == 4
@@ -224,6 +282,12 @@ def test_photographs_in_the_wrong_depth_are_counted_and_said(city, cache):
     said = remarks(train, val)
     assert any("2 files are passed over: not <city>/*_leftImg8bit.png" in line for line in said)
     assert any("2 annotations without a photograph are passed over" in line for line in said)
+
+
+def test_a_city_that_is_a_link_to_nothing_is_refused(city, cache):
+    (city / "leftImg8bit/train/gone").symlink_to("nowhere")
+    (said,) = find_splits(city_data(city))[0].check()[1]
+    assert "gone: must lead to a file or a folder, got a link to nothing" in said
 
 
 def test_one_name_in_two_cities_is_refused(city, cache):
