@@ -131,7 +131,13 @@ def check(
 
     Exit code 2 if anything is wrong.
     """
-    from harness.data.source import check_classes, find_splits, remarks, same_files
+    from harness.data.source import (
+        check_classes,
+        find_splits,
+        remarks,
+        same_files,
+        same_palettes,
+    )
 
     _check_target("--sheet", sheet)
     data = _data_of(config, data_root)
@@ -142,7 +148,7 @@ def check(
             problems += split.check(each=each)[1]
     problems += same_files(*splits)
     if not problems:
-        problems += check_classes(*splits)
+        problems += [*check_classes(*splits), *same_palettes(*splits)]
     said = [] if problems else remarks(*splits)
     if sheet is not None and not problems:
         from harness.data.statistics import draw_sheet

@@ -10,7 +10,7 @@ from __future__ import annotations
 import copy
 import json
 import threading
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -39,9 +39,15 @@ from harness.data.files import (
     shown,
     unprintable,
 )
-from harness.data.images import read_labels, read_photo
+from harness.data.images import palette_of, read_labels, read_photo
 from harness.data.index import Index, Problem, check_split, load_index
-from harness.data.labels import CLASS_NAMES, HIGHEST_LABEL_ID, IGNORE, train_id_table
+from harness.data.labels import (
+    CLASS_NAMES,
+    HIGHEST_LABEL_ID,
+    IGNORE,
+    find_label,
+    train_id_table,
+)
 from harness.data.manifest import MANIFEST, has_manifest, read_manifest, wrong_names
 from harness.errors import InputError, RunError
 from harness.pool import LabelledPool
@@ -263,6 +269,20 @@ class Split:
     def recording(self, image_id: str) -> Recording | None:
         """Read the polygon file."""
         return read_recording(self.files[image_id].polygons)
+
+    def notes(self) -> list[str]:
+        """Return what a person should know about the annotations as a whole, a line each."""
+        return []
+
+    def unknown_labels(self, image_id: str) -> Counter[str]:
+        """Count the objects of an image whose label is not in the table."""
+        recording = self.recording(image_id)
+        objects = recording.objects if recording is not None else ()
+        return Counter(item.label for item in objects if find_label(item.label) is None)
+
+    def palette(self, image_id: str) -> dict[int, int]:
+        """Return the colours of the indices that a label image uses; none where it has no palette."""
+        return palette_of(self.files[image_id].label_ids)
 
     def decode_vertices(self, image_id: str) -> npt.NDArray[np.int32]:
         """Read the vertices that count as clicks."""

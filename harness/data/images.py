@@ -124,6 +124,23 @@ def read_labels(path: Path, *, colours: bool = False) -> npt.NDArray[np.int32]:
         return _stored_values(image, raw, path)
 
 
+def palette_of(path: Path) -> dict[int, int]:
+    """Return the colour of each index that a palette image uses: index -> 65536 R + 256 G + B.
+
+    Empty where the file is no palette image, or cannot be read.
+    """
+    try:
+        with _opened(path, _LABEL_FORMATS) as image:
+            if image.mode != "P":
+                return {}
+            used = np.unique(np.asarray(image)).tolist()
+            table = image.getpalette("RGB") or []
+    except InputError:
+        return {}
+    table += [0] * (768 - len(table))
+    return {at: (table[3 * at] << 16) + (table[3 * at + 1] << 8) + table[3 * at + 2] for at in used}
+
+
 def _packed_colours(image: Image.Image, path: Path) -> npt.NDArray[np.int32]:
     if image.mode not in {"RGB", "P", "RGBA"}:
         raise InputError(

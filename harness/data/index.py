@@ -19,7 +19,7 @@ from harness.clicks import count_components
 from harness.data import decoded
 from harness.data.annotations import rasterise
 from harness.data.images import read_labels
-from harness.data.labels import IGNORE, find_label
+from harness.data.labels import IGNORE
 from harness.data.manifest import has_changed
 from harness.errors import InputError
 from harness.files import seal, write_text
@@ -35,11 +35,16 @@ T = TypeVar("T")
 Problem = str
 """One line that names a file and says what is wrong with it."""
 
-_VERSION = 3
+_VERSION = 4
 _MOST_VALUES = 512
 _FEW_VALUES = 1 << 16
 LARGEST_DISAGREEMENT = 0.10
 """Choice: polygons that, painted, differ from the labels on more pixels than this belong to another image. Real files differ on 0.5 %."""
+
+_TELLING_SHARE = 0.001
+"""Choice: a label of fewer pixels than this share may be all border."""
+_DARK = 65
+"""Choice: photographs without a brighter value are worth a line: 14 bits in 16 give 64 at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +54,8 @@ class Index:
     sizes, totals: of images and clicks. fingerprint: of every byte. vertices_per_image: least, mean
     and most. decoded: where decoded images lie, if anywhere. value_px: stored label value -> pixels
     (the most frequent ones). class_px, class_images: pixels and images of each class. digests: of
-    each image's photograph, to find the same one in two splits.
+    each image's photograph, to find the same one in two splits. palette: of palette label images,
+    index -> colour and a file that says so. notes: what a person should know, a line each.
     """
 
     sizes: ImageSizes
@@ -62,6 +68,8 @@ class Index:
     class_px: list[int]
     class_images: list[int]
     digests: dict[str, str]
+    palette: dict[int, tuple[int, str]]
+    notes: list[str]
 
     @property
     def total_px(self) -> int:
@@ -96,6 +104,8 @@ class _Checked:
     unknown: Counter[str]
     value_px: Counter[int]
     class_px: npt.NDArray[np.int64]
+    palette: dict[int, int]
+    brightest: int
 
 
 def index_file(split: Split) -> Path:
@@ -151,6 +161,11 @@ def load_index(split: Split) -> Index | None:
             class_px=[int(count) for count in document["class_px"]],
             class_images=[int(count) for count in document["class_images"]],
             digests=dict(document["digests"]),
+            palette={
+                int(value): (int(colour), str(file))
+                for value, (colour, file) in document["palette"].items()
+            },
+            notes=[str(line) for line in document["notes"]],
         )
     except (OSError, ValueError, KeyError, TypeError):
         return None
@@ -175,18 +190,27 @@ def check_split(
         for path in dict.fromkeys(files.required)
         if not path.is_file()
     ]
-    problems: list[Problem] = [*split.problems, *missing]
+    own = [
+        f"{files.photo}: a photograph and its label image must be two files, got one"
+        for files in split.files.values()
+        if files.label_ids.is_file()
+        and files.photo.is_file()
+        and files.photo.samefile(files.label_ids)
+    ]
+    problems: list[Problem] = [*split.problems, *missing, *own]
     broken = {path.partition(": its annotation")[0] for path in missing}
     image_ids = [key for key, files in split.files.items() if str(files.photo) not in broken]
     stamp = _stamp(split) if not problems else ""
     kept: dict[str, _Row] = {}
     unknown, value_px = Counter[str](), Counter[int]()
+    palette: dict[int, tuple[int, str]] = {}
+    brightest = 0
     class_px = np.zeros(len(split.class_names), np.int64)
     class_images = np.zeros(len(split.class_names), np.int64)
     folder = _decoded_folder(split, stamp) if not problems and _has_room(split) else None
 
     def checked() -> Iterator[tuple[str, decoded.Decoded]]:
-        nonlocal class_px, class_images
+        nonlocal class_px, class_images, brightest
         for image_id, result in _in_parallel(split, image_ids):
             if isinstance(result, list):
                 problems.extend(result)
@@ -203,12 +227,23 @@ def check_split(
                 value_px.update(result.value_px)
                 class_px += result.class_px
                 class_images += result.class_px > 0
+                brightest = max(brightest, result.brightest)
+                file = str(split.files[image_id].label_ids)
+                told = {value: (colour, file) for value, colour in result.palette.items()}
+                problems.extend(other_palette(palette, told))
+                palette.update({**told, **palette})
                 yield image_id, result.item
             if each is not None:
                 each(image_id)
 
     _drain(checked(), folder, problems)
     problems += _check_values(split, value_px, class_px, kept)
+    notes = (_read(split.notes, problems) or []) if not problems else []
+    if not problems and brightest < _DARK:
+        notes.append(
+            f"{split.name}: no photograph has a value above {brightest} of 255; 16 bits are scaled "
+            "by 65535, and a camera's 12 or 14 bits must be spread over them before"
+        )
     if not problems and sum(row.vertices for row in kept.values()) == 0:
         problems.append(
             f"data root {split.root}: annotations must hold recorded clicks, found no polygon "
@@ -231,9 +266,30 @@ def check_split(
         class_px=class_px.tolist(),
         class_images=class_images.tolist(),
         digests={image_id: row.photo_digest for image_id, row in kept.items()},
+        palette=palette,
+        notes=notes,
     )
     _write(split, index, stamp)
     return index, []
+
+
+def other_palette(
+    known: Mapping[int, tuple[int, str]], told: Mapping[int, tuple[int, str]]
+) -> list[Problem]:
+    """Return whether two palettes give one index two colours: then its number is no class.
+
+    Args:
+        known, told: index -> colour and the file that says so, of the indices that pixels use.
+    """
+    for value, (colour, file) in told.items():
+        other, first = known.get(value, (colour, file))
+        if other != colour:
+            return [
+                f"{file}: the palettes of label images must give an index the same colour, got "
+                f"{value} as #{colour:06x} here and as #{other:06x} in {first}; write colours in "
+                "data.classes to read them by their colours"
+            ]
+    return []
 
 
 class _Row(NamedTuple):
@@ -350,6 +406,8 @@ def _check_image(split: Split, image_id: str) -> _Checked | list[Problem]:
         return problems
     labels = split.to_label_ids(raw)
     problems += _wrong_sizes(split.files[image_id], photo.shape[:2], raw, given, recording)
+    if given is not None and not problems:
+        problems += _other_train_ids(files, given, split.to_train_ids(labels), labels)
     if recording is not None and not problems:
         problems += _other_polygons(files, recording, labels)
     if problems:
@@ -369,9 +427,11 @@ def _check_image(split: Split, image_id: str) -> _Checked | list[Problem]:
         components=count_components(labels),
         digest=digest.hexdigest(),
         photo_digest=photo_digest.hexdigest()[:16],
-        unknown=_unknown_labels(recording),
+        unknown=split.unknown_labels(image_id),
         value_px=_count(raw),
         class_px=np.bincount(classes.ravel(), minlength=256)[: len(split.class_names)],
+        palette=split.palette(image_id),
+        brightest=int(photo.max(initial=0)),
     )
 
 
@@ -409,9 +469,31 @@ def _other_polygons(
     ]
 
 
-def _unknown_labels(recording: Recording | None) -> Counter[str]:
-    objects = recording.objects if recording is not None else ()
-    return Counter(item.label for item in objects if find_label(item.label) is None)
+def _other_train_ids(
+    files: ImageFiles,
+    given: npt.NDArray[np.uint8],
+    wanted: npt.NDArray[np.uint8],
+    labels: npt.NDArray[np.uint8],
+) -> list[Problem]:
+    """Return whether train ids contradict label ids, in the image or for most pixels of a label.
+
+    Borders may differ: two programs do not paint a polygon alike.
+    """
+    differing = given != wanted
+    if not differing.any():
+        return []
+    all_px = np.bincount(labels.ravel(), minlength=256)
+    wrong_px = np.bincount(labels[differing], minlength=256)
+    is_wrong = (2 * wrong_px > all_px) & (all_px >= _TELLING_SHARE * labels.size)
+    if float(differing.mean()) <= LARGEST_DISAGREEMENT and not is_wrong.any():
+        return []
+    worst = int(np.where(is_wrong, wrong_px, 0).argmax() if is_wrong.any() else wrong_px.argmax())
+    of = differing & (labels == worst)
+    return [
+        f"{files.train_ids}: must be the train ids of {files.label_ids.name}, where label id "
+        f"{worst} is train id {int(wanted[of][0])}, got {int(given[of][0])}; they differ on "
+        f"{100 * differing.mean():.2g} % of the pixels"
+    ]
 
 
 def _read(read: Callable[[], T], problems: list[Problem]) -> T | None:
@@ -419,7 +501,8 @@ def _read(read: Callable[[], T], problems: list[Problem]) -> T | None:
     try:
         return read()
     except InputError as error:
-        problems.append(str(error))
+        if str(error) not in problems:
+            problems.append(str(error))
         return None
 
 
@@ -467,6 +550,8 @@ def _write(split: Split, index: Index, stamp: str) -> None:
         "class_px": index.class_px,
         "class_images": index.class_images,
         "digests": index.digests,
+        "palette": index.palette,
+        "notes": index.notes,
         "decoded": None if index.decoded is None else str(index.decoded),
     }
     text = json.dumps(document)

@@ -125,6 +125,10 @@ class MaskSplit(Split):
         """Read a mask's values, (H, W), as they are stored."""
         return read_labels(self.files[image_id].label_ids, colours=self._in_colour)
 
+    def palette(self, image_id: str) -> dict[int, int]:
+        """Return the colours of a mask's indices; none where the classes are colours themselves."""
+        return {} if self._in_colour else super().palette(image_id)
+
     def to_label_ids(self, raw: npt.NDArray[np.int32]) -> npt.NDArray[np.uint8]:
         """Map mask values to class numbers, 255 for void."""
         return self._classes_of(raw)

@@ -16,7 +16,7 @@ from filelock import FileLock
 from harness.blocks import CityscapesData, MasksData, OtherData, PolygonsData, StreetsData
 from harness.data.cityscapes import Split
 from harness.data.files import shown
-from harness.data.index import Problem, describe_values
+from harness.data.index import Problem, describe_values, other_palette
 from harness.data.manifest import is_whole, read_manifest, wrong_names
 from harness.data.masks import MaskSplit
 from harness.data.polygons import PolygonSplit
@@ -196,7 +196,7 @@ def open_splits(data: Data) -> tuple[Split, Split]:
         with FileLock(train.root.with_name(f"{train.root.name}.lock")):
             _put_away(train.root, str(error))
         train, val = find_splits(data)
-    problems = [*same_files(train, val), *check_classes(train, val)]
+    problems = [*same_files(train, val), *check_classes(train, val), *same_palettes(train, val)]
     if problems:
         more = f" (and {len(problems) - 1} more; harness data check lists them)"
         raise InputError(f"{problems[0]}{more if len(problems) > 1 else ''}")
@@ -213,6 +213,11 @@ def same_files(train: Split, val: Split) -> list[Problem]:
         f"data root {train.root}: train and val must not share an image, got {len(shared)} in "
         f"both, such as {shared[0]}"
     ]
+
+
+def same_palettes(train: Split, val: Split) -> list[Problem]:
+    """Return whether palettes of training and validation label images contradict each other."""
+    return other_palette(train.index.palette, val.index.palette)
 
 
 def check_classes(train: Split, val: Split) -> list[Problem]:
@@ -241,6 +246,12 @@ def remarks(train: Split, val: Split) -> list[str]:
     lines = [*train.passed_over, *val.passed_over]
     for split in (train, val):
         index = split.index
+        lines += index.notes
+        if index.unknown_labels and isinstance(split, PolygonSplit):
+            named = ", ".join(
+                f"{shorten(name, 40)} ({count})" for name, count in index.unknown_labels.items()
+            )
+            lines.append(f"{split.name}: shapes of no class are void: {one_line(named, 300)}")
         absent = [
             name for name, count in zip(split.class_names, index.class_px, strict=True) if not count
         ]

@@ -332,6 +332,40 @@ def test_train_ids_that_are_there_are_checked_like_every_label(city, cache, chan
     assert said in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda ids: np.where(ids == 255, 255, (ids + 1) % 19),
+        lambda ids: ids[:, ::-1],
+        lambda ids: np.where(ids == 2, 255, ids),
+    ],
+)
+def test_train_ids_that_contradict_label_ids_are_refused(city, cache, change):
+    """Made with another class map, or turned."""
+    from harness.data.labels import train_id_table
+
+    for file in (city / "gtFine").rglob("*labelIds.png"):
+        values = change(train_id_table()[np.array(Image.open(file))])
+        made = Image.fromarray(np.ascontiguousarray(values).astype(np.uint8))
+        made.save(str(file).replace("labelIds", "labelTrainIds"))
+    with pytest.raises(
+        InputError, match=r"labelTrainIds\.png: must be the train ids of .*_gtFine_"
+    ):
+        open_splits(city_data(city))
+
+
+def test_train_ids_may_differ_along_borders(city, cache):
+    """Two programs do not paint a polygon alike."""
+    from harness.data.labels import train_id_table
+
+    for file in (city / "gtFine").rglob("*labelIds.png"):
+        values = train_id_table()[np.array(Image.open(file))]
+        ground = np.flatnonzero(values == 0)[:5]
+        values.ravel()[ground] = 1
+        Image.fromarray(values).save(str(file).replace("labelIds", "labelTrainIds"))
+    open_splits(city_data(city))
+
+
 def test_train_ids_that_are_right_change_nothing_but_the_fingerprint(city, cache):
     from harness.data.labels import train_id_table
 

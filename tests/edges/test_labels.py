@@ -10,7 +10,7 @@ from PIL import Image
 from harness.config import load_spec
 from harness.data.images import read_labels
 from harness.data.masks import MaskLayout, MaskSplit
-from harness.data.source import open_splits
+from harness.data.source import open_splits, remarks
 from harness.errors import InputError
 from tests.edges.conftest import CLASSES, labels_of, masks_config, write_masks
 from tests.examples import examples
@@ -332,6 +332,68 @@ def test_colours_of_which_no_pixel_is_transparent_are_read(tmp_path, save):
     wide = TABLE[labels_of(0)].astype(np.int32)
     packed = (wide[..., 0] << 16) + (wide[..., 1] << 8) + wide[..., 2]
     assert np.array_equal(read_labels(tmp_path / "a.png", colours=True), packed)
+
+
+def renumbered(labels, path):
+    """Write the same colours under other numbers in one file."""
+    order = np.array([0, 2, 1], np.uint8)
+    image = Image.fromarray(order[labels])
+    image.putpalette([0, 0, 0, 0, 128, 0, 128, 0, 0] + [0] * 759)
+    image.save(path)
+
+
+@pytest.mark.parametrize("name", ["train_2", "val_1"])
+def test_palettes_that_differ_are_refused_with_both_files(tmp_path, cache, name):
+    root = write_masks(tmp_path / "data", save=palette)
+    file = next(root.glob(f"labels/*/{name}.png"))
+    renumbered(labels_of(int(name[-1])), file)
+    with pytest.raises(InputError) as caught:
+        opened(tmp_path)
+    said = str(caught.value)
+    assert "must give an index the same colour, got 1 as #008000 here and as #800000 in" in said
+    assert said.startswith(str(file))
+    assert f"in {root}" in said
+    assert "_0.png; " in said
+    train, val = opened(tmp_path, classes=COLOURS)  # by their colours they are one table
+    split = val if name == "val_1" else train
+    assert np.array_equal(split.train_ids(name), labels_of(int(name[-1])))
+
+
+def test_palettes_may_differ_where_no_pixel_uses_them(tmp_path, cache):
+    root = write_masks(tmp_path / "data", save=palette)
+    image = Image.fromarray(labels_of(0))
+    image.putpalette([*VOC[:9], *range(60)])
+    image.save(root / "labels/train/train_0.png")
+    opened(tmp_path)
+
+
+@pytest.mark.parametrize("linked", [False, True])
+def test_photographs_are_not_their_own_labels(tmp_path, cache, linked):
+    root = write_masks(tmp_path / "data")
+    for photo in sorted((root / "images").rglob("*.png")):
+        Image.fromarray(labels_of(int(photo.stem[-1]))).save(photo)
+        mask = root / "labels" / photo.relative_to(root / "images")
+        mask.unlink()
+        mask.hardlink_to(photo)
+    extra = "" if linked else "data['labels'] = 'images/{split}'"
+    with pytest.raises(InputError, match="a photograph and its label image must be two files"):
+        opened(tmp_path, extra=extra)
+
+
+@pytest.mark.parametrize("bits", [12, 14])
+def test_photographs_of_few_bits_in_16_are_said(tmp_path, cache, bits):
+    root = write_masks(tmp_path / "data")
+    for photo in sorted((root / "images").rglob("*.png")):
+        grey = np.asarray(Image.open(photo).convert("L")).astype(np.uint16)
+        Image.fromarray(grey * 2 ** (bits - 8)).save(photo)
+    lines = remarks(*opened(tmp_path))
+    assert [line for line in lines if line.startswith("train: no photograph has a value")]
+    assert remarks(*opened(tmp_path)) == lines  # from the index
+
+
+def test_dark_and_bright_photographs_are_not_said(tmp_path, cache):
+    write_masks(tmp_path / "data")
+    assert not [line for line in remarks(*opened(tmp_path)) if "no photograph has" in line]
 
 
 # ------------------------------------------------------------------------- values against classes
