@@ -20,6 +20,27 @@ from harness.clicks import clamp_vertices
 from harness.data.labels import find_label
 from harness.errors import InputError, one_line, shorten
 
+FARTHEST_PX = 1_000_000
+"""Choice: a vertex farther from the origin than this was not clicked; painters overflow there."""
+
+
+def read_json(content: str | bytes) -> Any:
+    """Read JSON in which no object has a key twice: of two values one would be lost.
+
+    Raises:
+        ValueError: no JSON, or a key that stands twice.
+    """
+
+    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        found = dict(pairs)
+        if len(found) < len(pairs):
+            keys = [key for key, _ in pairs]
+            twice = next(key for key in keys if keys.count(key) > 1)
+            raise ValueError(f"a key must stand once, got {shorten(twice)} twice")
+        return found
+
+    return json.loads(content, object_pairs_hook=once)
+
 
 @dataclass(frozen=True, slots=True)
 class RecordedObject:
@@ -78,11 +99,13 @@ def read_recording(path: Path) -> Recording:
         InputError: not JSON, or not of this form; one line that names the file and the object.
     """
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
+        document = read_json(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{path}: cannot be read as JSON ({one_line(str(error))})") from error
     try:
         height, width = _whole(document["imgHeight"]), _whole(document["imgWidth"])
+        if not isinstance(document["objects"], list):
+            raise TypeError("objects is not a list")
         objects = tuple(
             _object(item, number)
             for number, item in enumerate(document["objects"])
@@ -114,6 +137,8 @@ def _object(item: dict[str, Any], number: int) -> RecordedObject:
         vertices = vertices.reshape(0, 2)
     if vertices.ndim != 2 or vertices.shape[1] != 2 or not np.isfinite(vertices).all():
         raise ValueError(f"objects[{number}].polygon is not a list of finite [x, y]")
+    if np.abs(vertices).max(initial=0) > FARTHEST_PX:
+        raise ValueError(f"objects[{number}].polygon is not within {FARTHEST_PX} px of the origin")
     if not isinstance(item["label"], str):
         raise TypeError(f"objects[{number}].label is not a name")
     return RecordedObject(item["label"], vertices)

@@ -5,14 +5,16 @@ Their clicks are replayed, not simulated.
 
 from __future__ import annotations
 
-import json
 import math
+import re
+import unicodedata
 import xml.etree.ElementTree as ET
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from xml.parsers import expat
 
 import numpy as np
 import numpy.typing as npt
@@ -21,12 +23,14 @@ from PIL import Image, ImageDraw
 from harness.blocks import PolygonLayout
 from harness.clicks import clamp_vertices
 from harness.data import files
-from harness.data.annotations import Recording
+from harness.data.annotations import FARTHEST_PX, Recording, read_json
 from harness.data.cityscapes import ImageFiles, Split
+from harness.data.images import size_on_disk
 from harness.data.labels import IGNORE
 from harness.errors import InputError, one_line, shorten
 
 _LARGEST_FILE = 1 << 30
+_ALONE = "annotations without a photograph are passed over"
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +86,16 @@ class PolygonSplit(Split):
             found[image_id] = ImageFiles(photo, file, file, place / "none")
         if not found and not problems:
             raise InputError(f"data root {self.root}: no image in {folder}")
+        if self.layout.format == "labelme":
+            used = {paths.polygons for paths in found.values()}
+            alone = [
+                path
+                for path in files.list_files(place)
+                if path.suffix.lower() == ".json"
+                and path not in used
+                and not files.is_hidden(path, place)
+            ]
+            passed += files.said(_ALONE, alone, place)
         self.problems, self.passed_over = problems, passed
         return found
 
@@ -96,15 +110,14 @@ class PolygonSplit(Split):
         """
         paths = self.files[image_id]
         if self.layout.format == "labelme":
-            drawn: Drawing = _read(paths.polygons, read_labelme)
+            drawn: Drawing = _read(
+                paths.polygons, lambda content: read_labelme(content, paths.photo)
+            )
             return drawn
-        if self._drawings is None:
-            reader = read_coco if self.layout.format == "coco" else read_cvat
-            self._drawings = _read(paths.polygons, reader)
-        folder = self.root / self.layout.images.replace("{split}", self.name)
-        relative = paths.photo.relative_to(folder).as_posix()
-        for name in (relative, paths.photo.name, relative.rpartition(".")[0]):
-            if name not in self._drawings:
+        drawings = self._all_drawings()
+        relative, names = self._names_of(paths.photo)
+        for name in names:
+            if name not in drawings:
                 continue
             alike = sum(other.photo.name == paths.photo.name for other in self.files.values())
             if name != relative and alike > 1:
@@ -112,12 +125,47 @@ class PolygonSplit(Split):
                     f"{paths.polygons}: must name {relative} with its folder, since {alike} images "
                     f"are called {paths.photo.name}; got {name}"
                 )
-            return self._drawings[name]
+            return drawings[name]
         raise InputError(f"{paths.polygons}: must hold the image {relative}, found none")
+
+    def _all_drawings(self) -> dict[str, Drawing]:
+        """Read the one file of COCO or CVAT, once."""
+        if self._drawings is None:
+            reader = read_coco if self.layout.format == "coco" else read_cvat
+            self._drawings = _read(next(iter(self.files.values())).polygons, reader)
+        return self._drawings
+
+    def _names_of(self, photo: Path) -> tuple[str, tuple[str, ...]]:
+        """Return a photograph's path below its folder, and by which names a file may call it."""
+        folder = self.root / self.layout.images.replace("{split}", self.name)
+        relative = photo.relative_to(folder).as_posix()
+        return relative, (relative, photo.name, relative.rpartition(".")[0])
+
+    def notes(self) -> list[str]:
+        """Say which images of a COCO or CVAT file have no photograph."""
+        if self.layout.format == "labelme":
+            return []
+        used = {name for paths in self.files.values() for name in self._names_of(paths.photo)[1]}
+        alone = [name for name in self._all_drawings() if name not in used]
+        if not alone:
+            return []
+        file = next(iter(self.files.values())).polygons
+        return [f"{file}: {len(alone)} {_ALONE}, such as {one_line(alone[0], 100)}"]
+
+    def unknown_labels(self, image_id: str) -> Counter[str]:
+        """Count the shapes of an image whose label is no class: they are void."""
+        labels = (shape.label for shape in self.drawing(image_id).shapes)
+        return Counter(label for label in labels if label not in self.class_names)
 
     def raw_labels(self, image_id: str) -> npt.NDArray[np.int32]:
         """Paint an image's class numbers, (H, W); 255 is void."""
         drawing = self.drawing(image_id)
+        size, photo = (drawing.height, drawing.width), size_on_disk(self.files[image_id].photo)
+        if size not in (photo, photo[::-1]):  # a photograph may be turned by its EXIF data
+            raise InputError(
+                f"{self.files[image_id].polygons}: must have the size of its image, "
+                f"{photo[0]}x{photo[1]}, got {size[0]}x{size[1]}"
+            )
         start = IGNORE
         if self.layout.background is not None:
             start = self.class_names.index(self.layout.background)
@@ -134,6 +182,11 @@ class PolygonSplit(Split):
             elif len(points) > 1:
                 pen.polygon(points, fill=fill)
         return np.asarray(canvas).astype(np.int32)
+
+    def palette(self, image_id: str) -> dict[int, int]:
+        """Return nothing: labels are painted."""
+        del image_id
+        return {}
 
     def to_label_ids(self, raw: npt.NDArray[np.int32]) -> npt.NDArray[np.uint8]:
         """Return the class numbers: they are the label ids."""
@@ -190,20 +243,57 @@ def _read(path: Path, reader: Callable[[bytes], Any]) -> Any:
         raise InputError(
             f"{path}: {error}" if str(path) not in str(error) else str(error)
         ) from error
-    except (OSError, RecursionError, ET.ParseError) as error:
+    except (OSError, RecursionError, ET.ParseError, expat.ExpatError) as error:
         raise InputError(f"{path}: cannot be read ({one_line(str(error))})") from error
-    except (KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError) as error:
+    except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise InputError(
             f"{path}: is not of this format ({one_line(f'{type(error).__name__}: {error}', 160)})"
         ) from error
 
 
 def _points(values: Any, what: str) -> npt.NDArray[np.float64]:
-    found = np.asarray(values, np.float64)
-    if found.size == 0:
+    given = np.asarray(values)
+    if given.size == 0:
         raise InputError(f"{what} must have a vertex, got none: its clicks are not known")
+    if given.dtype.kind not in "iuf":
+        raise InputError(f"{what} must be a list of finite (x, y), got {shorten(given.tolist())}")
+    found = given.astype(np.float64)
     if found.ndim != 2 or found.shape[1] != 2 or not np.isfinite(found).all():
         raise InputError(f"{what} must be a list of finite (x, y)")
+    if np.abs(found).max() > FARTHEST_PX:
+        raise InputError(
+            f"{what} must be within {FARTHEST_PX} px of the origin, got {np.abs(found).max():g}"
+        )
+    return found
+
+
+def _list(document: Any, key: str) -> list[Any]:
+    found = document[key]
+    if not isinstance(found, list):
+        raise InputError(f"{key} must be a list, got {shorten(found)}")
+    return found
+
+
+def _label(value: Any, what: str) -> str:
+    if not isinstance(value, str):
+        raise InputError(f"{what} must have a label that is a text, got {shorten(value)}")
+    return value
+
+
+def _id(value: Any, what: str) -> int | str:
+    """Return an id: to Python ``true`` and 1.0 are the number 1 too."""
+    if type(value) is not int and type(value) is not str:
+        raise InputError(f"{what} must be a whole number or a text, got {shorten(value)}")
+    return value
+
+
+def _by_id(items: list[Any], what: str) -> dict[int | str, Any]:
+    found: dict[int | str, Any] = {}
+    for item in items:
+        number = _id(item["id"], f"an id of {what}")
+        if number in found:
+            raise InputError(f"{what} must have ids of their own, got {shorten(number)} twice")
+        found[number] = item
     return found
 
 
@@ -214,15 +304,23 @@ def _side(value: Any) -> int:
     return int(number)
 
 
-def read_labelme(content: bytes) -> Drawing:
+def read_labelme(content: bytes, photo: Path | None = None) -> Drawing:
     """Read one LabelMe file: polygons and rectangles.
 
+    Args:
+        photo: whose shapes they must be, where the file says whose they are.
+
     Raises:
-        InputError: a shape that was not clicked as one of these.
+        InputError: a shape that was not clicked as one of these, or shapes of another photograph.
     """
-    document = json.loads(content)
+    document = read_json(content)
+    named = document.get("imagePath")
+    if photo is not None and named is not None:
+        name = re.split(r"[\\/]", _label(named, "imagePath"))[-1]
+        if name and _stem(name) != _stem(photo.name):
+            raise InputError(f"imagePath must be the photograph {photo.name}, got {shorten(name)}")
     shapes = []
-    for number, item in enumerate(document["shapes"]):
+    for number, item in enumerate(_list(document, "shapes")):
         kind = item.get("shape_type", "polygon")
         if kind not in {"polygon", "rectangle"}:
             raise InputError(
@@ -232,8 +330,14 @@ def read_labelme(content: bytes) -> Drawing:
         vertices = _points(item["points"], f"shapes[{number}].points")
         if kind == "rectangle" and len(vertices) != 2:
             raise InputError(f"shapes[{number}] must have two corners, got {len(vertices)}")
-        shapes.append(Shape(str(item["label"]), vertices, kind == "rectangle"))
+        label = _label(item["label"], f"shapes[{number}]")
+        shapes.append(Shape(label, vertices, kind == "rectangle"))
     return Drawing(_side(document["imageHeight"]), _side(document["imageWidth"]), tuple(shapes))
+
+
+def _stem(name: str) -> str:
+    """Return a name without suffix, as file systems compare names: any case, any Unicode form."""
+    return unicodedata.normalize("NFC", Path(name).stem).casefold()
 
 
 def read_coco(content: bytes) -> dict[str, Drawing]:
@@ -242,25 +346,29 @@ def read_coco(content: bytes) -> dict[str, Drawing]:
     Raises:
         InputError: run-length masks, which nobody clicked, and objects without a polygon.
     """
-    document = json.loads(content)
-    names = {item["id"]: str(item["name"]) for item in document["categories"]}
-    by_image: dict[Any, list[Shape]] = defaultdict(list)
-    for item in document["annotations"]:
+    document = read_json(content)
+    categories = _by_id(_list(document, "categories"), "categories")
+    names = {key: _label(item["name"], f"category {key}") for key, item in categories.items()}
+    images = _by_id(_list(document, "images"), "images")
+    by_image: dict[int | str, list[Shape]] = defaultdict(list)
+    for item in _list(document, "annotations"):
         what = f"annotation {item.get('id')}"
         if not isinstance(item["segmentation"], list):
             raise InputError(f"{what} must be polygons, got a run-length mask: nobody clicked it")
         if not item["segmentation"]:
             raise InputError(f"{what} must have a polygon, got none: its clicks are not known")
         for part in item["segmentation"]:
-            vertices = _points(np.asarray(part, np.float64).reshape(-1, 2), what)
-            by_image[item["image_id"]].append(Shape(names[item["category_id"]], vertices))
+            vertices = _points(np.asarray(part).reshape(-1, 2), what)
+            category = _id(item["category_id"], f"{what}: category_id")
+            image = _id(item["image_id"], f"{what}: image_id")
+            by_image[image].append(Shape(names[category], vertices))
     found: dict[str, Drawing] = {}
-    for item in document["images"]:
+    for number, item in images.items():
         if item["file_name"] in found:
             raise InputError(f"images must have names of their own, got {item['file_name']} twice")
         size = _side(item["height"]), _side(item["width"])
-        found[item["file_name"]] = Drawing(*size, tuple(by_image.get(item["id"], ())))
-    unknown = set(by_image) - {item["id"] for item in document["images"]}
+        found[item["file_name"]] = Drawing(*size, tuple(by_image.get(number, ())))
+    unknown = set(by_image) - set(images)
     if unknown:
         raise InputError(
             f"annotations must be of an image of the file, got image_id {unknown.pop()}"
@@ -274,9 +382,10 @@ def read_cvat(content: bytes) -> dict[str, Drawing]:
     Raises:
         InputError: a shape of another kind, a turned box, or a document with entities.
     """
-    if b"<!ENTITY" in content:
-        raise InputError("must be plain XML without entities")
+    _refuse_entities(content)
     root = ET.fromstring(content)  # noqa: S314  entities are refused above
+    if next(root.iter("track"), None) is not None:
+        raise InputError("must be CVAT for images 1.1, got a <track>: that is a video's")
     found: dict[str, Drawing] = {}
     for image in root.iter("image"):
         name = image.attrib["name"]
@@ -288,6 +397,21 @@ def read_cvat(content: bytes) -> dict[str, Drawing]:
     if not found:
         raise InputError("must be CVAT for images 1.1: there is no <image> in it")
     return found
+
+
+def _refuse_entities(content: bytes) -> None:
+    """Refuse a document that declares entities, in whatever encoding it is."""
+
+    def refuse(*_: object) -> None:
+        raise InputError("must be plain XML without entities")
+
+    parser = expat.ParserCreate()
+    parser.EntityDeclHandler = refuse
+    parser.Parse(content, True)
+
+
+def _floats(texts: list[str]) -> list[float]:
+    return [float(text) for text in texts]
 
 
 def _cvat_shapes(image: ET.Element) -> Iterator[tuple[int, Shape]]:
@@ -304,12 +428,12 @@ def _cvat_shapes(image: ET.Element) -> Iterator[tuple[int, Shape]]:
         if item.attrib.get("outside", "0") != "0":
             raise InputError(f"{what} must be inside the image, got outside: that is a video's")
         if item.tag == "polygon":
-            pairs = [pair.split(",") for pair in item.attrib["points"].split(";")]
+            pairs = [_floats(pair.split(",")) for pair in item.attrib["points"].split(";")]
             yield order, Shape(item.attrib["label"], _points(pairs, what))
         elif item.tag == "box":
             corners = [
-                [item.attrib["xtl"], item.attrib["ytl"]],
-                [item.attrib["xbr"], item.attrib["ybr"]],
+                _floats([item.attrib["xtl"], item.attrib["ytl"]]),
+                _floats([item.attrib["xbr"], item.attrib["ybr"]]),
             ]
             yield order, Shape(item.attrib["label"], _points(corners, what), is_box=True)
         else:

@@ -11,7 +11,7 @@ from PIL import Image
 from harness.config import load_spec
 from harness.data.cityscapes import ClickOracle
 from harness.data.polygons import PolygonLayout, PolygonSplit, read_coco, read_cvat, read_labelme
-from harness.data.source import find_splits, open_splits, register_dataset
+from harness.data.source import find_splits, open_splits, register_dataset, remarks
 from harness.errors import InputError
 from harness.pool import LabelledPool
 from harness.types import Region
@@ -196,6 +196,62 @@ BROKEN = {
         lambda d: d["annotations"][0].update(category_id=99),
         "is not of this format",
     ),
+    "shapes that are no list": ("labelme", lambda d: d.update(shapes={}), "shapes must be a list"),
+    "shapes of another photograph": (
+        "labelme",
+        lambda d: d.update(imagePath="..\\images\\other.png"),
+        "imagePath must be the photograph train_",
+    ),
+    "a label of nothing": (
+        "labelme",
+        lambda d: d["shapes"][0].update(label=None),
+        "must have a label that is a text, got None",
+    ),
+    "coordinates in words": (
+        "labelme",
+        lambda d: d["shapes"][0].update(points=[["1", "2"], ["3", "4"], ["5", "1"]]),
+        "must be a list of finite (x, y), got",
+    ),
+    "a vertex far away": (
+        "labelme",
+        lambda d: d["shapes"][0]["points"].append([3e9, 1.0]),
+        "must be within 1000000 px of the origin, got 3e+09",
+    ),
+    "a size that fits no memory": (
+        "labelme",
+        lambda d: d.update(imageWidth=2_000_000_000, imageHeight=2_000_000_000),
+        "must have the size of its image, 48x64, got 2000000000x2000000000",
+    ),
+    "annotations that are no list": (
+        "coco",
+        lambda d: d.update(annotations={}),
+        "annotations must be a list",
+    ),
+    "one id for two images": (
+        "coco",
+        lambda d: d["images"][1].update(id=0),
+        "images must have ids of their own, got 0 twice",
+    ),
+    "one id for two categories": (
+        "coco",
+        lambda d: d["categories"][1].update(id=10),
+        "categories must have ids of their own, got 10 twice",
+    ),
+    "true for an image": (
+        "coco",
+        lambda d: d["annotations"][0].update(image_id=True),
+        "image_id must be a whole number or a text, got True",
+    ),
+    "1.0 for a category": (
+        "coco",
+        lambda d: d["categories"][0].update(id=1.0),
+        "an id of categories must be a whole number or a text, got 1.0",
+    ),
+    "a category without a name": (
+        "coco",
+        lambda d: d["categories"][0].update(name=None),
+        "category 10 must have a label that is a text, got None",
+    ),
     "one name twice": (
         "coco",
         lambda d: d["images"].append(dict(d["images"][0], id=77)),
@@ -225,6 +281,15 @@ def test_what_was_not_clicked_or_does_not_fit_is_one_line(tmp_path, what):
     [
         ("<annotations></annotations>", "there is no <image>"),
         ("<annotations><image", "cannot be read"),
+        (
+            cvat(["train_0"]).replace("<annotations>", '<annotations><track id="0"/>'),
+            "got a <track>: that is a video's",
+        ),
+        (
+            '<?xml version="1.0" encoding="utf-16"?><!DOCTYPE a [<!ENTITY x "y">]><annotations/>',
+            "without entities",
+        ),
+        ('<?xml version="1.0" encoding="none-such"?><annotations/>', "marks_train.xml"),
         ('<!DOCTYPE a [<!ENTITY x "y">]><annotations/>', "without entities"),
         (
             cvat(["train_0"]).replace("<polygon", "<mask").replace("</polygon>", "</mask>"),
@@ -243,9 +308,41 @@ def test_what_was_not_clicked_or_does_not_fit_is_one_line(tmp_path, what):
 )
 def test_a_cvat_file_that_cannot_be_used_is_one_line(tmp_path, content, said):
     config = write(tmp_path / "cvat", "cvat")
-    (tmp_path / "cvat/marks_train.xml").write_text(content)
+    encoding = "utf-16" if "utf-16" in content else "utf-8"
+    (tmp_path / "cvat/marks_train.xml").write_text(content, encoding=encoding)
     with pytest.raises(InputError, match=said):
         open_splits(load_spec(config).data)
+
+
+@pytest.mark.parametrize("path", ["TRAIN_0.JPG", "../images/train/train_0.png", "a\\train_0.png"])
+def test_labelme_s_paths_to_the_same_photograph_are_read(tmp_path, path):
+    config = write(tmp_path / "labelme", "labelme")
+    file = tmp_path / "labelme/marks/train/train_0.json"
+    file.write_text(json.dumps({**labelme("train_0"), "imagePath": path}))
+    open_splits(load_spec(config).data)
+
+
+def test_a_key_that_stands_twice_is_refused(tmp_path):
+    """Of two lists of shapes one would be lost."""
+    config = write(tmp_path / "labelme", "labelme")
+    file = tmp_path / "labelme/marks/train/train_0.json"
+    file.write_text('{"shapes": [],' + json.dumps(labelme("train_0"))[1:])
+    with pytest.raises(InputError, match="a key must stand once, got 'shapes' twice"):
+        open_splits(load_spec(config).data)
+
+
+@pytest.mark.parametrize("kind", ["labelme", "coco", "cvat"])
+def test_what_is_void_or_without_a_photograph_is_said(tmp_path, kind):
+    config = write(tmp_path / kind, kind)
+    (tmp_path / kind / "images/train/train_2.png").unlink()
+    splits = open_splits(load_spec(config).data)
+    for _ in range(2):  # the second time from the index
+        said = remarks(*splits)
+        assert "train: shapes of no class are void: 'dirt' (2)" in said
+        (line,) = [line for line in said if "annotations without a photograph" in line]
+        assert ": 1 annotations" in line
+        assert "such as train_2" in line
+        splits = open_splits(load_spec(config).data)
 
 
 @pytest.mark.parametrize("kind", ["coco", "cvat"])
