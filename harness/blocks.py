@@ -34,6 +34,24 @@ def _mask_value(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value
 
 
+def _each_once(classes: Any) -> Any:
+    """Refuse a class map that names one value in two ways, such as ``1`` and ``"1"``."""
+    if not isinstance(classes, dict):
+        return classes
+    known: dict[Any, Any] = {}
+    for key in classes:
+        try:
+            value = _mask_value(key)
+            first = known.setdefault(value, key)
+        except (ValueError, TypeError):
+            continue  # no value of a mask: what is wrong with it is said later
+        if first is not key:
+            raise ValueError(
+                f"each value must stand once in classes, got {shorten(first)} and {shorten(key)}"
+            )
+    return classes
+
+
 _Byte = Annotated[int, Field(ge=0, le=255)]
 MaskValue = Annotated[
     Annotated[int, Field(ge=0, le=65535)] | tuple[_Byte, _Byte, _Byte],
@@ -121,7 +139,9 @@ class MaskLayout(Block):
     """A folder below the root, with ``{split}``; its sub-folders are read too."""
     labels: str
     """A folder likewise, or a pattern for the file, such as ``labels/{split}/{stem}_mask.png``."""
-    classes: Annotated[dict[MaskValue, str], Field(min_length=2, max_length=254)]
+    classes: Annotated[
+        dict[MaskValue, str], Field(min_length=2, max_length=254), BeforeValidator(_each_once)
+    ]
     """Value to class name, or colour to class name; several values may be one class."""
     void: Annotated[tuple[MaskValue, ...] | None, Field(strict=False, json_schema_extra=LATER)] = (
         None
@@ -255,6 +275,15 @@ class Slips(Block):
     """Standard deviation by which borders are moved, in pixels."""
     click_noise: Annotated[float, Field(ge=0, le=10)] = 0.0
     """Relative standard deviation of the number of polygon clicks per region."""
+
+    @model_validator(mode="after")
+    def _are_shares(self) -> Slips:
+        if self.missed + self.wrong > 1.0:
+            raise ValueError(
+                "annotator.missed and annotator.wrong must be at most 1 together, got "
+                f"{self.missed:g} and {self.wrong:g}: an object is missed or wrong, not both"
+            )
+        return self
 
     @property
     def any(self) -> bool:

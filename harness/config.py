@@ -342,6 +342,12 @@ def _set(document: dict[str, Any], change: str) -> None:
         )
     try:
         place[last] = ast.literal_eval(text.strip())
+        if twice := _double_key(text.strip()):
+            raise InputError(
+                f"--set {shorten(change)}: a key must stand once, got {twice[0]} twice"
+            )
+    except InputError:
+        raise
     except (ValueError, SyntaxError):
         place[last] = text.strip()
 
@@ -481,6 +487,7 @@ def _read(file: Path) -> dict[str, Any]:
         from mmengine.config import Config
 
     try:
+        _refuse_double_keys(file)
         with _other_bases(Config):
             return dict(Config.fromfile(str(file), lazy_import=False).to_dict())
     except (InputError, KeyboardInterrupt):
@@ -488,6 +495,37 @@ def _read(file: Path) -> dict[str, Any]:
     except BaseException as error:  # a config is Python: anything can be raised, sys.exit too
         said = one_line(f"{type(error).__name__}: {error}")
         raise InputError(f"config {file}: cannot be read ({said})") from error
+
+
+def _refuse_double_keys(file: Path) -> None:
+    """Refuse a dictionary of a config in which a key stands twice: Python keeps the last alone.
+
+    Raises:
+        InputError: with the line.
+    """
+    if file.suffix != ".py" or not file.is_file():
+        return
+    twice = None
+    with contextlib.suppress(SyntaxError, ValueError, RecursionError):  # said when it is read
+        twice = _double_key(file.read_text(encoding="utf-8"))
+    if twice:
+        raise InputError(f"config {file}:{twice[1]}: a key must stand once, got {twice[0]} twice")
+
+
+def _double_key(source: str) -> tuple[str, int] | None:
+    """Return a key that stands twice in a dictionary of some Python text, and its line."""
+    for node in ast.walk(ast.parse(source)):
+        known: set[Any] = set()
+        for key in node.keys if isinstance(node, ast.Dict) else ():
+            try:
+                value = ast.literal_eval(key) if key is not None else None
+                is_double = key is not None and value in known
+                known |= {value} if key is not None else set()
+            except (ValueError, TypeError):
+                continue  # a key that is computed
+            if is_double and key is not None:
+                return shorten(value), key.lineno
+    return None
 
 
 @contextlib.contextmanager
@@ -508,6 +546,7 @@ def _other_bases(config: Any) -> Iterator[None]:
             path = Path(place).parent / ".mim" / "configs" / rest.removeprefix("configs/")
         else:
             path, scope = theirs(base, file)
+            _refuse_double_keys(Path(path))
             return str(path), scope or None
         if not path.is_file():
             raise InputError(f"config {file}: _base_ {shorten(base)}: no such config")

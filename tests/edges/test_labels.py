@@ -502,6 +502,34 @@ def test_class_maps_that_are_none_are_one_line(tmp_path, classes):
     assert len(str(caught.value)) < 700
 
 
+@pytest.mark.parametrize(
+    ("classes", "said"),
+    [
+        ("{0: 'a', 1: 'b', 1: 'c'}", "a key must stand once, got 1 twice"),
+        ("{0: 'a', 1: 'b', True: 'c'}", "a key must stand once, got True twice"),
+        ("{(0, 0, 0): 'a', (1, 2, 3): 'b', (1, 2, 3): 'c'}", "got (1, 2, 3) twice"),
+        ("{0: 'a', 1: 'b', '1': 'c'}", "each value must stand once in classes, got 1 and '1'"),
+        ("{(0, 0, 0): 'a', (128, 0, 0): 'b', '#800000': 'c'}", "got (128, 0, 0) and '#800000'"),
+        ("{'#0000FF': 'a', '#0000ff': 'b', (1, 1, 1): 'c'}", "got '#0000FF' and '#0000ff'"),
+    ],
+)
+def test_a_value_stands_once_in_a_class_map(tmp_path, classes, said):
+    """Of two names for one value Python keeps the last."""
+    file = masks_config(tmp_path, extra=f"data['classes'] = {classes}")
+    with pytest.raises(InputError) as caught:
+        load_spec(file)
+    assert said in str(caught.value)
+    assert str(file) in str(caught.value)
+    derived = tmp_path / "derived.py"
+    derived.write_text("_base_ = ['my.py']\n")
+    with pytest.raises(InputError) as caught:
+        load_spec(derived)
+    assert said in str(caught.value)
+    with pytest.raises(InputError) as caught:
+        load_spec(masks_config(tmp_path), changes=[f"data.classes={classes}"])
+    assert said in str(caught.value)
+
+
 # ------------------------------------------------------------------------------------------- fuzz
 
 FORMS = st.sampled_from(["L.png", "P.png", "I;16.png", "L.bmp", "I.tif", "I;16.tif", "L.tif"])

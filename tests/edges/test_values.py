@@ -43,6 +43,8 @@ CONFIGS = {
     "data = dict(height=10**6)": "height",
     "annotator = dict(seed=2**40)": "annotator.seed",
     "annotator = dict(missed=float('nan'))": "annotator.missed must be finite",
+    "annotator = dict(missed=0.7, wrong=0.4)": "must be at most 1 together, got 0.7 and 0.4",
+    "remark = {'a': 1, 'b': 2, 'a': 3}['a']": "mine.py:8: a key must stand once, got 'a' twice",
     "cost_model = dict(lr=float('inf'))": "cost_model.lr must be finite",
     "cost_model = dict(lr=0.0)": "cost_model.lr",
     "cost_model = dict(sigma_px=-1.0)": "cost_model.sigma_px",
