@@ -127,7 +127,8 @@ def test_the_fingerprint_is_pinned(tmp_path):
 def test_label_train_ids_are_used_where_they_are(split):
     image_id, files = next(iter(split.files.items()))
     before = split.index.fingerprint
-    given = np.full((64, 128), 3, np.uint8)
+    given = split.train_ids(image_id).copy()
+    given[:3, :3] = 3  # a little may differ from the label ids
     Image.fromarray(given).save(files.train_ids)
     reader = Split(split.root, "train", split.cache)
     assert np.array_equal(reader.train_ids(image_id), given)
