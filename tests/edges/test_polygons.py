@@ -1,5 +1,6 @@
 """Polygons of LabelMe, COCO and CVAT: the same drawing in each tool's own format is the same data."""
 
+import importlib
 import json
 import shutil
 from pathlib import Path
@@ -527,7 +528,7 @@ def mmseg_split(tmp_path, monkeypatch):
     root = write_masks(tmp_path / "data")
 
     def opened(**options):
-        from mmseg_dataset import MMSegSplit
+        module = importlib.import_module("mmseg_dataset")
 
         config = {
             "type": "ThreeOfTests",
@@ -535,7 +536,7 @@ def mmseg_split(tmp_path, monkeypatch):
             "img_suffix": ".png",
             "data_prefix": {"img_path": "images/train", "seg_map_path": "labels/train"},
         }
-        return MMSegSplit({**config, **options}, "train", tmp_path / "cache")
+        return module.MMSegSplit({**config, **options}, "train", tmp_path / "cache")
 
     return root, opened
 
