@@ -247,7 +247,9 @@ def table(folder: Path) -> None:
         name: {c.seed: 100 * aubc(c.over_clicks(), stop=board.click_stop) for c in row.curves}
         for name, row in rows.items()
     }
-    print(f"AUBC over clicks to {100 * board.click_stop:.1f} %, {len(board.rows[0].curves)} seeds; percent")
+    print(
+        f"AUBC over clicks to {100 * board.click_stop:.1f} %, {len(board.rows[0].curves)} seeds; percent"
+    )
     print(
         "| strategy | minus random windows | minus no cost | clicks | mIoU |\n|---|---|---|---|---|"
     )
