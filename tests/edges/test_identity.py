@@ -156,6 +156,7 @@ MODULES = [
 """What a training, an acquisition or an evaluation reads."""
 
 HARMLESS = {
+    "harness.data.annotations.FARTHEST_PX": "only refuses files",
     "harness.regions._BLOCK_COLUMNS": "the shape of work in memory; picks are compared with brute force",
     "harness.regions._BLOCK_VALUES": "the shape of work in memory",
     "harness.maps._HEADER": "the form of a file that is made again",
@@ -167,7 +168,6 @@ HARMLESS = {
     "harness.logits._STRIP_VALUES_GPU": "the shape of work in memory",
     "harness.cells._CHUNK_VALUES": "the shape of work in memory",
     "harness.cells._CHUNK_VALUES_GPU": "the shape of work in memory",
-    "harness.loop.FULL_DATA": "a name",
     "harness.pool._REMEMBERED_BYTES": "a bound of memory",
     "harness.pool._UNLABELLED": "harness.data.labels.IGNORE, which counts",
     "harness.data.labels.NO_TRAIN_ID": "part of LABELS",
