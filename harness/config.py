@@ -58,16 +58,13 @@ _ONLY_REFUSES = {"root", "max_void_share", "void"}
 
 The fingerprint says what was.
 """
-_HELPERS = {
-    *("width", "channels"),
-    *("act_cfg", "backbone_norm_cfg", "checkpoint", "checkpoint_file", "conv_cfg"),
-    *("data_preprocessor", "norm_cfg", "num_classes"),
-}
-"""Names that a config may use to write its model, as MMSegmentation's model files do."""
+_HELPERS = {"width", "channels"}
+"""Names that a config may use for its own arithmetic."""
 _MMSEG_S_OWN = {
-    *("auto_scale_lr", "crop_size", "data_root", "dataset_type"),
+    *("act_cfg", "auto_scale_lr", "backbone_norm_cfg", "checkpoint", "checkpoint_file", "conv_cfg"),
+    *("crop_size", "data_preprocessor", "data_root", "dataset_type"),
     *("default_hooks", "default_scope", "env_cfg", "img_ratios", "launcher", "load_from"),
-    *("log_level", "log_processor", "optimizer", "randomness", "resume"),
+    *("log_level", "log_processor", "norm_cfg", "num_classes", "optimizer", "randomness", "resume"),
     *("test_cfg", "test_dataloader", "test_evaluator", "test_pipeline", "train_cfg"),
     *("train_dataloader", "tta_model", "tta_pipeline", "val_cfg"),
     *("val_dataloader", "val_evaluator", "val_pipeline", "visualizer", "work_dir"),
