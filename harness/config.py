@@ -339,14 +339,11 @@ def _set(document: dict[str, Any], change: str) -> None:
         )
     try:
         place[last] = ast.literal_eval(text.strip())
-        if twice := _double_key(text.strip()):
-            raise InputError(
-                f"--set {shorten(change)}: a key must stand once, got {twice[0]} twice"
-            )
-    except InputError:
-        raise
     except (ValueError, SyntaxError):
         place[last] = text.strip()
+        return
+    if twice := _double_key(text.strip()):
+        raise InputError(f"--set {shorten(change)}: a key must stand once, got {twice[0]} twice")
 
 
 def _data_root(data: dict[str, Any], file: Path, asked: Path | None) -> str:
@@ -512,16 +509,17 @@ def _refuse_double_keys(file: Path) -> None:
 def _double_key(source: str) -> tuple[str, int] | None:
     """Return a key that stands twice in a dictionary of some Python text, and its line."""
     for node in ast.walk(ast.parse(source)):
+        if not isinstance(node, ast.Dict):
+            continue
         known: set[Any] = set()
-        for key in node.keys if isinstance(node, ast.Dict) else ():
+        for key in filter(None, node.keys):  # None stands for **another
             try:
-                value = ast.literal_eval(key) if key is not None else None
-                is_double = key is not None and value in known
-                known |= {value} if key is not None else set()
+                value = ast.literal_eval(key)
+                if value in known:
+                    return shorten(value), key.lineno
+                known.add(value)
             except (ValueError, TypeError):
                 continue  # a key that is computed
-            if is_double and key is not None:
-                return shorten(value), key.lineno
     return None
 
 

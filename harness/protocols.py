@@ -17,6 +17,7 @@ import numpy as np
 
 from harness.errors import InputError, shorten
 from harness.types import (
+    FULL_DATA,
     Annotation,
     Candidate,
     ClickTotals,
@@ -61,7 +62,7 @@ CostScale = Literal["linear", "robust", "rank", "conditional"]
 
 _COSTS, _SCALES = get_args(CostSource), get_args(CostScale)
 
-RESERVED_NAMES = {"all", "everything", "full-data", "seed-set"}
+RESERVED_NAMES = {"all", "everything", FULL_DATA, "seed-set"}
 """Names that mean something else on the command line or in a folder of runs."""
 
 ImageSizes = dict[str, tuple[int, int]]
@@ -107,9 +108,9 @@ class Strategy:
     comes from: "predicted" is c_p (the paper's), "whole" adds what else a window costs, c_i on the
     predicted label map and 4 for its box; "own" is the strategy's cost model, ``clicks``, which
     makes a map of clicks per pixel from a view without dropout; "oracle" (the true c_p) and
-    "constant" (no cost at all) bracket what a cost model can bring. whole_image: the window is the image. superpixels: what is
-    asked for in the place of windows. cost_scale: how the cost is put on [0, 1]; the paper's is
-    linear. scaled: the score gets region maps on [0, 1] over the pool;
+    "constant" (no cost at all) bracket what a cost model can bring. whole_image: the window is the
+    image. superpixels: what is asked for in the place of windows. cost_scale: how the cost is put
+    on [0, 1]; the paper's is linear. scaled: the score gets region maps on [0, 1] over the pool;
     without it, the window sums themselves. code: of a plug-in, its package, version and a hash of
     its source; empty for the built-in ones.
     """

@@ -440,7 +440,10 @@ def _impossible_areas(areas: ImageAreas, classes: int) -> str | None:
 
 
 def _values(of: Clicks | CostQuality) -> list[Any]:
-    """Return what the fields hold; ``dataclasses.astuple`` would copy it, which takes longer than all checks."""
+    """Return what the fields hold.
+
+    ``dataclasses.astuple`` would copy it, which takes longer than all checks.
+    """
     return [getattr(of, one.name) for one in fields(of)]
 
 

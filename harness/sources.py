@@ -55,12 +55,12 @@ def digest_of(files: Iterable[Path]) -> str:
     """Return a hash of names and contents."""
     digest = hashlib.sha256()
     for file in files:
-        digest.update(file.name.encode() + b"\0" + file.read_bytes() + b"\0")
+        digest.update(file.name.encode() + b"\0" + file.read_bytes())
     return digest.hexdigest()[:16]
 
 
 def _imported(file: Path) -> Iterator[str]:
-    """Yield the modules that a file names; within a package those of the package are all its files."""
+    """Yield the modules that a file names; a package's own are among its files already."""
     try:
         tree = ast.parse(file.read_bytes())
     except (SyntaxError, ValueError):

@@ -173,20 +173,19 @@ def _code_of(point: EntryPoint, factory: Factory) -> str:
     """
     module = sys.modules.get(getattr(factory, "__module__", ""), None)
     file = getattr(module, "__file__", None)
-    digest = hashlib.sha256()
+    sources: list[Path] = []
     if file is not None:
         package = sys.modules.get(module.__name__.partition(".")[0]) if module else None
         places = [Path(place) for place in getattr(package, "__path__", [])]
         sources = [path for place in places for path in sorted(place.rglob("*.py"))] or [Path(file)]
-        for path in sources:
-            digest.update(path.name.encode() + b"\0" + path.read_bytes())
     name = f"{point.dist.name} {point.dist.version}" if point.dist else point.value
-    return f"{name} {digest.hexdigest()[:16]}"
+    return f"{name} {digest_of(sources)}"
 
 
 def available() -> dict[str, Factory]:
     """Return the built-in strategies, those that installed packages add, and those of files."""
-    return {**STRATEGIES, **plugins().factories, **_files()[0]}
+    own = {name: _from_file(Path(file), function) for name, (file, function) in _files().items()}
+    return {**STRATEGIES, **plugins().factories, **own}
 
 
 FILES_VARIABLE = "HARNESS_STRATEGY_FILES"
@@ -213,7 +212,7 @@ def add_file(place: str, parameters: str = "") -> str:
         name = _called(place, function, parameters, factory)[0].name
         if not _NAME.fullmatch(name):
             raise _BrokenError("its name must be lower-case letters, digits and hyphens")
-        known = json.loads(os.environ.get(FILES_VARIABLE, "{}"))
+        known = _files()
         others = {*STRATEGIES, *RESERVED_NAMES, *plugins().factories}
         if name in others or known.get(name, [str(file), function]) != [str(file), function]:
             raise _BrokenError(f"its name {name} is taken")
@@ -250,22 +249,20 @@ def _module_of(file: Path, _digest: str) -> types.ModuleType:
     return module
 
 
-def _files() -> tuple[dict[str, Factory], dict[str, str]]:
-    """Return the factories of files by name, and of each a hash of its source."""
-    factories, code = {}, {}
-    for name, (place, function) in json.loads(os.environ.get(FILES_VARIABLE, "{}")).items():
-        file = Path(place)
-        factories[name] = _from_file(file, function)
-        code[name] = f"{file.name} {_digest_of_file(file)}"
-    return factories, code
+def _files() -> dict[str, list[str]]:
+    """Return file and function of the strategies of files, by name."""
+    known: dict[str, list[str]] = json.loads(os.environ.get(FILES_VARIABLE, "{}"))
+    return known
 
 
-def _digest_of_file(file: Path) -> str:
-    """Return a hash of a file of strategies, and of the modules of one's own that it imports."""
+def _code_of_file(file: Path) -> str:
+    """Return a file's name with a hash of it, and of the modules of one's own that it imports.
+
+    A file alone has the hash that it had before imports counted: its runs go on.
+    """
     files = with_imports([file])
-    if len(files) > 1:
-        return digest_of(files)
-    return hashlib.sha256(file.read_bytes()).hexdigest()[:16]
+    alone = hashlib.sha256(file.read_bytes()).hexdigest()[:16]
+    return f"{file.name} {digest_of(files) if len(files) > 1 else alone}"
 
 
 def parameters_of(factory: Factory) -> dict[str, inspect.Parameter]:
@@ -325,7 +322,8 @@ def make(identity: str) -> Strategy:
     if name not in table:
         raise unknown_name("strategy", name, table)
     strategy, full = _called(identity, name, first["parameters"] or "", table[name])
-    code = {**added.code, **_files()[1]}.get(name, "")
+    file = _files().get(name)
+    code = added.code.get(name, "") if file is None else _code_of_file(Path(file[0]))
     if "superpixels" in [modifier["name"] for modifier in modifiers[:-1]]:
         raise InputError(f"+superpixels must be the last modifier, got {shorten(identity)}")
     for modifier in modifiers:

@@ -72,10 +72,6 @@ def _with_cost(
             f"{strategy.name} (+power goes behind +{name})"
         )
     check_scale(cost, scale)
-    if scale == "conditional" and strategy.measure is None:
-        raise InputError(
-            f"scale=conditional compares windows of like information, and {strategy.name} has none"
-        )
     score = partial(_fused, strategy=strategy, fuse=fuse)
     head, comma, rest = strategy.equation.partition(", ")
     own = f"{comma}{rest}" if head == "I" else f", I = {strategy.equation}"

@@ -72,38 +72,29 @@ DataRoot = Annotated[
 SplitName = Annotated[str, typer.Option(help="train or val.")]
 
 
-def _data_of(config: Path | None, data_root: Path | None) -> Data:
-    """Return which data are meant.
+def _named(config: Path | None, data_root: Path | None) -> tuple[Data, SecondsPerClick]:
+    """Return which data are meant, and how long each kind of click takes: as the config says.
 
     Raises:
         InputError: nothing is named.
     """
-    from harness.blocks import CityscapesData
+    from harness.blocks import CityscapesData, SecondsPerClick
     from harness.config import load_spec
 
     if config is not None:
-        return load_spec(config, data_root=data_root).data
+        spec = load_spec(config, data_root=data_root)
+        return spec.data, spec.seconds_per_click
     if data_root is None:
         raise InputError("the data must be named: --config FILE, or --data-root DIR for Cityscapes")
-    return CityscapesData(type="cityscapes", root=str(data_root))
+    return CityscapesData(type="cityscapes", root=str(data_root)), SecondsPerClick()
 
 
-def _seconds_per_click(config: Path | None, data_root: Path | None) -> SecondsPerClick:
-    """Return how long each kind of click takes: as the config says, if there is one."""
-    from harness.blocks import SecondsPerClick
-    from harness.config import load_spec
-
-    if config is None:
-        return SecondsPerClick()
-    return load_spec(config, data_root=data_root).seconds_per_click
-
-
-def _split(config: Path | None, data_root: Path | None, name: str) -> Split:
+def _split(data: Data, name: str) -> Split:
     from harness.data.source import find_splits
 
     if name not in {"train", "val"}:
         raise InputError(f"--split must be train or val, got {shorten(name)}")
-    return find_splits(_data_of(config, data_root))[name == "val"]
+    return find_splits(data)[name == "val"]
 
 
 def _check_target(option: str, path: Path | None) -> None:
@@ -140,7 +131,7 @@ def check(
     )
 
     _check_target("--sheet", sheet)
-    data = _data_of(config, data_root)
+    data, _ = _named(config, data_root)
     splits, of_cityscapes = find_splits(data), data.type == "cityscapes"
     problems = []
     for split in splits:
@@ -276,7 +267,7 @@ def stats(
     from harness.data.statistics import draw_clicks, per_class
 
     _check_target("--plot", plot)
-    opened = _split(config, data_root, split)
+    opened = _split(_named(config, data_root)[0], split)
     _print_table(per_class(opened), opened, as_json=as_json)
     if plot is not None:
         draw_clicks(opened, plot)
@@ -300,7 +291,7 @@ def windows(
     """Print what windows of several sizes cost: for the choice of harness.window."""
     from harness.data.statistics import per_window
 
-    opened = _split(config, data_root, split)
+    opened = _split(_named(config, data_root)[0], split)
     largest = min(min(size) for size in opened.index.sizes.values())
     usual = [str(side) for side in (32, 64, 128) if side <= largest] or [str(largest)]
     parts = usual if sides is None else [part.strip() for part in sides.split(",")]
@@ -345,7 +336,8 @@ def receipt(
     parts = region.split(",")
     if len(parts) != 4 or not all(_is_count(part) for part in parts):
         raise InputError(f"--region must be TOP,LEFT,HEIGHT,WIDTH in pixels, got {shorten(region)}")
-    opened = _split(config, data_root, split)
+    data, seconds_per_click = _named(config, data_root)
+    opened = _split(data, split)
     if image not in opened.files:
         close = difflib.get_close_matches(image, opened.files, n=1) or list(opened.files)[:1]
         raise InputError(
@@ -356,7 +348,7 @@ def receipt(
         clicks = count_region(opened.vertices(image), opened.label_ids(image), asked)
     except ValueError as error:
         raise InputError(f"--region: {error}; allowed: a rectangle inside the image") from error
-    totals, seconds = opened.index.totals, _seconds_per_click(config, data_root).total(clicks)
+    totals, seconds = opened.index.totals, seconds_per_click.total(clicks)
     if as_json:
         document = {
             "image": image,
@@ -409,7 +401,7 @@ def calibrate(
         raise InputError(f"--tolerances must be above 0, at most 100, got {shorten(tolerances)}")
     if not 1 <= window <= 100_000:
         raise InputError(f"--window must be from 1 to 100000 pixels, got {shorten(window)}")
-    opened = _split(config, data_root, split)
+    opened = _split(_named(config, data_root)[0], split)
     if opened.simulated_clicks:
         raise InputError("the data must have recorded clicks to compare with, got masks")
     typer.echo("tolerance_px  windows  correlation  simulated/recorded")

@@ -274,14 +274,14 @@ class Split:
         """Return what a person should know about the annotations as a whole, a line each."""
         return []
 
-    def unknown_labels(self, image_id: str) -> Counter[str]:
-        """Count the objects of an image whose label is not in the table."""
-        recording = self.recording(image_id)
+    def unknown_labels(self, image_id: str, recording: Recording | None) -> Counter[str]:
+        """Count the objects of an image, as they were recorded, whose label is not in the table."""
+        del image_id
         objects = recording.objects if recording is not None else ()
         return Counter(item.label for item in objects if find_label(item.label) is None)
 
     def palette(self, image_id: str) -> dict[int, int]:
-        """Return the colours of the indices that a label image uses; none where it has no palette."""
+        """Return the colours of the indices that a label image uses; of a palette image alone."""
         return palette_of(self.files[image_id].label_ids)
 
     def decode_vertices(self, image_id: str) -> npt.NDArray[np.int32]:

@@ -427,7 +427,7 @@ def _check_image(split: Split, image_id: str) -> _Checked | list[Problem]:
         components=count_components(labels),
         digest=digest.hexdigest(),
         photo_digest=photo_digest.hexdigest()[:16],
-        unknown=split.unknown_labels(image_id),
+        unknown=split.unknown_labels(image_id, recording),
         value_px=_count(raw),
         class_px=np.bincount(classes.ravel(), minlength=256)[: len(split.class_names)],
         palette=split.palette(image_id),

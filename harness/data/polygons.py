@@ -152,8 +152,9 @@ class PolygonSplit(Split):
         file = next(iter(self.files.values())).polygons
         return [f"{file}: {len(alone)} {_ALONE}, such as {one_line(alone[0], 100)}"]
 
-    def unknown_labels(self, image_id: str) -> Counter[str]:
+    def unknown_labels(self, image_id: str, recording: Recording | None) -> Counter[str]:
         """Count the shapes of an image whose label is no class: they are void."""
+        del recording
         labels = (shape.label for shape in self.drawing(image_id).shapes)
         return Counter(label for label in labels if label not in self.class_names)
 

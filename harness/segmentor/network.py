@@ -108,9 +108,7 @@ class TrainedNetwork:
         seen = self._see_last(image_id)
         plain = functools.cache(lambda: Logits(seen.logits[0].clone(), seen.size))
         passes: Iterator[Logits | Tensor] = (
-            (plain() for _ in range(1))
-            if n_passes == 1
-            else self._committee_once(image_id, seen, n_passes)
+            iter([plain()]) if n_passes == 1 else self._committee_once(image_id, seen, n_passes)
         )
         return View(
             passes,
@@ -160,7 +158,7 @@ class TrainedNetwork:
     def _committee_once(
         self, image_id: str, seen: _Seen, n_passes: int
     ) -> Iterator[Logits | Tensor]:
-        """Yield a committee's members; those of the last image are remembered for other measures."""
+        """Yield a committee's members; those of the last image are kept for other measures."""
         if self._members_of is not None and self._members_of[:2] == (image_id, n_passes):
             for member in self._members_of[2]:
                 yield Logits(member.values.clone(), member.size)

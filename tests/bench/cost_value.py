@@ -240,16 +240,15 @@ def interval(gains: list[float]) -> str:
 
 
 def table(folder: Path) -> None:
-    """Print AUBC over clicks against random windows and no cost, and how each price orders windows."""
+    """Print AUBC over clicks against random windows and no cost, and how prices order windows."""
     board = build_board(folder)
     rows = {row.strategy: row for row in board.rows}
     areas = {
         name: {c.seed: 100 * aubc(c.over_clicks(), stop=board.click_stop) for c in row.curves}
         for name, row in rows.items()
     }
-    print(
-        f"AUBC over clicks to {100 * board.click_stop:.1f} %, {len(board.rows[0].curves)} seeds; percent"
-    )
+    stop, seeds = 100 * board.click_stop, len(board.rows[0].curves)
+    print(f"AUBC over clicks to {stop:.1f} %, {seeds} seeds; percent")
     print(
         "| strategy | minus random windows | minus no cost | clicks | mIoU |\n|---|---|---|---|---|"
     )
@@ -280,7 +279,7 @@ SHOWN = {
 
 
 def figure(folder: Path, path: Path) -> None:
-    """Draw recorded over predicted clicks of all windows that strategies bought, first query left out."""
+    """Draw recorded over predicted clicks of the windows bought after the seed set."""
     runs = build_board(folder).groups
     drawing = Figure(figsize=(7.0, 6.4), layout="constrained")
     for axes, (name, words) in zip(drawing.subplots(2, 2).flat, SHOWN.items(), strict=True):
