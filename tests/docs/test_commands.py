@@ -15,7 +15,7 @@ import typer.main
 from harness.cli.bench import PRESETS, parse_seeds
 from harness.cli.main import app
 from harness.config import load_spec
-from strategies import parse_list
+from strategies import FILES_VARIABLE, parse_list
 from tests.docs.pages import PAGES, ROOT, blocks, commands, name, prose, tables
 
 ALL = commands()
@@ -49,6 +49,7 @@ def folder(tmp_path_factory, pack):
 @pytest.fixture
 def here(folder, monkeypatch):
     monkeypatch.chdir(folder)
+    monkeypatch.setenv(FILES_VARIABLE, "{}")  # strategies of files stay in this test
     return folder
 
 
