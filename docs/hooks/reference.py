@@ -306,7 +306,7 @@ def _json_kind(field: dict[str, Any]) -> str:
 _PUBLIC = (
     ("harness.api.Experiment", "from_config,run"),
     ("harness.api.load_board", ""),
-    ("harness.publish.board.Board", "to_frame"),
+    ("harness.publish.board.Board", "to_frame,summary,pairs"),
     ("harness.protocols.Strategy", ""),
     ("harness.views.View", ""),
     ("harness.data.source.register_dataset", ""),

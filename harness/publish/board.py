@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
 import pandas as pd
 
@@ -25,6 +27,9 @@ from harness.results import (
 from harness.scoring import aubc, mean_iou, share_at
 from harness.statistics import mean_std, median_share
 from harness.types import FULL_DATA
+
+if TYPE_CHECKING:
+    from harness.publish.significance import Significance
 
 LEVELS = (0.8, 0.9, 0.95)
 """Choice: clicks are counted to these shares of the full-data mIoU; the last is the paper's."""
@@ -114,7 +119,7 @@ class Row:
         return self.strategy + "".join(f" ({mark})" for mark, holds in marks.items() if holds)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Board:
     """All rows by falling AUBC over clicks, bounds last; what the notes beside them are made from.
 
@@ -164,6 +169,65 @@ class Board:
         ]
         names = ["strategy", "seed", "round", "pixel_share", "cost_a", "cost_b", "hours", "miou"]
         return pd.DataFrame(rows, columns=names)
+
+    def summary(self) -> pd.DataFrame:
+        """Return one row for each strategy, in the board's order: what its tables show.
+
+        The index is the strategy; the columns are those of ``leaderboard.csv`` that hold for all
+        rounds: ranks, clicks and pixels to 95 %, AUBC, each with ``_low`` and ``_high`` where it
+        has an interval. Shares in [0, 1]; missing where a figure does not exist. The first call
+        compares the strategies, which takes seconds.
+        """
+        from harness.publish.columns import columns_of, figures
+
+        columns = columns_of(self, self._significance)
+        columns = [column for column in columns if column.key != "strategy"]
+        rows = [
+            {"bound": row.is_bound, "tuned": row.is_tuned, **figures(columns, number)}
+            for number, row in enumerate(self.rows)
+        ]
+        index = pd.Index([row.strategy for row in self.rows], name="strategy")
+        frame = pd.DataFrame(rows, index=index)
+        numbers = [key for key in frame.columns if key != "origin"]
+        return frame.astype(dict.fromkeys(numbers[2:], float))
+
+    def pairs(self, over: Literal["clicks", "pixels"] = "clicks") -> pd.DataFrame:
+        """Return one row for each pair of ranked strategies, by the difference of their AUBC.
+
+        Columns: first, second, difference (first minus second), low, high, p (Holm's correction
+        over all pairs), differs, improvement (how often a run of the first beats one of the
+        second). Empty where a board has nothing to compare: fewer than three seeds that all
+        strategies have.
+
+        Args:
+            over: the axis of the AUBC: clicks or pixels.
+        """
+        if over not in {"clicks", "pixels"}:
+            raise ValueError(f"over must be 'clicks' or 'pixels', got {over!r}")
+        names = ["first", "second", "difference", "low", "high", "p", "differs", "improvement"]
+        if self._significance is None:
+            return pd.DataFrame(columns=names)
+        axis = self._significance.clicks if over == "clicks" else self._significance.pixels
+        rows = [
+            (
+                pair.first,
+                pair.second,
+                pair.difference.value,
+                pair.difference.low,
+                pair.difference.high,
+                pair.p_adjusted,
+                pair.differs,
+                pair.improvement,
+            )
+            for pair in axis.pairs
+        ]
+        return pd.DataFrame(rows, columns=names)
+
+    @functools.cached_property
+    def _significance(self) -> Significance | None:
+        from harness.publish.significance import compare_strategies
+
+        return compare_strategies(self)
 
     @property
     def any_run(self) -> Run:

@@ -11,6 +11,8 @@ from harness.publish.significance import Estimate, Place, Significance
 Number = float | int | None
 Value = Number | str
 """What a column holds beside its text: a number, or who made a run."""
+Ends = tuple[Number, Number]
+"""Where an interval begins and where it ends."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +21,8 @@ class Column:
 
     key: its name in CSV and JSON. title, short: in wide tables and in a terminal. says: what it
     means, in a sentence. cells: as text, one for each row. values: as numbers, for CSV and for
-    sorting; None where there is none. An origin is a text there too.
+    sorting; None where there is none. An origin is a text there too. ends: of each value's
+    interval, None where it has no end; None for a column that shows no interval.
     drop: which columns a narrow terminal leaves out first, the highest; 0 never; None: not shown
     there. answers: it is one of the five of the short table and of the LaTeX table.
     """
@@ -32,6 +35,7 @@ class Column:
     values: list[Value]
     drop: int | None = None
     answers: bool = False
+    ends: list[Ends] | None = None
 
 
 def columns_of(board: Board, verdicts: Significance | None) -> list[Column]:
@@ -51,6 +55,7 @@ def columns_of(board: Board, verdicts: Significance | None) -> list[Column]:
         short: str | None = None,
         drop: int | None = None,
         answers: bool = False,
+        ends: Callable[[Row], Ends] | None = None,
     ) -> Column:
         return Column(
             key,
@@ -61,6 +66,7 @@ def columns_of(board: Board, verdicts: Significance | None) -> list[Column]:
             [value(row) for row in rows],
             drop,
             answers,
+            None if ends is None else [ends(row) for row in rows],
         )
 
     def place(row: Row) -> Place | None:
@@ -104,6 +110,7 @@ def columns_of(board: Board, verdicts: Significance | None) -> list[Column]:
             short=f"clicks to {name} %",
             drop=2 if is_last else 12 + len(LEVELS) - number,
             answers=is_last,
+            ends=lambda row: _ends(row.clicks_to[number] if row.clicks_to else None),
         )
 
     origin = column(
@@ -122,6 +129,7 @@ def columns_of(board: Board, verdicts: Significance | None) -> list[Column]:
             says="Places that a strategy may have by AUBC over clicks; none for bounds.",
             drop=1,
             answers=True,
+            ends=lambda row: _places(place(row)),
         ),
         column(
             "strategy",
@@ -165,6 +173,7 @@ def columns_of(board: Board, verdicts: Significance | None) -> list[Column]:
             says="AUBC over clicks minus that of random windows, with Dunnett's 95 % interval.",
             short="vs random-region",
             drop=5,
+            ends=lambda row: _ends(_gain(place(row))),
         ),
         column(
             "p95",
@@ -176,6 +185,7 @@ def columns_of(board: Board, verdicts: Significance | None) -> list[Column]:
             short="pixels to 95 %",
             drop=4,
             answers=True,
+            ends=lambda row: _ends(row.p95),
         ),
         column(
             "aubc_pixels",
@@ -190,6 +200,7 @@ def columns_of(board: Board, verdicts: Significance | None) -> list[Column]:
             lambda row: places(pixel_place(row)),
             lambda row: getattr(pixel_place(row), "rank", None),
             says="Places that a strategy may have by AUBC over pixels; none for bounds.",
+            ends=lambda row: _places(pixel_place(row)),
         ),
         column(
             "gain_pixels",
@@ -197,6 +208,7 @@ def columns_of(board: Board, verdicts: Significance | None) -> list[Column]:
             lambda row: estimate(_gain(pixel_place(row))),
             lambda row: _value(pixel_place(row)),
             says="AUBC over pixels minus that of random windows, with Dunnett's 95 % interval.",
+            ends=lambda row: _ends(_gain(pixel_place(row))),
         ),
         *[budget(number) for number in range(last + 1)],
         column(
@@ -226,8 +238,26 @@ def columns_of(board: Board, verdicts: Significance | None) -> list[Column]:
     ]
 
 
+def figures(columns: Sequence[Column], number: int) -> dict[str, Value]:
+    """Return the values of one row by the columns' keys, with ``_low`` and ``_high`` of intervals."""
+    found: dict[str, Value] = {}
+    for column in columns:
+        found[column.key] = column.values[number]
+        if column.ends is not None:
+            found[f"{column.key}_low"], found[f"{column.key}_high"] = column.ends[number]
+    return found
+
+
 def _gain(found: Place | None) -> Estimate | None:
     return found.gain if found else None
+
+
+def _ends(found: Estimate | Crossing | None) -> Ends:
+    return (found.low, found.high) if found else (None, None)
+
+
+def _places(found: Place | None) -> Ends:
+    return (found.rank, found.worst_rank) if found else (None, None)
 
 
 def _value(found: Place | None) -> float | None:

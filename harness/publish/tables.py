@@ -12,7 +12,7 @@ from rich.text import Text
 
 from harness.files import write_text
 from harness.publish.board import Board
-from harness.publish.columns import Column, Value, answers
+from harness.publish.columns import Column, Value, answers, figures
 from harness.publish.notes import WARNING
 from harness.publish.text import cell, markdown, marks, plain
 
@@ -57,7 +57,10 @@ def _markdown_table(columns: Sequence[Column]) -> list[str]:
 
 
 def to_csv(board: Board, columns: Sequence[Column], path: Path) -> None:
-    """Write one line per strategy and round; shares in [0, 1], missing values empty."""
+    """Write one line per strategy and round; shares in [0, 1], missing values empty.
+
+    A column that shows an interval has two more beside it, ``_low`` and ``_high``.
+    """
     found = marks(board)
     kept = [column for column in columns if column.key != "strategy" and "miou_" not in column.key]
     records = [
@@ -73,11 +76,9 @@ def to_csv(board: Board, columns: Sequence[Column], path: Path) -> None:
             "miou": row.miou[number].mean,
             "miou_std": row.miou[number].std,
             "seeds": len(row.curves),
-            **{column.key: _in_csv(column.values[place]) for column in kept},
+            **{key: _in_csv(value) for key, value in figures(kept, place).items()},
             "p95_beyond": row.p95.beyond if row.p95 else None,
             "p95_reached": row.p95.reached if row.p95 else None,
-            "c95_low": row.c95.low if row.c95 else None,
-            "c95_high": row.c95.high if row.c95 else None,
             "c95_beyond": row.c95.beyond if row.c95 else None,
             "c95_reached": row.c95.reached if row.c95 else None,
             "cost_a_last": row.cost_a.mean,

@@ -6,6 +6,7 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from rich.console import Console
 
@@ -390,6 +391,44 @@ def test_files_are_written_whole(out, tmp_path):
     assert (tmp_path / "board.png").read_bytes().startswith(b"\x89PNG")
     assert (tmp_path / "board.svg").read_text().startswith("<?xml")
     assert (tmp_path / "board.pdf").read_bytes().startswith(b"%PDF")
+
+
+def test_the_csv_and_the_summary_hold_each_interval_that_the_tables_show(out, tmp_path):
+    board = build_board(out)
+    found = compare_strategies(board)
+    to_csv(board, columns_of(board, found), tmp_path / "board.csv")
+    line = pd.read_csv(tmp_path / "board.csv").groupby("strategy").last().loc["good"]
+    place, row = found.verdicts["good"].clicks, next(r for r in board.rows if r.strategy == "good")
+    assert (line.rank_low, line.rank_high) == (place.rank, place.worst_rank)
+    assert line.gain_clicks_low == pytest.approx(place.gain.low, abs=1e-6)
+    assert line.gain_clicks_high == pytest.approx(place.gain.high, abs=1e-6)
+    assert line.clicks_to_95_low == pytest.approx(row.c95.low, abs=1e-6)
+    summary = board.summary().loc["good"]
+    assert list(board.summary().index) == [row.strategy for row in board.rows]
+    for name in summary.index.drop(["bound", "tuned"]):
+        if not name.startswith("miou_"):
+            assert summary[name] == pytest.approx(line[name], abs=1e-6, nan_ok=True)
+
+
+def test_pairs_are_those_of_the_comparison(out, tmp_path):
+    board = build_board(out)
+    for over in ("clicks", "pixels"):
+        axis = getattr(compare_strategies(board), over)
+        frame = board.pairs(over=over)
+        assert frame["differs"].sum() == axis.separable
+        assert list(frame["p"]) == [pair.p_adjusted for pair in axis.pairs]
+        excludes_0 = (frame["low"] > 0) | (frame["high"] < 0)
+        assert list(excludes_0) == list(frame["differs"])
+    with pytest.raises(ValueError, match="over must be 'clicks' or 'pixels', got 'hours'"):
+        board.pairs(over="hours")
+
+
+def test_a_board_without_a_comparison_has_a_summary_and_no_pairs(tmp_path):
+    write(tmp_path, "random-region", 0, [0.4, 0.5, 0.6], [100, 200, 300])
+    board = build_board(tmp_path)
+    assert board.summary()["rank"].isna().all()
+    assert board.pairs().empty
+    assert "improvement" in board.pairs().columns
 
 
 def test_who_reaches_the_level_sooner(out):
