@@ -26,7 +26,7 @@ from harness.protocols import ImageSizes
 from harness.provenance import collect
 from harness.results import RunFolder, RunInfo, find_runs, read_info, read_run, run_path
 from harness.status import remove_plan, write_plan
-from harness.types import FULL_DATA
+from harness.types import FULL_DATA, Clicks, ClickTotals
 from harness.workshop import (
     WORK_FOLDER,
     build_trainer,
@@ -93,6 +93,13 @@ class Forecast:
     estimate: Estimate
     pace: Pace | None
     val_images: int
+    totals: ClickTotals
+
+    @property
+    def hours_of_all(self) -> float:
+        """How long a person would take to label the whole training set."""
+        clicks = Clicks(polygon=self.totals.polygon, classes=self.totals.classes)
+        return self.estimate.spec.seconds_per_click.total(clicks) / 3600
 
     def document(self) -> dict[str, Any]:
         """Return it as data: what is left, with seconds and bytes where a pace was measured."""
@@ -109,6 +116,9 @@ class Forecast:
             "steps": sum(lengths),
             "map_bytes": estimate.wanted_bytes,
             "workers": estimate.workers,
+            "polygon_clicks_of_all": self.totals.polygon,
+            "class_clicks_of_all": self.totals.classes,
+            "hours_of_all": self.hours_of_all,
         }
         if self.pace is not None:
             found["seconds"] = estimate.seconds(self.pace, self.val_images)
@@ -165,7 +175,7 @@ class Invocation:
         pace = None
         if estimate.jobs:
             pace = measure(self.spec, self.strategies, train, val, deterministic=self.deterministic)
-        return Forecast(remarks(train, val), estimate, pace, len(val.files))
+        return Forecast(remarks(train, val), estimate, pace, len(val.files), train.index.totals)
 
     def run(
         self,

@@ -260,6 +260,12 @@ def describe(forecast: Forecast) -> None:
         _say(line)
     for line in forecast.estimate.described():
         typer.echo(line)
+    totals = forecast.totals
+    typer.echo(
+        f"to label all of it takes {totals.polygon} clicks of polygons (cost_B = 1) and "
+        f"{totals.classes} of classes, about {forecast.hours_of_all:.0f} hours of a person "
+        "(seconds_per_click)"
+    )
     if forecast.pace is not None:
         typer.echo(forecast.estimate.foretold(forecast.pace, forecast.val_images))
 

@@ -325,6 +325,11 @@ def _check_values(
             f"{split.name} may be void (data.max_void_share), got {100 * void:.1f} %; "
             f"{describe_values(split, value_px)}"
         )
+    elif not class_px.any() and not problems:
+        problems.append(
+            f"data root {split.root}: {split.name} must have a pixel of some class, all are void; "
+            f"{describe_values(split, value_px)}"
+        )
     return problems
 
 

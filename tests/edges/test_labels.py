@@ -462,6 +462,18 @@ def test_what_is_void_may_be_declared(tmp_path, cache):
         opened(tmp_path, classes=two, extra="data['void'] = [1]")
 
 
+@pytest.mark.parametrize("split", ["train", "val"])
+def test_a_split_without_a_pixel_to_score_is_refused_however_much_may_be_void(
+    tmp_path, cache, split
+):
+    def save(labels, path):
+        Image.fromarray(labels * 0 + 9 if path.parent.name == split else labels).save(path)
+
+    write_masks(tmp_path / "data", save=save)
+    with pytest.raises(InputError, match=f"{split} must have a pixel of some class, all are void"):
+        opened(tmp_path, extra="data['max_void_share'] = 1.0")
+
+
 def test_the_class_map_is_part_of_what_the_data_are(tmp_path, cache):
     """A corrected class map never finds what the old one left behind."""
     write_masks(tmp_path / "data")

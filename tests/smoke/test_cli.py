@@ -230,6 +230,11 @@ def test_a_dry_run_says_what_would_happen_and_does_nothing(harness, tiny_config)
     assert f"{count} strategies x 2 seeds = {2 * count} runs of 3 rounds" in done.stdout
     assert "round 2: 32768 px labelled, 50.00 % of the pool" in done.stdout
     assert re.search(
+        r"to label all of it takes \d+ clicks of polygons \(cost_B = 1\) and \d+ of classes, about "
+        r"\d+ hours of a person",
+        done.stdout,
+    )
+    assert re.search(
         r"about \d+ (seconds|minutes) with \d+ worker\(s\), and \d\.\d GB of memory: measured here, \d+ ms a training step",
         done.stdout,
     )

@@ -43,6 +43,8 @@ def test_a_board_as_documents(harness, tiny_config):
     forecast = parsed(harness(*asked, "--seeds", "0", "--dry-run", "--json"))
     assert (forecast["runs_left"], forecast["references_left"]) == (1, 1)
     assert forecast["seconds"] > 0
+    clicks = forecast["polygon_clicks_of_all"] + forecast["class_clicks_of_all"]
+    assert forecast["hours_of_all"] == pytest.approx(3.15 * clicks / 3600)
     done = harness(*asked, "--seeds", "0", "--workers", "1")
     assert done.returncode == 0, done.stderr
     board = parsed(harness("publish", "--runs", "out", "--allow-dirty", "--json"))
