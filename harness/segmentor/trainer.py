@@ -398,7 +398,8 @@ class SegmentorTrainer:
     ) -> Cells:
         labelled, vertices = pool.is_labelled(image_id), pool.vertices(image_id)
         part = _surroundings(labelled) if self.assembly.is_fcn8s else _WHOLE
-        seen = network.see(self._train.photo(image_id)[part])
+        key = f"train/{image_id}" if part is _WHOLE else None  # features are kept of whole images
+        seen = network.see(self._train.photo(image_id)[part], key)
         labelled, vertices = (
             labelled[part],
             vertices - np.array([part[1].start, part[0].start], np.int32),

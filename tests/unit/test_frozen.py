@@ -21,6 +21,7 @@ from harness.segmentor import frozen
 from harness.segmentor.fcn8s import VGG16, draw_weights
 from harness.segmentor.frozen import FeatureCache, LabelledFeatures, trunk_features
 from harness.segmentor.pretext import GROUPS, group_table, grouped_pool, save_trunk
+from harness.segmentor.network import TrainedNetwork
 from harness.segmentor.trainer import SegmentorTrainer
 from tests.specs import short_spec
 
@@ -94,6 +95,27 @@ def test_cached_features_change_no_prediction(trainer, pool, train_split, monkey
     network._last = None
     monkeypatch.setattr(network.model, "extract_feat", None)  # would fail if it were called
     assert torch.equal(next(iter(network.predict(image_id, 1).passes)).values, cached)
+
+
+def test_the_cost_head_of_a_stock_network_learns_from_cached_features(
+    weights, pool, train_split, val_split, monkeypatch
+):
+    model = copy.deepcopy(recipe(weights).model)
+    head = {"type": "LightHead", "in_index": [0, 1, 2], "channels": 8, "num_classes": 19}
+    model["decode_head"] = {**head, "norm_cfg": {"type": "BN"}, "dropout_ratio": 0.1}
+    made = SegmentorTrainer(
+        recipe(weights, model=model), train_split=train_split, val_split=val_split
+    )
+    assert not made.assembly.is_fcn8s
+    network = made.fit(pool, 0, 0, with_cost=True)
+    cells = made.labelled_cells(network, pool, 0, 0)
+    without = TrainedNetwork.see
+    monkeypatch.setattr(TrainedNetwork, "see", lambda self, photo, _key: without(self, photo))
+    again = made.labelled_cells(network, pool, 0, 0)
+    assert all(torch.equal(one, other) for one, other in zip(cells, again, strict=True))
+    monkeypatch.undo()
+    monkeypatch.setattr(network.model, "extract_feat", None)  # would fail if it were called
+    assert torch.equal(made.labelled_cells(network, pool, 0, 0).features, cells.features)
 
 
 def test_every_touched_image_is_shown_once_an_epoch_with_its_labels(trainer, pool, train_split):
