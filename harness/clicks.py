@@ -233,8 +233,8 @@ def count_all_windows(
     height, width = window
     if not (1 <= height <= rows and 1 <= width <= cols and stride >= 1):
         raise ValueError(
-            f"window is {height}x{width} with stride {stride}; allowed: 1x1 to {rows}x{cols}, "
-            "stride 1 or more"
+            f"window must be from 1x1 to {rows}x{cols} and stride 1 or more, "
+            f"got {height}x{width} and {stride}"
         )
     box = 0 if (height, width) == (rows, cols) else BOX_CLICKS
     maps = (

@@ -170,7 +170,7 @@ class MapSource:
     @property
     def _network(self) -> Predictor:
         if self.predictor is None:
-            raise ValueError("a predictor is missing; allowed: the networks of the last round")
+            raise ValueError("predictor must be the networks of the last round, got None")
         return self.predictor
 
     def _view(self, image_id: str, n_passes: int) -> View:
@@ -211,7 +211,7 @@ class MapSource:
             check_tensor(pixels, self.pool.sizes[image_id], f"image {image_id}: {request.key}")
             return pixels.detach(), None
         if prediction.cost_map is None:
-            raise ValueError("the networks predict no cost; allowed: networks with a cost head")
+            raise ValueError("the networks must have a cost head, got some that predict no cost")
         besides = request.cost == "whole" and not request.whole_image
         return prediction.cost_map, self._besides(prediction, image_id, request.superpixel_px) if (
             besides

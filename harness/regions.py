@@ -48,7 +48,8 @@ def window_size(window: Window, height: int, width: int) -> tuple[int, int]:
     size = (window, window) if isinstance(window, int) else window
     if not (1 <= size[0] <= height and 1 <= size[1] <= width):
         raise ValueError(
-            f"window is {size[0]}x{size[1]}; allowed: 1x1 to {height}x{width}, the size of the map"
+            f"window must be from 1x1 to {height}x{width}, the size of the map, "
+            f"got {size[0]}x{size[1]}"
         )
     return size
 
@@ -75,7 +76,7 @@ def window_sum(pixel_map: Tensor, window: Window, *, stride: int = 1) -> Tensor:
     rows, cols = pixel_map.shape
     height, width = window_size(window, rows, cols)
     if stride < 1:
-        raise ValueError(f"stride is {stride}; allowed: 1 or more")
+        raise ValueError(f"stride must be 1 or more, got {stride}")
     scale = _scale(pixel_map)
     shape = (rows - height) // stride + 1, (cols - width) // stride + 1
     if scale is None:
@@ -124,7 +125,9 @@ def _scale(pixel_map: Tensor) -> float | None:
         (float(bound) for bound in torch.aminmax(pixel_map)) if pixel_map.numel() else (0.0, 0.0)
     )
     if not (math.isfinite(low) and math.isfinite(high)) or low < 0.0:
-        raise ValueError("a map value is NaN, infinite or negative; allowed: finite numbers >= 0")
+        raise ValueError(
+            "map values must be finite and 0 or more, got one that is NaN, infinite or negative"
+        )
     if high == 0.0:
         return None
     whole = not pixel_map.is_floating_point()
@@ -165,7 +168,7 @@ def rescale(region_map: Tensor, low: float, high: float) -> Tensor:
     """
     if not (math.isfinite(low) and math.isfinite(high) and low <= high):
         raise ValueError(
-            f"cannot scale from [{low}, {high}]; allowed: finite bounds with low <= high"
+            f"bounds to scale from must be finite, with low <= high, got [{low}, {high}]"
         )
     if low == high:
         return torch.zeros_like(region_map, dtype=torch.float64)
@@ -297,7 +300,7 @@ def non_maximum_suppression(
     best = blocks.max(axis=1)
     if np.isnan(best).any() or np.isposinf(best).any():
         raise ValueError(
-            "a score is NaN or +inf; allowed: finite scores, or -inf for a forbidden placement"
+            "scores must be finite, or -inf for a forbidden placement, got one that is NaN or +inf"
         )
     peaks: list[Peak] = []
     while limit is None or len(peaks) < limit:

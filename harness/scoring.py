@@ -49,7 +49,7 @@ def iou(areas: Iterable[ImageAreas]) -> npt.NDArray[np.float64]:
     """
     rows = [(item.intersection, item.prediction, item.label) for item in areas]
     if not rows:
-        raise ValueError("no image to score; allowed: one or more")
+        raise ValueError("areas must be of one image or more, got none")
     intersection, prediction, label = np.asarray(rows, dtype=np.float64).sum(axis=0)
     union = prediction + label - intersection
     scores: npt.NDArray[np.float64] = np.divide(
@@ -95,7 +95,7 @@ def aubc(curve: Curve, *, stop: float | None = None) -> float:
         ValueError: no point, shares that fall, or a ``stop`` before the first share.
     """
     if not curve:
-        raise ValueError("no point in the curve; allowed: one or more")
+        raise ValueError("a curve must have one point or more, got none")
     shares, values = (np.array(column, dtype=np.float64) for column in zip(*curve, strict=True))
     end = float(shares[-1]) if stop is None else stop
     if (np.diff(shares) < 0).any() or end < shares[0]:

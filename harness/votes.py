@@ -38,10 +38,7 @@ class Votes:
             ValueError: more than 255 members.
         """
         if self.members == LARGEST_COMMITTEE:
-            raise ValueError(
-                f"a committee has more than {LARGEST_COMMITTEE} members; allowed: 1 to "
-                f"{LARGEST_COMMITTEE}"
-            )
+            raise ValueError(f"a committee must have 1 to {LARGEST_COMMITTEE} members, got more")
         grid = (
             CellGrid.of((scores.values.shape[1], scores.values.shape[2]), scores.size)
             if isinstance(scores, Logits)
@@ -94,7 +91,7 @@ class Votes:
             ValueError: no member has voted.
         """
         if self.members == 0:
-            raise ValueError("a committee has no member; allowed: one or more passes")
+            raise ValueError("a committee must have one pass or more, got none")
         shares = (
             torch.arange(self.members + 1, dtype=torch.float64, device=self._of_pixels.device)
             / self.members

@@ -308,9 +308,9 @@ def make(identity: str) -> Strategy:
     matches = [_PART.fullmatch(part) for part in parts]
     if not matches or None in matches:
         raise InputError(
-            f"cannot read strategy {shorten(identity)}; allowed: name or "
+            f"cannot read strategy {shorten(identity)}; it must be name or "
             "name[parameter=value,...], with +MODIFIER behind it, "
-            f"at most {_LONGEST} characters"
+            f"of at most {_LONGEST} characters"
         )
     first, *modifiers = [match for match in matches if match is not None]
     name, added = first["name"], plugins()
@@ -367,7 +367,7 @@ def _parameters(
                 f"{allowed}"
             )
         if key in given:
-            raise InputError(f"strategy {identity!r}: {key} is given twice; allowed: once")
+            raise InputError(f"strategy {identity!r}: {key} must be given once, not twice")
         given[key] = _value(identity, key, value, parameters[key].annotation)
     return given
 
@@ -432,7 +432,7 @@ def parse_list(text: str) -> list[Strategy]:
     identities = [item for part in parts for item in (named[part]() if part in named else [part])]
     if not identities:
         raise InputError(
-            f"no strategy in {shorten(text)}; allowed: all, and names separated by commas: "
+            f"no strategy in {shorten(text)}; give all, or names separated by commas: "
             f"{', '.join(available())}"
         )
     identities = [_known(identity) for identity in identities]
@@ -440,5 +440,5 @@ def parse_list(text: str) -> list[Strategy]:
     names = [strategy.name for strategy in chosen]
     for name in names:
         if names.count(name) > 1:
-            raise InputError(f"strategy {name!r} is named twice; allowed: once")
+            raise InputError(f"strategy {name!r} must be named once, not twice")
     return chosen

@@ -29,7 +29,7 @@ def information_alone(
 def cost_alone(_information: Tensor, cost: Tensor | None, _rng: np.random.Generator) -> Tensor:
     """Score every placement by 1 - its scaled cost: the cheapest first."""
     if cost is None:
-        raise ValueError("cost is missing; allowed: a cost map")
+        raise ValueError("cost must be a cost map, got None")
     return 1.0 - cost
 
 

@@ -17,7 +17,7 @@ from strategies.parameters import Alpha, Cost, Passes, Scale
 
 def _with_cost(information: Tensor, cost: Tensor | None) -> tuple[Tensor, Tensor]:
     if cost is None:
-        raise ValueError("cost is missing; allowed: a cost map")
+        raise ValueError("cost must be a cost map, got None")
     return information, cost
 
 

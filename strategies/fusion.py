@@ -41,4 +41,4 @@ def g3(information: Tensor, cost: Tensor, alpha: float = 0.5) -> Tensor:
 def check_alpha(alpha: float) -> None:
     """Refuse a weight outside [0, 1]."""
     if not 0.0 <= alpha <= 1.0:
-        raise InputError(f"alpha is {alpha}; allowed: 0 to 1")
+        raise InputError(f"alpha must be from 0 to 1, got {alpha}")

@@ -109,7 +109,7 @@ def with_g3(
 
 def _per_click(information: Tensor, cost: Tensor | None, _rng: np.random.Generator) -> Tensor:
     if cost is None:
-        raise ValueError("cost is missing; allowed: a cost map")
+        raise ValueError("cost must be a cost map, got None")
     return information / cost.clamp(min=1.0)
 
 

@@ -104,7 +104,7 @@ def _members(view: View) -> list[Logits | Tensor]:
     """
     members = list(view.passes)
     if not members:
-        raise ValueError("a committee has no member; allowed: one or more passes")
+        raise ValueError("a committee must have one pass or more, got none")
     return members
 
 

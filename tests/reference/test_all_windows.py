@@ -75,7 +75,7 @@ def test_all_windows_and_single_regions_agree_with_the_slow_reference(case, heig
     labels, polygons = case
     vertices = clamp_vertices(polygons, *labels.shape)
     if height > labels.shape[0] or width > labels.shape[1]:
-        with pytest.raises(ValueError, match="window is"):
+        with pytest.raises(ValueError, match="window must be"):
             count_all_windows(vertices, labels, (height, width), stride=stride)
         return
     maps = count_all_windows(vertices, labels, (height, width), stride=stride)

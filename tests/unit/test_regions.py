@@ -67,7 +67,7 @@ def test_window_sum_of_an_empty_map_is_zero():
 
 @pytest.mark.parametrize("window", [0, -1, 6, (5, 7)])
 def test_a_window_that_does_not_fit_is_refused(window):
-    with pytest.raises(ValueError, match="allowed: 1x1 to 5x6"):
+    with pytest.raises(ValueError, match="must be from 1x1 to 5x6"):
         window_sum(torch.ones(5, 6), window)
 
 

@@ -28,7 +28,7 @@ def test_iou_sums_areas_over_images_before_dividing():
 
 
 def test_no_image_is_an_error():
-    with pytest.raises(ValueError, match="no image"):
+    with pytest.raises(ValueError, match="one image or more"):
         iou([])
 
 

@@ -53,7 +53,7 @@ def test_vote_entropy_never_exceeds_ln_of_members_or_classes(members, classes):
 
 
 def test_a_committee_needs_a_member():
-    with pytest.raises(ValueError, match="no member"):
+    with pytest.raises(ValueError, match="one pass or more"):
         vote_entropy(predict())
 
 
@@ -124,7 +124,7 @@ def test_alpha_reaches_the_score():
         ("random-region[alpha=1]", "parameters of random-region: none"),
         ("vote-entropy-region[passes=1]", "greater than or equal to 2"),
         ("vote-entropy-region[passes=__import__('os')]", "cannot set|valid integer"),
-        ("cereals-g3-entropy[alpha=0.1,alpha=0.2]", "given twice"),
+        ("cereals-g3-entropy[alpha=0.1,alpha=0.2]", "must be given once"),
         ("../evil", "cannot read strategy"),
         ("", "cannot read strategy"),
     ],
@@ -155,7 +155,7 @@ def test_lists():
         *all_of_them,
         more,
     ]
-    with pytest.raises(InputError, match="named twice"):
+    with pytest.raises(InputError, match="must be named once"):
         strategies.parse_list("random-region,random-region")
     with pytest.raises(InputError, match="no strategy"):
         strategies.parse_list(" , ")
