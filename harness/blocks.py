@@ -465,7 +465,7 @@ class Protocol(Block):
     @model_validator(mode="after")
     def _distinct_seeds(self) -> Protocol:
         if len(set(self.seeds)) < len(self.seeds):
-            raise ValueError(f"seeds {list(self.seeds)} repeat one; allowed: each seed once")
+            raise ValueError(f"harness.seeds must have each seed once, got {list(self.seeds)}")
         return self
 
 

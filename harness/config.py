@@ -152,19 +152,21 @@ class ExperimentSpec(Block):
         if self.tuned is not None and (
             shared := sorted(set(self.tuned.seeds) & set(self.harness.seeds))
         ):
-            raise ValueError(f"seeds {shared} were tuned on; allowed: others")
+            raise ValueError(
+                f"harness.seeds must be others than those that were tuned on, got {shared}"
+            )
         if self.tune is None:
             return self
         if shared := sorted(set(self.tune.seeds) & set(self.harness.seeds)):
             raise ValueError(
-                f"tune.seeds and harness.seeds share {shared}; allowed: seeds that no reported run "
-                "uses"
+                f"tune.seeds must be seeds that no reported run uses, got {shared}, which "
+                "harness.seeds has too"
             )
         for name, (low, high) in self.tune.parameters.items():
             if not low < high:
                 raise ValueError(
-                    f"tune.parameters.{name} is ({low}, {high}); allowed: a lower bound, then a "
-                    "higher one"
+                    f"tune.parameters.{name} must be a lower bound, then a higher one, "
+                    f"got ({low}, {high})"
                 )
         for name, choices, own in (
             ("window", self.tune.window, self.harness.window),
@@ -172,8 +174,8 @@ class ExperimentSpec(Block):
         ):
             if choices and own not in choices:
                 raise ValueError(
-                    f"tune.{name} is {list(choices)}; allowed: choices with harness.{name}, {own}, "
-                    "among them: it is trial 0"
+                    f"tune.{name} must have harness.{name}, {own}, among its choices, as it "
+                    f"is trial 0, got {list(choices)}"
                 )
         return self
 
@@ -232,8 +234,8 @@ def check_types(spec: ExperimentSpec, place: Path) -> None:
             for key in ("type", "constructor", "_scope_"):
                 if key in item and not (isinstance(item[key], str) and item[key].isidentifier()):
                     raise InputError(
-                        f"{place}: its config has the {key} {item[key]!r}; allowed: the plain name "
-                        "of something registered"
+                        f"{place}: each {key} in its config must be the plain name of something "
+                        f"registered, got {item[key]!r}"
                     )
 
 
@@ -277,7 +279,7 @@ def load_spec(
         data["root"] = _data_root(data, file, data_root)
     elif data_root is not None:
         raise InputError(
-            f"--data-root {data_root}: {file} makes its own data; allowed: a config with data type "
+            f"--data-root {data_root}: {file} makes its own data; give a config with data type "
             "'cityscapes', 'masks' or 'polygons'"
         )
     if seeds is not None and isinstance(document.get("harness"), dict):
@@ -296,7 +298,7 @@ def _check_keys(given: set[str], names: set[str], file: Path) -> None:
         _say_unused(file, f"the loop is the harness's own: {', '.join(ignored)}")
     for key in sorted(given - names - _HELPERS - _MMSEG_S_OWN):
         raise InputError(
-            f"{file}: unknown key {shorten(key)}; allowed: {', '.join(sorted(names | _HELPERS))}"
+            f"{file}: unknown key {shorten(key)}; available: {', '.join(sorted(names | _HELPERS))}"
         )
 
 
@@ -391,8 +393,8 @@ def _pretrained(document: dict[str, Any], file: Path) -> str:
         return hashlib.sha256(weights_path(name).read_bytes()).hexdigest()
     except OSError as error:
         raise InputError(
-            f"{file}: model.backbone.pretrained is {shorten(name)}: {error.strerror}; allowed: "
-            "weights of harness pretext, or of torchvision"
+            f"{file}: model.backbone.pretrained must be weights of harness pretext, or of "
+            f"torchvision, got {shorten(name)} ({error.strerror})"
         ) from error
 
 
@@ -474,8 +476,8 @@ def _config_file(path: Path | None) -> Path:
 def _read(file: Path) -> dict[str, Any]:
     if not file.is_file():
         raise InputError(
-            f"config {file}: no such file; allowed: a Python config file, or the name of one that "
-            f"ships: {', '.join(shipped_configs())}"
+            f"config {file}: no such file; give a Python config file, or the name of a built-in "
+            f"one: {', '.join(shipped_configs())}"
         )
     with contextlib.redirect_stdout(io.StringIO()):  # it prints what it could not import
         from mmengine.config import Config
@@ -559,7 +561,7 @@ def _first_problem(error: ValidationError) -> str:
     place = [str(part) for part in problem["loc"] if part not in {*_OURS, "other"}]
     key = ".".join(place)
     if problem["type"] == "extra_forbidden":
-        return f"unknown key {shorten(key)}; allowed there: {', '.join(_known_keys(place))}"
+        return f"unknown key {shorten(key)}; available there: {', '.join(_known_keys(place))}"
     if problem["type"] == "missing":
         return f"key {key!r} is missing"
     said = problem["msg"].removeprefix("Value error, ")

@@ -55,8 +55,8 @@ def check_sizes(
     smallest = min(min(size) for size in (*sizes.values(), *val_sizes.values()))
     if spec.harness.window > smallest:
         raise InputError(
-            f"harness.window is {spec.harness.window}; allowed: at most {smallest}, the smallest "
-            "side of an image"
+            f"harness.window must be at most {smallest}, the smallest side of an image, "
+            f"got {spec.harness.window}"
         )
     head = spec.model.get("decode_head")
     written = head.get("num_classes", n_classes) if isinstance(head, dict) else n_classes
@@ -227,7 +227,7 @@ class Workshop:
         if shutil.disk_usage(self.out).free < _SMALLEST_FREE_BYTES:
             raise InputError(
                 f"{self.out}: less than {_SMALLEST_FREE_BYTES >> 20} MiB of disk space left; "
-                "allowed: more, or another --out"
+                "free some, or give another --out"
             )
         strategy = self.strategies.get(job.strategy)
         folder = RunFolder(run_path(self.out, job.strategy, job.seed))

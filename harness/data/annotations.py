@@ -113,8 +113,8 @@ def read_recording(path: Path) -> Recording:
         )
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise InputError(
-            f"{path}: not a polygon file ({shorten(error, 200)}); allowed: imgHeight, imgWidth, "
-            "objects with label and polygon"
+            f"{path}: not a polygon file ({shorten(error, 200)}); it must have imgHeight, "
+            "imgWidth, and objects with label and polygon"
         ) from error
     return Recording(height, width, objects)
 

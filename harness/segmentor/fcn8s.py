@@ -57,7 +57,7 @@ class VGG16(BaseModule):  # type: ignore[misc]
     ) -> None:
         super().__init__()
         if not 0 < width <= 1:
-            raise InputError(f"backbone.width is {width}; allowed: more than 0, at most 1")
+            raise InputError(f"backbone.width must be more than 0 and at most 1, got {width}")
         self.pretrained, self._width = pretrained, width
         self.out_channels = tuple(scaled(STAGES[i][0], width) for i in (2, 3, 4))
         channels = 3

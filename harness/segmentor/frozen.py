@@ -255,7 +255,7 @@ class HeadTraining(BaseModel):  # type: ignore[misc]
     ) -> dict[str, Tensor]:
         """Return the loss; there is nothing else to ask."""
         if mode != "loss":
-            raise ValueError(f"mode is {mode!r}; allowed: loss")
+            raise ValueError(f"mode must be 'loss', got {mode!r}")
         losses: dict[str, Tensor] = self.decode_head.loss_by_feat(
             self.decode_head(features), data_samples
         )

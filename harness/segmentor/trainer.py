@@ -516,17 +516,18 @@ def check_optimizer(
             "the config's optim_wrapper cannot be built: "
             f"{one_line(f'{type(error).__name__}: {error}')}"
         ) from error
-    if optim_wrapper.get("accumulative_counts", 1) != 1:
+    counts = optim_wrapper.get("accumulative_counts", 1)
+    if counts != 1:
         raise InputError(
-            "the config's optim_wrapper accumulates gradients; allowed: accumulative_counts = 1, "
-            "and a batch_size that fits"
+            "the config's optim_wrapper must not accumulate gradients: accumulative_counts must "
+            f"be 1, with a batch_size that fits, got {shorten(counts)}"
         )
     for item in param_scheduler:
         kind = item.get("type")
         if not isinstance(kind, str) or not kind or PARAM_SCHEDULERS.get(kind) is None:
             raise InputError(
-                f"the config's param_scheduler has the type {shorten(kind)}; allowed: a schedule "
-                "of mmengine, such as OneCycleLR"
+                "each type in the config's param_scheduler must be a schedule of mmengine, such as "
+                f"OneCycleLR, got {shorten(kind)}"
             )
 
 

@@ -107,8 +107,8 @@ def test_a_file_that_is_no_config_is_one_line(tmp_path, name, content):
 TRAININGS = {
     "training.update(steps=1, steps_per_image=0, max_steps=1); param_scheduler = [dict(type='OneCycleLR', eta_max=0.1, pct_start=0.25, total_steps=0)]": "param_scheduler[0]",
     "param_scheduler = [dict(type='OneCycleLR', eta_max=6e-3, pct_start=2)]": "param_scheduler[0]",
-    "param_scheduler = [dict(eta_max=1.0)]": "param_scheduler has the type None",
-    "param_scheduler = [dict(type='NoSuchLR')]": "param_scheduler has the type 'NoSuchLR'",
+    "param_scheduler = [dict(eta_max=1.0)]": "such as OneCycleLR, got None",
+    "param_scheduler = [dict(type='NoSuchLR')]": "such as OneCycleLR, got 'NoSuchLR'",
     "param_scheduler = [dict(type='LinearLR', start_factor=-3.0)]": "param_scheduler[0]",
     "param_scheduler = [dict(type='MultiStepLR')]": "param_scheduler[0]",
     "optim_wrapper = dict(_delete_=True, type='OptimWrapper', optimizer=dict(type='AdamW', lr=-1.0))": "optim_wrapper cannot be built",

@@ -58,13 +58,13 @@ def test_overrides(tmp_path):
         ("annotator = dict(missed=2.0)\n", r"annotator\.missed is 2.0"),
         (
             "harness = dict(windwo=3)\n",
-            "unknown key 'harness.windwo'; allowed there: budget_unit, budgets",
+            "unknown key 'harness.windwo'; available there: budget_unit, budgets",
         ),
         ("training = dict(stepz=3)\n", "unknown key 'training.stepz'"),
         ("harness = dict(window='big')\n", "harness.window is 'big'"),
         ("harness = dict(window=0)\n", "harness.window is 0"),
         ("harness = dict(overlap='maybe')\n", "harness.overlap is 'maybe'"),
-        ("harness = dict(seeds=[1, 1])\n", "repeat one"),
+        ("harness = dict(seeds=[1, 1])\n", "must have each seed once"),
         ("harness = dict(committee=1)\n", "harness.committee is 1"),
         ("data = dict(_delete_=True, type='street')\n", "data"),
         ("1/0\n", "ZeroDivisionError"),
@@ -109,7 +109,7 @@ def test_a_data_root_for_the_embedded_pack_is_refused(tmp_path):
 
 def test_sizes_are_checked_before_anything_is_trained():
     spec = load_spec(config_path("streets_standard"))
-    with pytest.raises(InputError, match=r"harness\.window is 64; allowed: at most 32"):
+    with pytest.raises(InputError, match=r"harness\.window must be at most 32, .* got 64"):
         check_sizes(spec, {str(number): (32, 64) for number in range(120)}, 19, {})
     with pytest.raises(InputError, match=r"harness\.window"):
         check_sizes(spec, {str(number): (128, 256) for number in range(120)}, 19, {"val": (32, 64)})

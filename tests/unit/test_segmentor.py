@@ -560,7 +560,7 @@ def test_an_optimizer_or_schedule_that_cannot_be_built_is_bad_input(train_split,
             ),
             **splits,
         )
-    with pytest.raises(InputError, match="accumulates gradients"):
+    with pytest.raises(InputError, match="must not accumulate gradients"):
         SegmentorTrainer(
             short_spec(
                 optim_wrapper={
@@ -571,7 +571,7 @@ def test_an_optimizer_or_schedule_that_cannot_be_built_is_bad_input(train_split,
             ),
             **splits,
         )
-    with pytest.raises(InputError, match="param_scheduler has the type 'OnCycle'"):
+    with pytest.raises(InputError, match=r"param_scheduler must be .* got 'OnCycle'"):
         SegmentorTrainer(short_spec(param_scheduler=[{"type": "OnCycle"}]), **splits)
 
 

@@ -131,7 +131,7 @@ def test_tuning_seeds_are_not_reporting_seeds(tmp_path):
     file.write_text(
         f"_base_ = [{str(config_path('streets'))!r}]\ntune = dict(strategy=['entropy-region'], window=[32, 64], seeds=[0, 9])\n"
     )
-    with pytest.raises(InputError, match=r"share \[0\]"):
+    with pytest.raises(InputError, match=r"got \[0\], which harness\.seeds has too"):
         load_spec(file)
 
 

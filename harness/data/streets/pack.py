@@ -63,13 +63,13 @@ class PackSpec:
         ):
             value = getattr(self, name)
             if not low <= value <= high:
-                raise InputError(f"pack {name} is {value}; allowed: {low} to {high}")
+                raise InputError(f"pack {name} must be from {low} to {high}, got {value}")
         if self.seed < 0:
-            raise InputError(f"pack seed is {self.seed}; allowed: 0 or more")
+            raise InputError(f"pack seed must be 0 or more, got {self.seed}")
         if not 1.0 <= self.width / self.height <= 4.0:
             raise InputError(
-                f"pack size is {self.height}x{self.width}; allowed: a width of 1 to 4 times the "
-                "height"
+                f"pack width must be 1 to 4 times the height, got a size of "
+                f"{self.height}x{self.width}"
             )
 
     @property
