@@ -56,7 +56,7 @@ class Presence:
                 self._own.acquire(timeout=0)
         except OSError as error:
             raise InputError(
-                f"{self._out}: cannot be written ({error.strerror}); allowed: a writable folder"
+                f"{self._out}: cannot be written ({error.strerror}); give a writable folder"
             ) from error
         return self
 
@@ -81,7 +81,7 @@ class Presence:
             lock.acquire(timeout=_PATIENCE_S)
         except Timeout as error:
             raise InputError(
-                f"{self._out}: another harness process keeps it; allowed: wait, or another --out"
+                f"{self._out}: another harness process keeps it; wait, or give another --out"
             ) from error
         try:
             yield
@@ -121,8 +121,8 @@ def alone(out: Path) -> Iterator[Presence]:
     with Presence(out) as presence, presence.guard():
         if others := presence.others():
             raise InputError(
-                f"{out}: another harness process works there ({', '.join(others)}); allowed: wait, "
-                "or another --out"
+                f"{out}: another harness process works there ({', '.join(others)}); wait, "
+                "or give another --out"
             )
         yield presence
 

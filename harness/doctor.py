@@ -58,7 +58,7 @@ def examine(out: Path) -> Iterator[Finding]:
         InputError: no such folder.
     """
     if not out.is_dir():
-        raise InputError(f"{out}: no such folder; allowed: one that harness bench wrote")
+        raise InputError(f"{out}: no such folder; give one that harness bench wrote")
     whole: list[Run] = []
     for folder in sorted(path for path in (out / "runs").glob("*/seed-*") if path.is_dir()):
         if not (folder / "run.json").exists() and not (folder / "rounds.jsonl").exists():

@@ -9,7 +9,7 @@ from urllib.parse import unquote
 
 
 class InputError(ValueError):
-    """Bad input: the message is one line that names the thing, its place and what is allowed.
+    """Bad input: the message is one line: what must hold, what was got, where.
 
     Exit code 2.
     """

@@ -206,7 +206,7 @@ class Estimate:
             raise InputError(
                 f"{out}: region maps and networks may take {needed / 1e9:.1f} GB of disk, "
                 f"{free / 1e9:.1f} GB are free; "
-                "allowed: a smaller --disk-gb, a larger harness.stride, or another --out"
+                "give a smaller --disk-gb, a larger harness.stride, or another --out"
             )
 
     # ---------------------------------------------------------------------------------------- words

@@ -247,7 +247,7 @@ class Invocation:
             ]
             if different and not (self.overwrite and self._is_replaced(found)):
                 raise InputError(
-                    f"{path}: holds a run of another board ({', '.join(different)}); allowed: "
+                    f"{path}: holds a run of another board ({', '.join(different)}); give "
                     "another --out, or --overwrite with all of its strategies and seeds"
                 )
 
@@ -302,7 +302,7 @@ class Invocation:
         """
         if self.overwrite and others:
             raise InputError(
-                f"{self.out}: another harness process works there ({', '.join(others)}); allowed: "
+                f"{self.out}: another harness process works there ({', '.join(others)}); give "
                 "--overwrite when it has ended"
             )
         if self.overwrite:

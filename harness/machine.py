@@ -52,7 +52,7 @@ def check_device(name: str | None) -> str | None:
         import torch
 
         if not torch.cuda.is_available():
-            raise InputError("--device is 'cuda', but torch sees no GPU; allowed: cpu")
+            raise InputError("--device must be cpu where torch sees no GPU, got 'cuda'")
     return name
 
 

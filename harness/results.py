@@ -160,7 +160,7 @@ class RunFolder:
             ]
             if different:
                 raise InputError(
-                    f"{self.path}: holds a run with another {', '.join(different)}; allowed: "
+                    f"{self.path}: holds a run with another {', '.join(different)}; give "
                     "another --out, or --overwrite"
                 )
             self._info = found
@@ -545,7 +545,7 @@ def _read_info(path: Path) -> tuple[RunInfo, str]:
         version = document["schema_version"]
         if version != SCHEMA_VERSION:
             raise InputError(
-                f"{file}: schema version {shorten(version)}; allowed: {SCHEMA_VERSION}"
+                f"{file}: schema version must be {SCHEMA_VERSION}, got {shorten(version)}"
             )
         sealed = document.pop("crc32", None)  # files of older code have none
         if sealed is not None and sealed != _checksum(document):

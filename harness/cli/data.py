@@ -39,7 +39,7 @@ def parse_size(text: str) -> tuple[int, int]:
     height, cross, width = text.lower().partition("x")
     if not (cross and _is_count(height) and _is_count(width)):
         raise InputError(
-            f"--size is {shorten(text)}; allowed: HEIGHTxWIDTH in pixels, such as 128x256"
+            f"--size must be HEIGHTxWIDTH in pixels, such as 128x256, got {shorten(text)}"
         )
     return int(height), int(width)
 
@@ -58,7 +58,7 @@ def make(
     from harness.data.streets.pack import PackSpec, make_pack
 
     if pack != "streets":
-        raise InputError(f"--pack is {shorten(pack)}; allowed: streets")
+        raise InputError(f"--pack must be streets, got {shorten(pack)}")
     height, width = parse_size(size)
     make_pack(PackSpec(height, width, train, val, seed, redundancy), out)
     typer.echo(f"{train} + {val} images of {height}x{width} px in {out}")
@@ -347,7 +347,7 @@ def receipt(
     try:
         clicks = count_region(opened.vertices(image), opened.label_ids(image), asked)
     except ValueError as error:
-        raise InputError(f"--region: {error}; allowed: a rectangle inside the image") from error
+        raise InputError(f"--region must be a rectangle inside the image: {error}") from error
     totals, seconds = opened.index.totals, seconds_per_click.total(clicks)
     if as_json:
         document = {

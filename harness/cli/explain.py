@@ -59,20 +59,20 @@ def explain(
     number = len(found.rounds) - 1 if round_number is None else round_number
     if len(found.rounds) < 2:
         raise InputError(
-            f"{run}: no round that bought by score; allowed: a run with two rounds or more"
+            f"{run}: no round that bought by score; give a run with two rounds or more"
         )
     check_device(found.info.device)
     if not 1 <= number < len(found.rounds):
         raise InputError(
-            f"--round is {number}; allowed: 1 to {len(found.rounds) - 1}, the rounds of {run} that "
-            "bought by score"
+            f"--round must be from 1 to {len(found.rounds) - 1}, the rounds of {run} that bought "
+            f"by score, got {number}"
         )
     receipts = found.rounds[number].query
     asked = sorted({receipt.image_id for receipt in receipts})
     if image is not None and image not in asked:
         raise InputError(
-            f"--image is {shorten(image)}; allowed: an image that round {number} asked for, such "
-            f"as {', '.join(asked[:3])}"
+            f"--image must be one that round {number} asked for, such as {', '.join(asked[:3])}, "
+            f"got {shorten(image)}"
         )
     spec = _spec(found, run, data_root)
     if spec.custom_imports and not allow_imports:
@@ -146,7 +146,7 @@ def _spec(run: Run, path: Path, data_root: Path | None) -> ExperimentSpec:
     check_values(document, path / "run.json")
     if data_root is not None and document["data"].get("type") == "streets":
         raise InputError(
-            f"--data-root {data_root}: {path} made its own data; allowed: no --data-root"
+            f"--data-root {data_root}: {path} made its own data; leave --data-root out"
         )
     if data_root is not None:
         document["data"] = {**document["data"], "root": str(data_root)}
@@ -158,7 +158,7 @@ def _spec(run: Run, path: Path, data_root: Path | None) -> ExperimentSpec:
         ) from error
     check_types(spec, path / "run.json")
     if spec.data.type != "streets" and data_root is None:
-        raise InputError(f"{path}: the run is on data of its own; allowed: --data-root DIR")
+        raise InputError(f"{path}: the run is on data of its own; give --data-root DIR")
     return spec
 
 
@@ -179,8 +179,8 @@ def _again(
     workshop.turn_to(info.seed)
     if workshop.info.data_fingerprint != info.data_fingerprint:
         raise InputError(
-            f"the data here have the fingerprint {workshop.info.data_fingerprint[:12]}, the run's "
-            f"{info.data_fingerprint[:12]}; allowed: the same data"
+            f"the data must be those of the run, with the fingerprint "
+            f"{info.data_fingerprint[:12]}, got {workshop.info.data_fingerprint[:12]}"
         )
     strategy, pool = workshop.strategies[info.strategy], LabelledPool(workshop.sizes)
     record = run.rounds[number]

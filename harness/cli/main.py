@@ -135,7 +135,7 @@ def _known(error: Exception) -> tuple[int, str] | None:
         if error.filename is None and not full:
             return None
         place = error.filename or "a file"
-        return 2, f"{place}: {error.strerror}; allowed: a disk with room that can be written"
+        return 2, f"{place}: {error.strerror}; choose a disk that has room and can be written"
     if hasattr(error, "format_message"):
         return 2, f"{one_line(error.format_message(), 600)} See harness --help."
     return None

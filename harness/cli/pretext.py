@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from harness.errors import InputError
+from harness.errors import InputError, shorten
 from harness.machine import limit_threads
 
 
@@ -36,17 +36,20 @@ def pretext(
     spec = load_spec(config)
     if not isinstance(spec.data, StreetsData):
         raise InputError(
-            f"config {spec.name} is not on generated scenes; allowed: data type 'streets'"
+            f"config {spec.name} must have the data type 'streets' (generated scenes), "
+            f"got {spec.data.type!r}"
         )
     if spec.data.seed == seed:
-        raise InputError(f"--seed is {seed}, the board's own scenes; allowed: another")
+        raise InputError(f"--seed must differ from that of the board's own scenes, got {seed}")
     if not (1 <= scenes <= 100_000 and 1 <= steps <= 1_000_000 and 0 <= seed < 2**31):
         raise InputError(
-            f"--scenes is {scenes} and --steps {steps}; allowed: 1 to 100000 scenes, 1 step or more"
+            "--scenes must be from 1 to 100000, --steps from 1 to 1000000 and --seed from 0 to "
+            f"{2**31 - 1}, got {scenes}, {steps} and {seed}"
         )
     if not isinstance(spec.model.get("backbone"), dict):
         raise InputError(
-            f"config {spec.name} has no model.backbone; allowed: a config with a trunk"
+            f"config {spec.name}: model.backbone must be a block, "
+            f"got {shorten(spec.model.get('backbone'))}"
         )
     set_up_torch("cpu")
     model = {

@@ -159,8 +159,7 @@ def _check_committed(folder: Path, runs: Sequence[Run]) -> None:
     if dirty:
         raise InputError(
             f"{folder}: {len(dirty)} runs, such as {dirty[0].strategy} seed {dirty[0].seed}, "
-            "are of code that was not committed; "
-            "allowed: runs of a clean commit, or --allow-dirty"
+            "are of code that was not committed; give runs of a clean commit, or --allow-dirty"
         )
 
 

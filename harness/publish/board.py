@@ -294,8 +294,7 @@ def build_board(*folders: Path, theirs: Sequence[Path] = (), mixed: bool = False
     _check_same_origin(by_name)
     if not by_name:
         raise InputError(
-            f"{where}: no finished run; allowed: a folder where harness bench has finished at "
-            "least one"
+            f"{where}: no finished run; give a folder where harness bench has finished at least one"
         )
     full = [mean_iou(run.rounds[0].areas) for run in references]
     thresholds = [level * sum(full) / len(full) for level in LEVELS] if full else []
@@ -352,7 +351,7 @@ def read_runs(folders: Iterable[Path], theirs: Iterable[Path] = ()) -> list[Run]
             ):
                 raise InputError(
                     f"{found[key].path} and {path} are both {key[0]} seed {key[1]}, and they "
-                    "differ; allowed: one of the two, or equal copies"
+                    "differ; give one of the two, or equal copies"
                 )
             if not is_theirs:
                 ours.add(run.info.strategy)
@@ -419,8 +418,7 @@ def _check_same_board(where: str, runs: list[Run]) -> None:
                 f"{info.strategy} seed {info.seed}" for info in list(values.values())[:2]
             )
             raise InputError(
-                f"{where}: {named} have different {what}; allowed: one board in a table, or "
-                "--allow-mixed"
+                f"{where}: {named} have different {what}; give runs of one board, or --allow-mixed"
             )
 
 

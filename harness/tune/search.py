@@ -204,7 +204,7 @@ def open_study(
         except (ValueError, KeyError, TypeError) as error:
             raise InputError(
                 f"study {name}: the storage cannot be read ({' '.join(str(error).split())}); "
-                "allowed: another --storage"
+                "give another --storage"
             ) from error
         if found is not None and (
             different := sorted(
@@ -213,7 +213,7 @@ def open_study(
         ):
             raise InputError(
                 f"study {name} in this storage was started with another {', '.join(different)}; "
-                "allowed: what it was started with, or another --storage"
+                "give what it was started with, or another --storage"
             )
         for point in [
             *([] if found else [space.defaults()]),

@@ -43,7 +43,7 @@ class Space:
         """
         if spec.tune is None:
             raise InputError(
-                f"config {spec.name} has no tune block; allowed: one with strategy, parameters, "
+                f"config {spec.name} has no tune block; add one with strategy, parameters, "
                 "window, seeds (docs/guide/tuning.md)"
             )
         space = cls(spec.tune, spec.harness.window, spec.harness.stride, spec.harness.committee)
@@ -59,7 +59,7 @@ class Space:
             and max(map(len, (spec.tune.strategy, spec.tune.window, spec.tune.stride))) < 2
         ):
             raise InputError(
-                "the tune block leaves nothing to choose; allowed: parameters, or two or more of "
+                "the tune block leaves nothing to choose; give it parameters, or two or more of "
                 "strategy, window or stride"
             )
         for name, own in known.items():
@@ -147,8 +147,8 @@ class Space:
         own = {name: self._parameters(name) for name in self.tune.strategy}
         if any(set(parameters) != set(self.tune.parameters) for parameters in own.values()):
             raise InputError(
-                "a grid needs every tuned parameter in every tuned strategy; allowed: --sampler "
-                "tpe, or one strategy"
+                "a grid needs every tuned parameter in every tuned strategy; give --sampler "
+                "tpe, or tune one strategy"
             )
         axes: dict[str, list[Value]] = {
             name: list(choices)

@@ -155,7 +155,7 @@ class Study:
                 findings = find(self.study, self.space, self.objective)
                 if findings is None:
                     raise InputError(
-                        f"study {self.spec.name}: no trial has ended; allowed: more trials, or "
+                        f"study {self.spec.name}: no trial has ended; give more trials, or "
                         "--pruner none"
                     )
                 chosen = self.space.choice(findings.best.params)

@@ -68,7 +68,7 @@ def tuning_splits(train: Split, share: float) -> tuple[Split, Split]:
     bought = sorted(set(train.files) - set(scored))
     if not bought:
         raise InputError(
-            f"tune.city_share is {share}: no training image is left to tune on; allowed: less, or "
+            f"tune.city_share must leave a training image to tune on, got {share}; give less, or "
             "more cities"
         )
     return train.only(bought), train.only(scored)

@@ -162,7 +162,7 @@ def test_what_windows_cost_is_the_mean_of_the_bills_of_all_of_them(masks, tmp_pa
             "--tolerances must be above 0",
         ),
         (["calibrate", "--config", "my.py", "--window", "0"], "--window must be from 1"),
-        (["make", "--out", "x", "--size", "999999999999x1"], "--size is"),
+        (["make", "--out", "x", "--size", "999999999999x1"], "--size must be"),
         (["make", "--out", "x", "--size", "32x64", "--train", "99999999"], "train"),
     ],
 )

@@ -95,7 +95,7 @@ DESCRIPTIONS = {
     "a name of two lines": (put(["config", "name"], "a\nb"), "config.name must be"),
     "a tuned block": (put(["config", "tuned"], {"strategy": "x"}), "its config must be readable"),
     "a model that is a list": (put(["config", "model"], {"backbone": [1]}), "must be a block"),
-    "another schema": (put(["schema_version"], 99), "schema version 99"),
+    "another schema": (put(["schema_version"], 99), "schema version must be 1, got 99"),
     "a schema of words": (put(["schema_version"], "x" * 5000), "schema version"),
     "a list": (lambda document: document.pop("totals"), "not a run description"),
 }

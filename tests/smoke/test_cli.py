@@ -319,8 +319,8 @@ def test_a_failing_run_is_recorded_and_the_others_go_on(harness, tiny_config):
         (["bench", "--preset", "hour"], "--preset must be minute"),
         (["bench", "--strategy", "all"], "No such option"),
         (["publish", "--runs", "nowhere"], "must be a folder with runs"),
-        (["data", "make", "--out", "x", "--size", "12"], "--size is '12'"),
-        (["data", "make", "--out", "x", "--pack", "roads"], "allowed: streets"),
+        (["data", "make", "--out", "x", "--size", "12"], "such as 128x256, got '12'"),
+        (["data", "make", "--out", "x", "--pack", "roads"], "--pack must be streets, got 'roads'"),
         (["data", "check", "--data-root", "nowhere"], "no folder leftImg8bit/train"),
     ],
 )
@@ -337,7 +337,7 @@ def test_a_window_larger_than_the_image(harness, tiny_config):
     config.write_text(tiny_config.read_text().replace("window=16", "window=65"))
     done = harness("bench", "--strategies", "all", "--config", str(config))
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
-    assert "harness.window is 65; allowed: at most 64" in done.stderr
+    assert "harness.window must be at most 64, the smallest side of an image, got 65" in done.stderr
 
 
 def test_a_full_disk_is_said_in_one_line(harness, tiny_config, monkeypatch):
@@ -590,7 +590,7 @@ def test_overwriting_under_the_feet_of_another_process_is_refused(harness, tiny_
             "bench", "--strategies", "random-region", "--config", str(tiny_config), "--overwrite"
         )
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
-    assert "allowed: --overwrite when it has ended" in done.stderr
+    assert "give --overwrite when it has ended" in done.stderr
 
 
 def test_noise_repeats_a_run_and_prints_the_spread(harness, tiny_config):

@@ -57,10 +57,10 @@ def test_a_picture_of_one_image(board):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("out/runs/random-region/seed-0", "--round", "0"), "--round is 0; allowed: 1 to 2"),
+        (("out/runs/random-region/seed-0", "--round", "0"), "--round must be from 1 to 2"),
         (
             ("out/runs/random-region/seed-0", "--image", "nowhere"),
-            "--image is 'nowhere'; allowed: an image that round 2 asked for",
+            "--image must be one that round 2 asked for",
         ),
         (("out/runs/none/seed-0",), "not a run description"),
     ],

@@ -58,7 +58,7 @@ def test_a_disk_that_would_be_full_is_refused_before_anything_runs(tmp_path, mon
     monkeypatch.setattr(shutil, "disk_usage", lambda _path: usage(10**9, 0, (1 << 28) + 1000))
     with pytest.raises(
         InputError,
-        match=r"may take 0\.3 GB of disk, 0\.3 GB are free; allowed: a smaller --disk-gb",
+        match=r"may take 0\.3 GB of disk, 0\.3 GB are free; give a smaller --disk-gb",
     ):
         estimate(["entropy-region"]).check_disk(tmp_path)
     estimate(["entropy-region"], disk_gb=0.0).check_disk(tmp_path)
