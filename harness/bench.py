@@ -20,7 +20,7 @@ from harness.schedule import Schedule
 from harness.types import FULL_DATA, ImageSketch, LossPoint, RoundRecord
 
 if TYPE_CHECKING:
-    from harness.workshop import Workshop
+    from harness.experiment import ExperimentContext
 
 _THE_MACHINES = {
     errno.ENOSPC,
@@ -145,43 +145,45 @@ def plan(
     return jobs
 
 
-def execute(workshop: Workshop, job: Job, report: Report) -> Outcome:
+def execute(experiment: ExperimentContext, job: Job, report: Report) -> Outcome:
     """Do one job in this process, unless another has it.
 
     Whatever goes wrong becomes part of the outcome.
     """
     outcome, start = Outcome(job), time.monotonic()
-    with workshop.claim(job) as mine:
+    with experiment.claim(job) as mine:
         if mine:
-            _execute_claimed(workshop, job, report, outcome)
+            _execute_claimed(experiment, job, report, outcome)
     outcome.taken = not mine
     outcome.seconds = time.monotonic() - start
     return outcome
 
 
-def _execute_claimed(workshop: Workshop, job: Job, report: Report, outcome: Outcome) -> None:
-    workshop.clock.place = "before the first round"
-    workshop.clock.report = lambda round_number, stage: report(Event(job, round_number, stage))
-    before = replace(workshop.tally)
+def _execute_claimed(
+    experiment: ExperimentContext, job: Job, report: Report, outcome: Outcome
+) -> None:
+    experiment.clock.place = "before the first round"
+    experiment.clock.report = lambda round_number, stage: report(Event(job, round_number, stage))
+    before = replace(experiment.tally)
     try:
-        _execute(workshop, job, report)
+        _execute(experiment, job, report)
     except InputError as error:
         outcome.error, outcome.is_input = str(error), True
     except FailedBeforeError as error:
         outcome.error = str(error)
     except Exception as error:  # noqa: BLE001  one failed run must not take the others with it; its traceback is kept beside it
         outcome.error, outcome.is_machine = _in_one_line(error)
-        if not outcome.is_machine and (fault := workshop.disk_fault()) is not None:
+        if not outcome.is_machine and (fault := experiment.disk_fault()) is not None:
             outcome.error, outcome.is_machine = fault, True
         outcome.is_input = outcome.is_machine
         if not outcome.is_input:
-            outcome.error = f"{workshop.clock.place}: {outcome.error}"
-            workshop.record_failure(job, f"{outcome.error}\n\n{traceback.format_exc()}")
+            outcome.error = f"{experiment.clock.place}: {outcome.error}"
+            experiment.record_failure(job, f"{outcome.error}\n\n{traceback.format_exc()}")
     if job.kind == "shared":
-        workshop.keep_timings(job)
-    workshop.clock.take()
-    workshop.clock.take_losses()
-    outcome.tally = workshop.tally - before
+        experiment.keep_timings(job)
+    experiment.clock.take()
+    experiment.clock.take_losses()
+    outcome.tally = experiment.tally - before
 
 
 def _in_one_line(error: BaseException) -> tuple[str, bool]:
@@ -200,18 +202,18 @@ def _in_one_line(error: BaseException) -> tuple[str, bool]:
     return f"{type(error).__name__}: {' '.join(str(error).split())}", False
 
 
-def _execute(workshop: Workshop, job: Job, report: Report) -> None:
-    workshop.turn_to(job.seed)
+def _execute(experiment: ExperimentContext, job: Job, report: Report) -> None:
+    experiment.turn_to(job.seed)
     if job.kind == "shared":
-        workshop.check_failure(job)
-        _share_round_zero(workshop, job.seed)
+        experiment.check_failure(job)
+        _share_round_zero(experiment, job.seed)
         return
-    finished, writer = workshop.open_run(job)
+    finished, writer = experiment.open_run(job)
     reporting = _Reporting(writer, lambda number: report(Event(job, number, "done")))
     common: dict[str, Any] = {
-        "oracle": workshop.oracle,
-        "sizes": workshop.sizes,
-        "networks": workshop.networks.of(f"{job.strategy}-seed-{job.seed}"),
+        "oracle": experiment.oracle,
+        "sizes": experiment.sizes,
+        "networks": experiment.networks.of(f"{job.strategy}-seed-{job.seed}"),
         "writer": reporting,
     }
     if job.kind == "full-data":
@@ -219,43 +221,43 @@ def _execute(workshop: Workshop, job: Job, report: Report) -> None:
             run_full_data(job.seed, **common)
     else:
         run_strategy(
-            workshop.strategies[job.strategy],
+            experiment.strategies[job.strategy],
             job.seed,
-            schedule=workshop.schedule,
-            rules=workshop.rules,
+            schedule=experiment.schedule,
+            rules=experiment.rules,
             finished=finished,
-            stage=workshop.clock.stage,
-            tally=workshop.tally,
+            stage=experiment.clock.stage,
+            tally=experiment.tally,
             **common,
         )
 
 
-def _share_round_zero(workshop: Workshop, seed: int) -> None:
+def _share_round_zero(experiment: ExperimentContext, seed: int) -> None:
     """Train and infer once what all strategies of a seed start from.
 
     The seed set's networks and every map they ask for.
     """
-    strategies = list(workshop.strategies.values())
-    pool = LabelledPool(workshop.sizes)
-    query = draw_seed_set(workshop.sizes, workshop.schedule.seed_images, seed)
-    pool.add(workshop.oracle.annotate([candidate.region for candidate in query], pool))
-    trained = workshop.networks.obtain(
+    strategies = list(experiment.strategies.values())
+    pool = LabelledPool(experiment.sizes)
+    query = draw_seed_set(experiment.sizes, experiment.schedule.seed_images, seed)
+    pool.add(experiment.oracle.annotate([candidate.region for candidate in query], pool))
+    trained = experiment.networks.obtain(
         pool, seed, 0, with_cost=any(strategy.learns_cost for strategy in strategies)
     )
-    workshop.tally.trainings_asked -= 1
-    if workshop.schedule.rounds == 0:
+    experiment.tally.trainings_asked -= 1
+    if experiment.schedule.rounds == 0:
         return
     requests = [
-        request for strategy in strategies for request in requests_of(strategy, workshop.rules)
+        request for strategy in strategies for request in requests_of(strategy, experiment.rules)
     ]
-    with workshop.clock.stage(1, "acquisition"):
-        workshop.tally.images_predicted += scan(
+    with experiment.clock.stage(1, "acquisition"):
+        experiment.tally.images_predicted += scan(
             pool.open_ids,
             requests,
             pool=pool,
             predictor=trained.network,
-            oracle=workshop.oracle,
-            rules=workshop.rules,
+            oracle=experiment.oracle,
+            rules=experiment.rules,
             cache=trained.maps,
         )
 

@@ -39,7 +39,7 @@ from harness.machine import THREADS, limit_threads
 from harness.provenance import Provenance, collect
 
 if TYPE_CHECKING:
-    from harness.workshop import Workshop
+    from harness.experiment import ExperimentContext
 
 _ASK_AGAIN_S = 2.0
 _LISTEN_S = 0.5
@@ -184,12 +184,12 @@ def walltime_minutes(manager: str, walltime: object) -> int | None:
 
 @dataclass(frozen=True, slots=True)
 class _Board:
-    """What each task brings: the command's folder and code, and how to build the workshop."""
+    """What each task brings: the command's folder and code, and how to build the experiment."""
 
     token: str
     folder: str
     provenance: Provenance
-    make_workshop: Callable[[], Workshop] | None = None
+    make_experiment: Callable[[], ExperimentContext] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,8 +203,8 @@ class _Refusal:
 _CODE = collect(THREADS)
 """What this process runs: collected with the import, since the files may change under it."""
 
-_workshops: dict[str, Workshop] = {}
-"""The workshop of the board that this worker is at, by the board's token."""
+_experiments: dict[str, ExperimentContext] = {}
+"""The experiment of the board that this worker is at, by the board's token."""
 
 
 def _prepare_worker(board: _Board) -> None:
@@ -223,16 +223,18 @@ def _prepare_worker(board: _Board) -> None:
     os.chdir(board.folder)
 
 
-def _workshop(board: _Board) -> Workshop | _Refusal:
-    """Return this worker's workshop, built with its first task, or why it has none."""
-    if board.token not in _workshops:
-        _workshops.clear()
+def _experiment(board: _Board) -> ExperimentContext | _Refusal:
+    """Return this worker's experiment, built with its first task, or why it has none."""
+    if board.token not in _experiments:
+        _experiments.clear()
         try:
             _prepare_worker(board)
-            _workshops[board.token] = cast("Callable[[], Workshop]", board.make_workshop)()
+            _experiments[board.token] = cast(
+                "Callable[[], ExperimentContext]", board.make_experiment
+            )()
         except Exception as error:  # noqa: BLE001  whatever it is, the command says it in one line
             return _refusal(error)
-    return _workshops[board.token]
+    return _experiments[board.token]
 
 
 def _refusal(error: Exception) -> _Refusal:
@@ -268,9 +270,9 @@ def _named_commit(provenance: Provenance) -> str:
 
 
 def _check(board: _Board) -> _Refusal | None:
-    """Build the workshop, if there is one; return why that is not possible."""
-    if board.make_workshop is not None:
-        found = _workshop(board)
+    """Build the experiment, if there is one; return why that is not possible."""
+    if board.make_experiment is not None:
+        found = _experiment(board)
         return found if isinstance(found, _Refusal) else None
     try:
         _prepare_worker(board)
@@ -295,13 +297,13 @@ def _work(board: _Board, job: Job, shared: Outcome | _Refusal | None) -> Outcome
     """Do one job; what another process has, or waits for, is ``taken``."""
     if isinstance(shared, _Refusal) or (shared is not None and shared.taken):
         return Outcome(job, taken=True)
-    workshop = _workshop(board)
-    if isinstance(workshop, _Refusal):
-        return workshop
+    experiment = _experiment(board)
+    if isinstance(experiment, _Refusal):
+        return experiment
     worker = get_worker()
     log = functools.partial(worker.log_event, board.token)
     log(_packed(Event(job, 0, _BEGUN), worker.address))
-    return execute(workshop, job, lambda event: log(_packed(event, worker.address)))
+    return execute(experiment, job, lambda event: log(_packed(event, worker.address)))
 
 
 def _packed(event: Event, address: str) -> list[Any]:
@@ -333,7 +335,7 @@ class Dask:
 
     def __call__(
         self,
-        make_workshop: Callable[[], Workshop],
+        make_experiment: Callable[[], ExperimentContext],
         jobs: Sequence[Job],
         *,
         report: Report,
@@ -347,7 +349,7 @@ class Dask:
             InputError: no scheduler there, or a worker that cannot do this board's work.
             RunError: the scheduler is gone.
         """
-        with self._tasks(make_workshop, report, ended) as tasks:
+        with self._tasks(make_experiment, report, ended) as tasks:
             return tasks.work_off(jobs, stay=stay)
 
     def size(self) -> int:
@@ -380,13 +382,13 @@ class Dask:
     @contextlib.contextmanager
     def _tasks(
         self,
-        make_workshop: Callable[[], Workshop] | None,
+        make_experiment: Callable[[], ExperimentContext] | None,
         report: Report,
         ended: Callable[[Outcome], None],
     ) -> Iterator[_Tasks]:
         """Connect, check the workers, and leave none of them at work when the command ends early."""
         token = uuid.uuid4().hex[:12]
-        board = _Board(token, str(Path.cwd()), _CODE, make_workshop)
+        board = _Board(token, str(Path.cwd()), _CODE, make_experiment)
         with contextlib.ExitStack() as stack:
             place: Any = self.scheduler
             if self.cluster is not None:

@@ -15,6 +15,7 @@ from pathlib import Path
 from harness.bench import Job
 from harness.config import ExperimentSpec
 from harness.errors import InputError
+from harness.experiment import WORK_FOLDER, rules_of, schedule_of
 from harness.maps import MapRequest, QueryRules, requests_of
 from harness.pace import Pace, kind_of
 from harness.protocols import ImageSizes, Strategy
@@ -22,7 +23,6 @@ from harness.publish.significance import FEWEST_SEEDS
 from harness.segmentor.feature_files import FEATURE_SUFFIX
 from harness.segmentor.frozen import MOST_FEATURE_BYTES
 from harness.statistics import gap_told_apart
-from harness.workshop import WORK_FOLDER, rules_of, schedule_of
 
 _STEP, _PREDICTIONS = 3.0, {"nothing": 0.0, "one pass": 1.0, "committee": 2.3}
 """Choice: a training step and what a strategy asks of an image, in predictions of as many pixels.

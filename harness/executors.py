@@ -13,13 +13,13 @@ from harness.errors import InputError, one_line, shorten
 ENTRY_POINT_GROUP = "harness.executors"
 
 Executor = Callable[..., list[Job]]
-"""``run_jobs(make_workshop, jobs, *, workers, report, ended, gpus, stay)``.
+"""``run_jobs(make_experiment, jobs, *, workers, report, ended, gpus, stay)``.
 
 See ``harness.workers.run_jobs``.
 
-It calls ``make_workshop()`` once in each process that works, ``harness.bench.execute(workshop, job,
-report)`` for each job there, and ``ended(outcome)`` here; a run waits for the job of its seed whose
-kind is "shared". It returns the jobs that it left to others.
+It calls ``make_experiment()`` once in each process that works,
+``harness.bench.execute(experiment, job, report)`` for each job there, and ``ended(outcome)`` here; a
+run waits for the job of its seed whose kind is "shared". It returns the jobs that it left to others.
 """
 
 

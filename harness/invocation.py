@@ -18,6 +18,17 @@ from harness.data.source import open_splits, remarks
 from harness.errors import InputError
 from harness.estimate import Estimate
 from harness.executors import Executor, find_executor
+from harness.experiment import (
+    WORK_FOLDER,
+    build_experiment,
+    build_trainer,
+    check_seed_sets,
+    check_sizes,
+    info_template,
+    pool_sizes,
+    rules_of,
+    schedule_of,
+)
 from harness.machine import THREADS, Machine
 from harness.maps import requests_of
 from harness.networks import NetworkStore
@@ -27,17 +38,6 @@ from harness.provenance import collect
 from harness.results import RunFolder, RunInfo, find_runs, read_info, read_run, run_path
 from harness.status import remove_plan, write_plan
 from harness.types import FULL_DATA, Clicks, ClickTotals
-from harness.workshop import (
-    WORK_FOLDER,
-    build_trainer,
-    build_workshop,
-    check_seed_sets,
-    check_sizes,
-    info_template,
-    pool_sizes,
-    rules_of,
-    schedule_of,
-)
 from strategies import make
 
 
@@ -322,7 +322,7 @@ class Invocation:
     ) -> Ending:
         jobs = estimate.in_order
         factory = functools.partial(
-            build_workshop,
+            build_experiment,
             self.spec,
             [strategy.name for strategy in self.strategies],
             self.out,

@@ -18,12 +18,12 @@ import numpy as np
 from harness.acquisition import acquire
 from harness.config import ExperimentSpec
 from harness.data.cityscapes import Split
+from harness.experiment import build_trainer, oracle_of, rules_of, set_up_torch
 from harness.loop import draw_seed_set
 from harness.maps import MemoryMaps, QueryRules, requests_of
 from harness.pool import LabelledPool
 from harness.protocols import Strategy
 from harness.superpixels import Superpixels
-from harness.workshop import build_trainer, oracle_of, rules_of, set_up_torch
 
 if TYPE_CHECKING:
     from harness.segmentor.trainer import SegmentorTrainer

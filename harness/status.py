@@ -11,10 +11,10 @@ from typing import Literal
 from harness.bench import Job
 from harness.claims import Holder, holder
 from harness.errors import InputError
+from harness.experiment import CLAIM_FOLDER, WORK_FOLDER
 from harness.files import write_text
 from harness.results import RunFolder, find_runs, read_info, read_timings, run_path
 from harness.types import FULL_DATA
-from harness.workshop import CLAIM_FOLDER, WORK_FOLDER
 
 _PLAN = "plan.json"
 

@@ -24,7 +24,7 @@ from harness.errors import InputError, RunError
 from harness.memory import available_bytes, private_bytes
 
 if TYPE_CHECKING:
-    from harness.workshop import Workshop
+    from harness.experiment import ExperimentContext
 
 _ASK_AGAIN_S = 2.0
 _LISTEN_S = 0.5
@@ -96,7 +96,7 @@ class Queue:
 
 
 def run_jobs(
-    make_workshop: Callable[[], Workshop],
+    make_experiment: Callable[[], ExperimentContext],
     jobs: Sequence[Job],
     *,
     workers: int,
@@ -112,7 +112,7 @@ def run_jobs(
     on with one less; its job comes last.
 
     Args:
-        make_workshop: picklable; called once in each worker.
+        make_experiment: picklable; called once in each worker.
         report: called in this process for each event.
         ended: called in this process for each outcome.
         stay: wait for what other processes are at, in case they die, instead of leaving it to them.
@@ -122,20 +122,20 @@ def run_jobs(
         What is left to other processes.
 
     Raises:
-        InputError: what a workshop refuses.
+        InputError: what an experiment refuses.
         RunError: the last worker process died.
     """
     queue = Queue(list(jobs))
     if workers == 1:
-        _one_by_one(make_workshop(), queue, report, ended, stay=stay)
+        _one_by_one(make_experiment(), queue, report, ended, stay=stay)
     else:
-        with _Crew(make_workshop, workers, gpus) as crew:
+        with _Crew(make_experiment, workers, gpus) as crew:
             crew.work_off(queue, report, ended, stay=stay)
     return queue.waiting
 
 
 def _one_by_one(
-    workshop: Workshop,
+    experiment: ExperimentContext,
     queue: Queue,
     report: Report,
     ended: Callable[[Outcome], None],
@@ -149,7 +149,7 @@ def _one_by_one(
             time.sleep(_LISTEN_S)
             continue
         queue.start(job)
-        outcome = execute(workshop, job, report)
+        outcome = execute(experiment, job, report)
         if queue.settle(outcome):
             ended(outcome)
 
@@ -157,7 +157,9 @@ def _one_by_one(
 # ------------------------------------------------------------------------------ in a worker process
 
 
-def _work(mine: Connection, make_workshop: Callable[[], Workshop], gpu: str | None) -> None:
+def _work(
+    mine: Connection, make_experiment: Callable[[], ExperimentContext], gpu: str | None
+) -> None:
     """Do what comes through the pipe until nothing comes.
 
     Send events, outcomes, or the error that kept this worker from starting.
@@ -169,7 +171,7 @@ def _work(mine: Connection, make_workshop: Callable[[], Workshop], gpu: str | No
             gpu  # before torch looks for any: this process knows one GPU
         )
     try:
-        workshop = make_workshop()
+        experiment = make_experiment()
     except (InputError, OSError) as error:
         mine.send(error)
         return
@@ -190,7 +192,7 @@ def _work(mine: Connection, make_workshop: Callable[[], Workshop], gpu: str | No
             )  # the parent is gone: nothing that this job would still write is wanted, least of all that it failed
 
     while (job := _next_job(mine)) is not None:
-        tell(execute(workshop, job, tell))
+        tell(execute(experiment, job, tell))
 
 
 def _next_job(mine: Connection) -> Job | None:
@@ -235,9 +237,9 @@ class _Crew:
     """Worker processes, started as there is work for them."""
 
     def __init__(
-        self, make_workshop: Callable[[], Workshop], workers: int, gpus: Sequence[str]
+        self, make_experiment: Callable[[], ExperimentContext], workers: int, gpus: Sequence[str]
     ) -> None:
-        self._make_workshop, self._size = make_workshop, workers
+        self._make_experiment, self._size = make_experiment, workers
         self._places = [gpus[number % len(gpus)] if gpus else None for number in range(workers)]
         self._hands: list[_Hand] = []
         self._largest, self._has_warned = _LEAST_WORKER_BYTES, False
@@ -268,7 +270,7 @@ class _Crew:
         """Hand out jobs until none is left.
 
         Raises:
-            InputError: what a workshop refuses.
+            InputError: what an experiment refuses.
             RunError: the last worker process died.
         """
         while (queue.waiting or queue.running) and (stay or not queue.is_left_to_others()):
@@ -312,7 +314,7 @@ class _Crew:
         context = multiprocessing.get_context("spawn")
         ours, theirs = context.Pipe()
         process = context.Process(
-            target=_work, args=(theirs, self._make_workshop, self._places.pop(0)), daemon=True
+            target=_work, args=(theirs, self._make_experiment, self._places.pop(0)), daemon=True
         )
         process.start()
         theirs.close()

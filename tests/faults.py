@@ -51,7 +51,7 @@ def _child(order: dict[str, Any]) -> None:
         publish.write_board = lambda *_, **__: None
     if order.get("small_disk"):  # the start would refuse a disk so small
         importlib.import_module("harness.estimate")._RESERVE_BYTES = 0
-        importlib.import_module("harness.workshop")._SMALLEST_FREE_BYTES = 0
+        importlib.import_module("harness.experiment")._SMALLEST_FREE_BYTES = 0
     if order.get("point"):
         _arm(
             POINTS[order["point"]],

@@ -53,7 +53,7 @@ LAYERS = {
     "harness.publish": 4,
     "harness.tune": 5,
     "harness.machine": 4,
-    "harness.workshop": 5,
+    "harness.experiment": 5,
     "harness.bench": 5,
     "harness.workers": 5,
     "harness.executors": 5,

@@ -168,21 +168,21 @@ def _again(
     """Replay the rounds before, train, do pass 1."""
     from harness.acquisition import prepare
     from harness.data.source import open_splits
+    from harness.experiment import build_experiment
     from harness.loop import bought_again
     from harness.maps import MemoryMaps
     from harness.pool import LabelledPool
     from harness.seeds import Purpose, generator
-    from harness.workshop import build_workshop
 
     info, provenance = run.info, dataclasses.replace(run.info.provenance, threads=1)
-    workshop = build_workshop(spec, [info.strategy], folder, provenance)
-    workshop.turn_to(info.seed)
-    if workshop.info.data_fingerprint != info.data_fingerprint:
+    experiment = build_experiment(spec, [info.strategy], folder, provenance)
+    experiment.turn_to(info.seed)
+    if experiment.info.data_fingerprint != info.data_fingerprint:
         raise InputError(
             f"the data must be those of the run, with the fingerprint "
-            f"{info.data_fingerprint[:12]}, got {workshop.info.data_fingerprint[:12]}"
+            f"{info.data_fingerprint[:12]}, got {experiment.info.data_fingerprint[:12]}"
         )
-    strategy, pool = workshop.strategies[info.strategy], LabelledPool(workshop.sizes)
+    strategy, pool = experiment.strategies[info.strategy], LabelledPool(experiment.sizes)
     record = run.rounds[number]
     if record.budget_clicks is not None and strategy.select is not None:
         raise InputError(
@@ -190,10 +190,10 @@ def _again(
             "candidates it chose among is not recorded"
         )
     for before in run.rounds[:number]:
-        query = bought_again(before, strategy, workshop.rules)
-        pool.add(workshop.oracle.annotate([candidate.region for candidate in query], pool))
+        query = bought_again(before, strategy, experiment.rules)
+        pool.add(experiment.oracle.annotate([candidate.region for candidate in query], pool))
     trained = (
-        workshop.networks.obtain(pool, info.seed, number - 1, with_cost=strategy.learns_cost)
+        experiment.networks.obtain(pool, info.seed, number - 1, with_cost=strategy.learns_cost)
         if strategy.needs_network
         else None
     )
@@ -201,8 +201,8 @@ def _again(
         strategy,
         pool=pool,
         predictor=trained.network if trained else None,
-        oracle=workshop.oracle,
-        rules=workshop.rules,
+        oracle=experiment.oracle,
+        rules=experiment.rules,
         cache=trained.maps if trained else MemoryMaps(),
         rng_for=lambda image_id: generator(info.seed, number, Purpose.SCORES, image_id),
     )

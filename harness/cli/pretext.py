@@ -30,8 +30,8 @@ def pretext(
     from harness.blocks import StreetsData
     from harness.config import load_spec
     from harness.data.source import open_splits
+    from harness.experiment import build_trainer, set_up_torch
     from harness.segmentor.pretext import grouped_pool, save_trunk
-    from harness.workshop import build_trainer, set_up_torch
 
     spec = load_spec(config)
     if not isinstance(spec.data, StreetsData):

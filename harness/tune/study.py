@@ -20,6 +20,7 @@ from harness.config import ExperimentSpec
 from harness.data.source import open_splits
 from harness.errors import InputError
 from harness.executors import Executor
+from harness.experiment import check_seed_sets, check_sizes, import_modules, set_up_torch
 from harness.files import write_text
 from harness.invocation import Invocation
 from harness.machine import Machine
@@ -39,7 +40,6 @@ from harness.tune.report import (
 from harness.tune.search import Objective, Search, bound_to, open_storage, open_study
 from harness.tune.space import Choice, Space
 from harness.tune.trials import Tuner, at, tuning_splits
-from harness.workshop import check_seed_sets, check_sizes, import_modules, set_up_torch
 
 _WORK = "harness:work:"
 _SAMPLER_SEED = 0

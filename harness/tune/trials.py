@@ -17,6 +17,17 @@ from harness.bench import Clock, Job
 from harness.config import ExperimentSpec
 from harness.data.cityscapes import Split
 from harness.errors import InputError
+from harness.experiment import (
+    WORK_FOLDER,
+    ExperimentContext,
+    build_trainer,
+    info_template,
+    loss_log,
+    oracle_of,
+    rules_of,
+    schedule_of,
+    superpixels_of,
+)
 from harness.loop import draw_seed_set, run_full_data, run_strategy
 from harness.networks import NetworkStore
 from harness.pool import LabelledPool
@@ -29,17 +40,6 @@ from harness.superpixels import Superpixels
 from harness.tune.search import Objective, Report
 from harness.tune.space import Choice, Space, Value
 from harness.types import FULL_DATA, ImageSketch, RoundRecord
-from harness.workshop import (
-    WORK_FOLDER,
-    Workshop,
-    build_trainer,
-    info_template,
-    loss_log,
-    oracle_of,
-    rules_of,
-    schedule_of,
-    superpixels_of,
-)
 
 SoFar = Callable[[Run], None]
 """Takes the run so far, after each round."""
@@ -152,24 +152,24 @@ class Tuner:
         return self.out / "trials" / f"window-{choice.window}-stride-{choice.stride}"
 
     def _run(self, choice: Choice, seed: int, so_far: SoFar) -> Run:
-        workshop = self._workshop(choice)
+        experiment = self._experiment(choice)
         job = Job("run", choice.strategy, seed)
-        finished, writer = workshop.open_run(job)
-        networks = workshop.networks.of(f"{choice.strategy}-seed-{seed}")
+        finished, writer = experiment.open_run(job)
+        networks = experiment.networks.of(f"{choice.strategy}-seed-{seed}")
         path = run_path(self._board(choice), choice.strategy, seed)
         for number in range(1, len(finished)):
-            so_far(Run(workshop.info, finished[: number + 1]))
+            so_far(Run(experiment.info, finished[: number + 1]))
         try:
-            if len(finished) <= workshop.schedule.rounds:
+            if len(finished) <= experiment.schedule.rounds:
                 run_strategy(
-                    workshop.strategies[choice.strategy],
+                    experiment.strategies[choice.strategy],
                     seed,
-                    schedule=workshop.schedule,
-                    rules=workshop.rules,
-                    oracle=workshop.oracle,
-                    sizes=workshop.sizes,
+                    schedule=experiment.schedule,
+                    rules=experiment.rules,
+                    oracle=experiment.oracle,
+                    sizes=experiment.sizes,
                     networks=networks,
-                    writer=_Watched(writer, workshop, list(finished), so_far),
+                    writer=_Watched(writer, experiment, list(finished), so_far),
                     finished=finished,
                     stage=self.clock.stage,
                     tally=self.tally,
@@ -179,12 +179,12 @@ class Tuner:
             networks.forget()
         return read_run(path)
 
-    def _workshop(self, choice: Choice) -> Workshop:
+    def _experiment(self, choice: Choice) -> ExperimentContext:
         spec = at(self.spec, choice)
         board = self._board(choice)
         board.mkdir(parents=True, exist_ok=True)
         rules = f"{choice.window}-{choice.stride}-{spec.harness.overlap}"
-        return Workshop(
+        return ExperimentContext(
             out=board,
             oracle=oracle_of(spec, self.train, self._superpixels),
             sizes=self.train.index.sizes,
@@ -216,12 +216,12 @@ class Tuner:
 
     def _share_round_zero(self, choice: Choice, seed: int) -> None:
         """Train each seed's first networks once, for all trials of all processes."""
-        workshop, pool = self._workshop(choice), LabelledPool(self.train.index.sizes)
-        query = draw_seed_set(workshop.sizes, workshop.schedule.seed_images, seed)
-        pool.add(workshop.oracle.annotate([candidate.region for candidate in query], pool))
+        experiment, pool = self._experiment(choice), LabelledPool(self.train.index.sizes)
+        query = draw_seed_set(experiment.sizes, experiment.schedule.seed_images, seed)
+        pool.add(experiment.oracle.annotate([candidate.region for candidate in query], pool))
         self.out.mkdir(parents=True, exist_ok=True)
         with FileLock(self.out / f".seed-{seed}.lock"):
-            workshop.networks.obtain(pool, seed, 0, with_cost=True)
+            experiment.networks.obtain(pool, seed, 0, with_cost=True)
         self.tally.trainings_asked -= 1
         self.clock.take()
 
@@ -235,14 +235,14 @@ class Tuner:
             path = run_path(self._board(choice), FULL_DATA, seed)
             path.parent.mkdir(parents=True, exist_ok=True)
             with FileLock(path.parent / f".{path.name}.lock"):
-                workshop = self._workshop(choice)
-                finished, writer = workshop.open_run(Job("full-data", FULL_DATA, seed))
+                experiment = self._experiment(choice)
+                finished, writer = experiment.open_run(Job("full-data", FULL_DATA, seed))
                 if not finished:
                     run_full_data(
                         seed,
-                        oracle=workshop.oracle,
-                        sizes=workshop.sizes,
-                        networks=workshop.networks,
+                        oracle=experiment.oracle,
+                        sizes=experiment.sizes,
+                        networks=experiment.networks,
                         writer=writer,
                     )
             found.append(mean_iou(read_run(path).rounds[0].areas))
@@ -263,7 +263,7 @@ class _Watched:
     """
 
     writer: RunWriter
-    workshop: Workshop
+    experiment: ExperimentContext
     records: list[RoundRecord]
     so_far: SoFar
     keeps_maps: bool = False
@@ -275,4 +275,4 @@ class _Watched:
         """Keep the record, then show it: whoever watches may end the run here."""
         self.writer.append(record)
         self.records.append(record)
-        self.so_far(Run(self.workshop.info, self.records))
+        self.so_far(Run(self.experiment.info, self.records))

@@ -16,9 +16,9 @@ import numpy as np
 import torch
 
 from harness import segmentor  # noqa: F401
+from harness.experiment import build_trainer
 from harness.seeds import Purpose, torch_seed
 from harness.segmentor.cost_head import train_cost_head
-from harness.workshop import build_trainer
 from tests.bench.training import Notebook, halves, label
 
 HEADS = {

@@ -38,11 +38,11 @@ from torch import Tensor, nn
 
 from harness.config import load_spec
 from harness.data.source import open_splits
+from harness.experiment import oracle_of
 from harness.protocols import Strategy
 from harness.publish.board import build_board
 from harness.regions import window_sum
 from harness.scoring import aubc
-from harness.workshop import oracle_of
 from strategies.cereals import SCALES, fuse_g2
 from strategies.measures import entropy
 from strategies.parameters import Scale

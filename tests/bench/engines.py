@@ -2,8 +2,8 @@
 
     python -m tests.bench.engines --repeats 3
 
-starts two workers of each engine in turn, each of which builds the default board's workshop, and prints medians. joblib's loky
-takes part where it is installed.
+starts two workers of each engine in turn, each of which builds the default board's experiment, and
+prints medians. joblib's loky takes part where it is installed.
 """
 
 import argparse
@@ -20,10 +20,10 @@ import psutil
 
 from harness.bench import Job
 from harness.config import config_path, load_spec
+from harness.experiment import build_experiment
 from harness.machine import limit_threads
 from harness.provenance import collect
 from harness.workers import run_jobs
-from harness.workshop import build_workshop
 
 JOBS = [Job("run", "random-region", seed) for seed in (0, 1)]
 
@@ -51,10 +51,10 @@ class Peak:
         return (sum(now.values()) - sum(self.before.values())) / 1e6, len(now) - 1
 
 
-def workshop(folder: Path):
+def experiment(folder: Path):
     names = [job.strategy for job in JOBS]
     return functools.partial(
-        build_workshop, load_spec(config_path("streets")), names, folder, collect(1)
+        build_experiment, load_spec(config_path("streets")), names, folder, collect(1)
     )
 
 
@@ -80,7 +80,7 @@ def own(make, folder: str, peak: Peak) -> tuple[float, int]:
 
 
 class Ready:
-    """A workshop that fails each job at once, when both workers have one."""
+    """An experiment that fails each job at once, when both workers have one."""
 
     def __init__(self, make, folder: str) -> None:
         self.real, self.folder = make(), folder
@@ -132,7 +132,7 @@ def main() -> None:
         for name, engine in engines.items():
             with tempfile.TemporaryDirectory() as folder:
                 peak, start = Peak(), time.monotonic()
-                held, processes = engine(workshop(Path(folder)), folder, peak)
+                held, processes = engine(experiment(Path(folder)), folder, peak)
                 found[name].append((time.monotonic() - start, held, processes))
     print("| engine | seconds to start, work and end | MB more, all processes | processes |")
     print("|---|---|---|---|")

@@ -19,10 +19,10 @@ import torch
 
 from harness.config import load_spec
 from harness.data.source import open_splits
+from harness.experiment import build_trainer, set_up_torch
 from harness.memory import private_bytes
 from harness.segmentor.feature_files import FeatureFiles
 from harness.segmentor.frozen import FeatureCache, Features, trunk_features
-from harness.workshop import build_trainer, set_up_torch
 
 
 def see_all(

@@ -23,12 +23,12 @@ from harness.bench import plan
 from harness.config import ExperimentSpec, load_spec
 from harness.data.source import open_splits
 from harness.estimate import Estimate
+from harness.experiment import build_trainer, oracle_of, rules_of, schedule_of, set_up_torch
 from harness.loop import draw_seed_set
 from harness.pace import Pace
 from harness.pool import LabelledPool
 from harness.regions import non_maximum_suppression, rescale, window_sum
 from harness.votes import Votes
-from harness.workshop import build_trainer, oracle_of, rules_of, schedule_of, set_up_torch
 from strategies import fusion
 
 POOL, VAL = 2975, 500

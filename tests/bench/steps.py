@@ -13,10 +13,10 @@ import torch
 from harness.config import ExperimentSpec
 from harness.data.cityscapes import ClickOracle
 from harness.data.source import open_splits
+from harness.experiment import build_trainer
 from harness.pool import LabelledPool
 from harness.results import read_run, run_path
 from harness.scoring import mean_iou
-from harness.workshop import build_trainer
 
 
 def main() -> None:

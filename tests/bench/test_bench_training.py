@@ -13,12 +13,12 @@ from harness import segmentor  # noqa: F401
 from harness.config import config_path, load_spec
 from harness.data.cityscapes import ClickOracle, Split
 from harness.data.streets.pack import PackSpec, make_pack
+from harness.experiment import build_trainer
 from harness.loop import draw_seed_set
 from harness.pool import LabelledPool
 from harness.seeds import Purpose, sequence
 from harness.segmentor import fcn8s
 from harness.segmentor.crops import LabelledCrops
-from harness.workshop import build_trainer
 from tests.bench.training import width as resized
 from tests.specs import training
 

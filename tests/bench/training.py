@@ -28,12 +28,12 @@ from harness.config import ExperimentSpec, load_spec
 from harness.data.cityscapes import ClickOracle, Split
 from harness.data.labels import IGNORE
 from harness.data.source import open_splits
+from harness.experiment import build_trainer
 from harness.loop import draw_seed_set
 from harness.maps import MemoryMaps, QueryRules
 from harness.pool import LabelledPool
 from harness.scoring import mean_iou
 from harness.types import Region
-from harness.workshop import build_trainer
 
 Change = Callable[[dict[str, Any]], None]
 

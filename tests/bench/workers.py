@@ -20,9 +20,9 @@ def work(threads: int, seeds: list[int], steps: int, ready: Any, answers: Any) -
 
     from harness.config import config_path, load_spec
     from harness.data.source import open_splits
+    from harness.experiment import build_trainer, oracle_of
     from harness.loop import draw_seed_set
     from harness.pool import LabelledPool
-    from harness.workshop import build_trainer, oracle_of
     from tests.bench.training import with_steps
 
     torch.set_num_threads(threads)

@@ -579,8 +579,8 @@ def test_a_change_that_cannot_be_made_is_one_line(change, said):
 
 
 def test_custom_imports_are_imported_and_part_of_the_identity(tmp_path, monkeypatch, train_split):
+    from harness.experiment import build_trainer
     from harness.segmentor.trainer import recipe_digest
-    from harness.workshop import build_trainer
 
     (tmp_path / "my_heads.py").write_text(
         "from mmseg.registry import MODELS\n"
@@ -689,7 +689,7 @@ def test_a_network_is_shown_rgb_as_mmseg_s_own_configs_ask_for(train_split, val_
 
 
 def test_rates_of_single_layers_are_not_listed_on_the_screen(train_split, val_split, capfd):
-    from harness.workshop import build_trainer
+    from harness.experiment import build_trainer
 
     wrapper = {
         "type": "OptimWrapper",

@@ -9,7 +9,7 @@ from mmengine.registry import MODELS
 
 from harness.config import config_path, load_spec
 from harness.data.source import open_splits
-from harness.workshop import build_trainer
+from harness.experiment import build_trainer
 
 DATA = "data={'type': 'streets', 'height': 128, 'width': 256, 'train': 2, 'val': 1, 'seed': 5}"
 THEIRS = Path(mmseg.__file__).parent / ".mim" / "configs" / "_base_" / "models"

@@ -15,10 +15,10 @@ from harness.bench import execute
 DONE = []
 
 
-def one_after_another(make_workshop, jobs, *, report, ended, **_):
-    workshop = make_workshop()
+def one_after_another(make_experiment, jobs, *, report, ended, **_):
+    experiment = make_experiment()
     for job in jobs:
-        outcome = execute(workshop, job, report)
+        outcome = execute(experiment, job, report)
         DONE.append(job.title)
         ended(outcome)
     return []

@@ -20,8 +20,8 @@ from harness.cluster import (
 )
 from harness.config import config_path, load_spec
 from harness.errors import InputError
+from harness.experiment import build_experiment
 from harness.provenance import collect
-from harness.workshop import build_workshop
 
 
 def written(folder, text):
@@ -161,11 +161,11 @@ def test_a_worker_is_held_against_the_command():
         check_alike(clean, changed, 1)
 
 
-def test_a_process_that_reads_other_data_builds_no_workshop(cache, tmp_path):
+def test_a_process_that_reads_other_data_builds_no_experiment(cache, tmp_path):
     small = ["data.height=64", "data.width=128", "data.train=8", "data.val=4", "data.seed=7"]
     spec = load_spec(config_path("streets_standard"), changes=small)
     with pytest.raises(InputError, match="must read the data that the command reads"):
-        build_workshop(spec, ["random-region"], tmp_path, collect(1), data_fingerprint="a-b")
+        build_experiment(spec, ["random-region"], tmp_path, collect(1), data_fingerprint="a-b")
 
 
 def test_an_address_without_a_scheduler_is_refused():

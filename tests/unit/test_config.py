@@ -5,7 +5,7 @@ import pytest
 
 from harness.config import ExperimentSpec, config_path, load_spec
 from harness.errors import InputError
-from harness.workshop import check_sizes, rules_of, schedule_of
+from harness.experiment import check_sizes, rules_of, schedule_of
 
 
 def write(folder: Path, text: str) -> Path:

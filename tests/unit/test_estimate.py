@@ -10,8 +10,8 @@ from harness.config import config_path, load_spec
 from harness.data.source import open_splits
 from harness.errors import InputError
 from harness.estimate import Estimate
+from harness.experiment import build_trainer
 from harness.pace import Pace, kind_of, measure
-from harness.workshop import build_trainer
 
 SIZES = {f"i{n}": (128, 256) for n in range(10)}
 PLACEMENTS = 65 * 193

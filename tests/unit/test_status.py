@@ -6,9 +6,9 @@ import pytest
 
 from harness.claims import claim
 from harness.errors import InputError
+from harness.experiment import CLAIM_FOLDER, WORK_FOLDER
 from harness.results import run_path
 from harness.status import read_status, remove_plan, write_plan
-from harness.workshop import CLAIM_FOLDER, WORK_FOLDER
 
 
 def rounds(out, name, seed, count, seconds=10.0):

@@ -22,7 +22,7 @@ REFERENCE = Job("full-data", "full-data", 0)
 
 
 class Notes:
-    """A workshop that writes down which job came when, in which process."""
+    """An experiment that writes down which job came when, in which process."""
 
     def __init__(
         self, folder: Path, *, seconds: float = 0.0, deadly: str = "", refuse: str = ""

@@ -186,7 +186,7 @@ def loss_log(backends: Sequence[dict[str, Any]], folder: Path) -> LossLog:
 
 
 @dataclass(slots=True)
-class Workshop:
+class ExperimentContext:
     """What one worker process holds on to between jobs; made once per process."""
 
     out: Path
@@ -419,7 +419,7 @@ def set_up_torch(device: str, threads: int = 1, *, deterministic: bool = True) -
     torch.backends.cudnn.benchmark = not deterministic
 
 
-def build_workshop(
+def build_experiment(
     spec: ExperimentSpec,
     identities: Sequence[str],
     out: Path,
@@ -428,8 +428,8 @@ def build_workshop(
     map_bytes: int | None = None,
     feature_bytes: int = 0,
     data_fingerprint: str | None = None,
-) -> Workshop:
-    """Build the workshop of this process.
+) -> ExperimentContext:
+    """Build the experiment of this process.
 
     Args:
         map_bytes: what the region maps of one pass may take on disk.
@@ -454,7 +454,7 @@ def build_workshop(
     superpixels = superpixels_of(train, out / WORK_FOLDER)
     rules = rules_of(spec, superpixels)
     store_key = f"{info.data_fingerprint} {rules} {spec.annotator!r} {spec.device}"
-    return Workshop(
+    return ExperimentContext(
         out=out,
         oracle=oracle_of(spec, train, superpixels),
         sizes=train.index.sizes,
