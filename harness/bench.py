@@ -241,7 +241,7 @@ def _share_round_zero(experiment: ExperimentContext, seed: int) -> None:
     pool = LabelledPool(experiment.sizes)
     query = draw_seed_set(experiment.sizes, experiment.schedule.seed_images, seed)
     pool.add(experiment.oracle.annotate([candidate.region for candidate in query], pool))
-    trained = experiment.networks.obtain(
+    trained = experiment.networks.get_or_train(
         pool, seed, 0, with_cost=any(strategy.learns_cost for strategy in strategies)
     )
     experiment.tally.trainings_asked -= 1

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Trained:
+class StoredNetwork:
     """What a run needs of one round's networks, trained here or elsewhere."""
 
     key: str
@@ -87,7 +87,7 @@ def run_strategy(
     Those are replayed through the oracle, without any network.
     """
     pool, clicks = LabelledPool(sizes), Clicks()
-    trained: Trained | None = None
+    trained: StoredNetwork | None = None
     for number in range(schedule.rounds + 1):
         answers: list[Annotation] | None = None
         if number < len(finished):
@@ -96,7 +96,9 @@ def run_strategy(
             query = draw_seed_set(sizes, schedule.seed_images, seed)
         else:
             if strategy.needs_network and trained is None:
-                trained = networks.obtain(pool, seed, number - 1, with_cost=strategy.learns_cost)
+                trained = networks.get_or_train(
+                    pool, seed, number - 1, with_cost=strategy.learns_cost
+                )
             with stage(number, "acquisition"):
                 query, answers = _query(
                     strategy,
@@ -120,7 +122,7 @@ def run_strategy(
         if number < len(finished):
             continue
         before, more_to_buy = trained, number < schedule.rounds
-        trained = networks.obtain(
+        trained = networks.get_or_train(
             pool, seed, number, with_cost=more_to_buy and strategy.learns_cost
         )
         record = _record(
@@ -140,9 +142,9 @@ def run_strategy(
             else record
         )
         if before is not None:
-            networks.release(before)
+            networks.discard(before)
     if trained is not None:
-        networks.release(trained)
+        networks.discard(trained)
 
 
 def _query(
@@ -153,7 +155,7 @@ def _query(
     schedule: Schedule,
     spent: Clicks,
     pool: LabelledPool,
-    trained: Trained | None,
+    trained: StoredNetwork | None,
     oracle: Oracle,
     rules: QueryRules,
     tally: Tally,
@@ -217,11 +219,11 @@ def run_full_data(
     annotations = oracle.annotate([candidate.region for candidate in query], pool)
     pool.add(annotations)
     clicks = sum((annotation.clicks for annotation in annotations), Clicks())
-    trained = networks.obtain(pool, seed, 0, with_cost=False)
+    trained = networks.get_or_train(pool, seed, 0, with_cost=False)
     writer.append(
         _record(0, query, annotations, pool, pool.total_px, clicks, trained, with_cost=False)
     )
-    networks.release(trained)
+    networks.discard(trained)
 
 
 def _record(
@@ -231,7 +233,7 @@ def _record(
     pool: LabelledPool,
     budget_px: int,
     clicks: Clicks,
-    trained: Trained,
+    trained: StoredNetwork,
     *,
     with_cost: bool,
     budget_clicks: int | None = None,

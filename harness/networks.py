@@ -19,7 +19,7 @@ from pydantic import TypeAdapter
 from harness.acquisition import Tally
 from harness.errors import RunError
 from harness.files import remove_own, seal, write_text
-from harness.loop import StageTimer, Trained
+from harness.loop import StageTimer, StoredNetwork
 from harness.maps import DiskMaps
 from harness.pool import LabelledPool
 from harness.protocols import Network, Trainer
@@ -111,9 +111,9 @@ class NetworkStore:
         store._owner, store._rules = owner, rules or self._rules  # noqa: SLF001
         return store
 
-    def obtain(
+    def get_or_train(
         self, pool: LabelledPool, seed: int, round_number: int, *, with_cost: bool
-    ) -> Trained:
+    ) -> StoredNetwork:
         """Return the networks that these labels, this seed and this round determine."""
         key = hashlib.sha256(
             f"{self._trainer.recipe} {self._data} {seed} {round_number} {pool.digest()}".encode()
@@ -121,7 +121,7 @@ class NetworkStore:
         folder = self._place(key, round_number)
         self._tally.trainings_asked += 1
         with self._alone_with(folder, round_number):
-            return self._obtain(key, folder, pool, seed, round_number, with_cost=with_cost)
+            return self._get_or_train(key, folder, pool, seed, round_number, with_cost=with_cost)
 
     def _alone_with(self, folder: Path, round_number: int) -> AbstractContextManager[object]:
         """Keep others from training the same at the same time, where others may ask for it."""
@@ -130,7 +130,7 @@ class NetworkStore:
         folder.mkdir(parents=True, exist_ok=True)
         return FileLock(folder / ".lock")
 
-    def _obtain(
+    def _get_or_train(
         self,
         key: str,
         folder: Path,
@@ -139,12 +139,12 @@ class NetworkStore:
         round_number: int,
         *,
         with_cost: bool,
-    ) -> Trained:
+    ) -> StoredNetwork:
         weights, scores = folder / _WEIGHTS, folder / _SCORES
         found = _read_validation(scores, weights)
         if found is not None and (found.has_cost or not with_cost):
             network = self._trainer.load(weights, seed, round_number)
-            return Trained(key, network, found.areas, found.cost_quality, self._maps(folder))
+            return StoredNetwork(key, network, found.areas, found.cost_quality, self._maps(folder))
         self._tally.trainings_run += 1
         with self._stage(round_number, "training"):
             network = self._train(
@@ -158,7 +158,9 @@ class NetworkStore:
         record = _VALIDATION.dump_json(validation).decode()
         write_text(scores, f"{seal(record)}\n{record}\n")
         remove_own(folder / "training", OWN_FILES)
-        return Trained(key, network, validation.areas, validation.cost_quality, self._maps(folder))
+        return StoredNetwork(
+            key, network, validation.areas, validation.cost_quality, self._maps(folder)
+        )
 
     def _train(
         self,
@@ -181,7 +183,7 @@ class NetworkStore:
     def _maps(self, folder: Path) -> DiskMaps:
         return DiskMaps(folder / f"maps-{self._rules}", self._map_bytes)
 
-    def release(self, trained: Trained) -> None:
+    def discard(self, trained: StoredNetwork) -> None:
         """Delete networks that only one run could ask for again."""
         remove_own(self.private / trained.key, OWN_FILES)
 

@@ -13,7 +13,7 @@ import torch
 
 from harness.clicks import count_region, vertex_map, vertices_inside
 from harness.logits import Logits
-from harness.loop import Trained
+from harness.loop import StoredNetwork
 from harness.maps import MemoryMaps
 from harness.types import Annotation, ClickTotals, CostQuality, ImageAreas, Region, RoundRecord
 from harness.views import View
@@ -127,14 +127,14 @@ class FakeNetworks:
         self.sizes = sizes
         self.asked = 0
 
-    def obtain(self, pool, seed: int, round_number: int, *, with_cost: bool) -> Trained:
+    def get_or_train(self, pool, seed: int, round_number: int, *, with_cost: bool) -> StoredNetwork:
         self.asked += 1
         known = "".join(pool.labels(image_id).tobytes().hex() for image_id in pool.touched_ids)
         key = f"{zlib.crc32(known.encode()):08x}-{seed}-{round_number}"
         network = FakeNetwork(self.sizes, key)
-        return Trained(key, network, network.evaluate(), network.cost_quality(), MemoryMaps())
+        return StoredNetwork(key, network, network.evaluate(), network.cost_quality(), MemoryMaps())
 
-    def release(self, trained: Trained) -> None:
+    def discard(self, trained: StoredNetwork) -> None:
         """Nothing is kept."""
 
 

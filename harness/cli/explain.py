@@ -193,7 +193,9 @@ def _again(
         query = bought_again(before, strategy, experiment.rules)
         pool.add(experiment.oracle.annotate([candidate.region for candidate in query], pool))
     trained = (
-        experiment.networks.obtain(pool, info.seed, number - 1, with_cost=strategy.learns_cost)
+        experiment.networks.get_or_train(
+            pool, info.seed, number - 1, with_cost=strategy.learns_cost
+        )
         if strategy.needs_network
         else None
     )

@@ -221,7 +221,7 @@ class Tuner:
         pool.add(experiment.oracle.annotate([candidate.region for candidate in query], pool))
         self.out.mkdir(parents=True, exist_ok=True)
         with FileLock(self.out / f".seed-{seed}.lock"):
-            experiment.networks.obtain(pool, seed, 0, with_cost=True)
+            experiment.networks.get_or_train(pool, seed, 0, with_cost=True)
         self.tally.trainings_asked -= 1
         self.clock.take()
 

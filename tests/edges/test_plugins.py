@@ -217,7 +217,7 @@ SIZES = {"a": (20, 30), "b": (20, 30)}
 
 def query(strategy):
     networks = FakeNetworks(SIZES)
-    trained = networks.obtain(LabelledPool(SIZES), 0, 0, with_cost=True)
+    trained = networks.get_or_train(LabelledPool(SIZES), 0, 0, with_cost=True)
     return acquire(
         strategy,
         4 * 49,
