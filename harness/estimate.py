@@ -17,7 +17,7 @@ from harness.config import ExperimentSpec
 from harness.errors import InputError
 from harness.experiment import WORK_FOLDER, rules_of, schedule_of
 from harness.maps import MapRequest, QueryRules, requests_of
-from harness.pace import Pace, kind_of
+from harness.profile import Profile, kind_of
 from harness.protocols import ImageSizes, Strategy
 from harness.publish.significance import FEWEST_SEEDS
 from harness.segmentor.feature_files import FEATURE_SUFFIX
@@ -260,27 +260,27 @@ class Estimate:
             "(docs/notebook/streets.md)"
         ]
 
-    def foretold(self, pace: Pace, val_images: int) -> str:
-        """Say time and memory in one line, and the disk for features where there are some."""
-        features = min(self.feature_bytes(pace, val_images), self._feature_limit)
+    def summary(self, profile: Profile, val_images: int) -> str:
+        """Return time and memory in one line, and the disk for features where there are some."""
+        features = min(self.feature_bytes(profile, val_images), self._feature_limit)
         disk = f" and {features / 1e9:.2f} GB of disk for features" if features else ""
         return (
-            f"about {_duration(self.seconds(pace, val_images))} with {self.workers} worker(s), and "
-            f"{self.memory_bytes(pace, val_images) / 1e9:.1f} GB of memory{disk}: measured here, "
-            f"{1000 * pace.step:.0f} ms a training step"
+            f"about {_duration(self.seconds(profile, val_images))} with {self.workers} worker(s), "
+            f"and {self.memory_bytes(profile, val_images) / 1e9:.1f} GB of memory{disk}: "
+            f"measured here, {1000 * profile.step:.0f} ms a training step"
         )
 
     # ------------------------------------------------------------------------------ time and memory
 
-    def seconds(self, pace: Pace, val_images: int) -> float:
+    def seconds(self, profile: Profile, val_images: int) -> float:
         """Return the time of all that is left.
 
         Shared out, but never less than the longest job takes alone.
         """
-        each = [self._seconds_of(job, pace, val_images) for job in self.jobs]
+        each = [self._seconds_of(job, profile, val_images) for job in self.jobs]
         return max(sum(each) / self.workers, max(each, default=0.0))
 
-    def _seconds_of(self, job: Job, pace: Pace, val_images: int) -> float:
+    def _seconds_of(self, job: Job, profile: Profile, val_images: int) -> float:
         """Return the seconds of a job.
 
         Its trainings, each with its validation and its cost head, and its passes over the pool.
@@ -292,35 +292,37 @@ class Estimate:
             if job.kind == "shared" or strategy.name == job.strategy
         ]
         each = (
-            pace.beside_steps
-            + val_images * pace.validated
-            + (pace.cost if any(strategy.learns_cost for strategy in asking) else 0.0)
+            profile.beside_steps
+            + val_images * profile.validated
+            + (profile.cost if any(strategy.learns_cost for strategy in asking) else 0.0)
         )
-        slowest = max((pace.acquired[kind_of(strategy)] for strategy in asking), default=0.0)
+        slowest = max((profile.acquired[kind_of(strategy)] for strategy in asking), default=0.0)
         return (
-            sum(lengths) * pace.step
+            sum(lengths) * profile.step
             + len(lengths) * each
             + self._passes_of(job) * len(self.sizes) * slowest
         )
 
-    def memory_bytes(self, pace: Pace, val_images: int) -> int:
+    def memory_bytes(self, profile: Profile, val_images: int) -> int:
         """Return the memory of all processes.
 
         The workers, and, where there are several, the one that hands out work. Features on disk
         count once, as the workers share them; each holds others itself.
         """
         workers = min(self.workers, max(1, len(self.jobs)))
-        features = self.feature_bytes(pace, val_images)
+        features = self.feature_bytes(profile, val_images)
         shared = min(features, self._feature_limit)
         own = min(MOST_FEATURE_BYTES, features - shared)
-        return workers * (pace.memory_bytes + own) + shared + (workers > 1) * pace.memory_bytes
+        return (
+            workers * (profile.memory_bytes + own) + shared + (workers > 1) * profile.memory_bytes
+        )
 
-    def feature_bytes(self, pace: Pace, val_images: int) -> int:
+    def feature_bytes(self, profile: Profile, val_images: int) -> int:
         """Return what a frozen backbone's features take.
 
         Those of each image, and of each training image mirrored.
         """
-        return pace.feature_bytes * (2 * len(self.sizes) + val_images)
+        return profile.feature_bytes * (2 * len(self.sizes) + val_images)
 
 
 def _duration(seconds: float) -> str:

@@ -32,7 +32,7 @@ from harness.experiment import (
 from harness.machine import THREADS, Machine
 from harness.maps import requests_of
 from harness.networks import NetworkStore
-from harness.pace import Pace, measure
+from harness.profile import Profile, measure
 from harness.protocols import ImageSizes
 from harness.provenance import collect
 from harness.results import RunFolder, RunInfo, find_runs, read_info, read_run, run_path
@@ -87,11 +87,11 @@ class Ending:
 
 @dataclass(frozen=True, slots=True)
 class Forecast:
-    """What would run, and how long it would take: without a pace where nothing is left to do."""
+    """What would run, and how long it would take: without a profile where nothing is left to do."""
 
     remarks: list[str]
     estimate: Estimate
-    pace: Pace | None
+    profile: Profile | None
     val_images: int
     totals: ClickTotals
 
@@ -102,7 +102,7 @@ class Forecast:
         return self.estimate.spec.seconds_per_click.total(clicks) / 3600
 
     def document(self) -> dict[str, Any]:
-        """Return it as data: what is left, with seconds and bytes where a pace was measured."""
+        """Return it as data: what is left, with seconds and bytes where a profile was measured."""
         estimate = self.estimate
         kinds = [job.kind for job in estimate.jobs]
         lengths = [length for job in estimate.jobs for length in estimate.lengths(job)]
@@ -120,10 +120,10 @@ class Forecast:
             "class_clicks_of_all": self.totals.classes,
             "hours_of_all": self.hours_of_all,
         }
-        if self.pace is not None:
-            found["seconds"] = estimate.seconds(self.pace, self.val_images)
-            found["memory_bytes"] = estimate.memory_bytes(self.pace, self.val_images)
-            found["feature_bytes"] = estimate.feature_bytes(self.pace, self.val_images)
+        if self.profile is not None:
+            found["seconds"] = estimate.seconds(self.profile, self.val_images)
+            found["memory_bytes"] = estimate.memory_bytes(self.profile, self.val_images)
+            found["feature_bytes"] = estimate.feature_bytes(self.profile, self.val_images)
         return found
 
 
@@ -172,10 +172,12 @@ class Invocation:
         self._check_existing()
         self._check_model(train, val)
         estimate = self._plan_ahead(train.index.sizes)
-        pace = None
+        profile = None
         if estimate.jobs:
-            pace = measure(self.spec, self.strategies, train, val, deterministic=self.deterministic)
-        return Forecast(remarks(train, val), estimate, pace, len(val.files), train.index.totals)
+            profile = measure(
+                self.spec, self.strategies, train, val, deterministic=self.deterministic
+            )
+        return Forecast(remarks(train, val), estimate, profile, len(val.files), train.index.totals)
 
     def run(
         self,

@@ -37,7 +37,7 @@ class RunState:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """All runs of a board, and what is known of their pace.
+    """All runs of a board, and what is known of their speed.
 
     seconds_left: of one process. None before any round is finished.
     """

@@ -57,7 +57,7 @@ LAYERS = {
     "harness.bench": 5,
     "harness.workers": 5,
     "harness.executors": 5,
-    "harness.pace": 5,
+    "harness.profile": 5,
     "harness.estimate": 5,
     "harness.invocation": 5,
     "harness.cluster": 5,

@@ -266,8 +266,8 @@ def describe(forecast: Forecast) -> None:
         f"{totals.classes} of classes, about {forecast.hours_of_all:.0f} hours of a person "
         "(seconds_per_click)"
     )
-    if forecast.pace is not None:
-        typer.echo(forecast.estimate.foretold(forecast.pace, forecast.val_images))
+    if forecast.profile is not None:
+        typer.echo(forecast.estimate.summary(forecast.profile, forecast.val_images))
 
 
 def _say(line: str) -> None:

@@ -14,7 +14,7 @@ from harness.invocation import Watcher
 from harness.types import FULL_DATA
 
 _FIRST_SHARE = 0.02
-"""Choice: before so much is done, what a process takes to start would be taken for the pace of everything."""
+"""Choice: before so much is done, what a process takes to start would be taken for the speed of everything."""
 
 
 class Progress(Watcher):

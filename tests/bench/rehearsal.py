@@ -25,8 +25,8 @@ from harness.data.source import open_splits
 from harness.estimate import Estimate
 from harness.experiment import build_trainer, oracle_of, rules_of, schedule_of, set_up_torch
 from harness.loop import draw_seed_set
-from harness.pace import Pace
 from harness.pool import LabelledPool
+from harness.profile import Profile
 from harness.regions import non_maximum_suppression, rescale, window_sum
 from harness.votes import Votes
 from strategies import fusion
@@ -151,14 +151,14 @@ def _memory(device: str) -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
 
 
-def pace_of(found: dict[str, float]) -> Pace:
+def profile_of(found: dict[str, float]) -> Profile:
     """Return the measured stages as --dry-run holds them: seconds."""
     second = {key: value / 1000 for key, value in found.items()}
     common = (
         second["reading"] + second["window sums, both"] + second["scaling, fusion, suppression"]
     )
     plain = common + second["forward pass"] + second["entropy"] + second["cost map"]
-    return Pace(
+    return Profile(
         step=second["step"],
         beside_steps=second["beside steps"],
         cost=second["cost head"],
@@ -174,7 +174,7 @@ def pace_of(found: dict[str, float]) -> Pace:
 
 
 def predicted(
-    config: str, pace: Pace, names: str, seeds: int, workers: int, pool: int = POOL
+    config: str, profile: Profile, names: str, seeds: int, workers: int, pool: int = POOL
 ) -> dict[str, float]:
     """Predict a board of so many images of 1024 x 2048 px from measured stages."""
     spec = load_spec(Path(config), data_root=".", seeds=tuple(range(seeds)))
@@ -183,7 +183,7 @@ def predicted(
     jobs = plan(chosen, spec.harness.seeds, lambda _name, _seed: 0, schedule_of(spec))
     board = Estimate(spec, chosen, sizes, jobs, dict.fromkeys(jobs, 0), workers, 20.0)
     return {
-        "hours": board.seconds(pace, VAL) / 3600,
+        "hours": board.seconds(profile, VAL) / 3600,
         "disk": board.wanted_bytes / 1e9,
         "steps": sum(sum(board.lengths(job)) for job in jobs),
         "trainings": sum(len(board.lengths(job)) for job in jobs),
@@ -207,7 +207,7 @@ def show_boards(rows: dict[str, dict[str, float]], names: dict[str, str]) -> Non
     print("|---|---|---|---|---|---|")
     for config, found in rows.items():
         for label, chosen in names.items():
-            boards = [predicted(config, pace_of(found), chosen, 5, n) for n in (1, 8, 64)]
+            boards = [predicted(config, profile_of(found), chosen, 5, n) for n in (1, 8, 64)]
             hours = "".join(f" {board['hours']:,.0f} |" for board in boards)
             first = boards[0]
             print(
@@ -223,7 +223,7 @@ def show_devices(rows: dict[str, dict[str, float]], names: dict[str, str]) -> No
     print("|---|" + "---|" * (2 + len(rates)))
     for config, found in rows.items():
         for label, chosen in names.items():
-            board = predicted(config, pace_of(found), chosen, 5, 1)
+            board = predicted(config, profile_of(found), chosen, 5, 1)
             flops = board["steps"] * found["step, GFLOP"] * 1e9
             share = board["steps"] * found["step"] / 3.6e6 / board["hours"]
             hours = "".join(f" {flops / (1e12 * rate) / 3600:,.0f} |" for rate in rates)
@@ -232,17 +232,17 @@ def show_devices(rows: dict[str, dict[str, float]], names: dict[str, str]) -> No
             )
 
 
-def show_growth(config: str, pace: Pace, names: dict[str, str]) -> None:
+def show_growth(config: str, profile: Profile, names: dict[str, str]) -> None:
     """Print how a board's hours grow, one thing at a time, on one worker."""
     paper = names["the paper's 14"]
-    base = predicted(config, pace, paper, 5, 1)["hours"]
+    base = predicted(config, profile, paper, 5, 1)["hours"]
     print(f"| {config}, the paper's 14, 5 seeds, one worker | hours | of the first row |")
     print("|---|---|---|")
     rows = {
         f"{POOL:,} images": base,
-        "twice the images": predicted(config, pace, paper, 5, 1, 2 * POOL)["hours"],
-        "twice the seeds": predicted(config, pace, paper, 10, 1)["hours"],
-        "half of the strategies": predicted(config, pace, ",".join(paper.split(",")[::2]), 5, 1)[
+        "twice the images": predicted(config, profile, paper, 5, 1, 2 * POOL)["hours"],
+        "twice the seeds": predicted(config, profile, paper, 10, 1)["hours"],
+        "half of the strategies": predicted(config, profile, ",".join(paper.split(",")[::2]), 5, 1)[
             "hours"
         ],
     }
@@ -281,7 +281,7 @@ def main() -> None:
     show_devices(rows, names)
     print()
     config = arguments.config[0]
-    show_growth(config, pace_of(rows[config]), names)
+    show_growth(config, profile_of(rows[config]), names)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from harness.data.source import open_splits
 from harness.errors import InputError
 from harness.estimate import Estimate
 from harness.experiment import build_trainer
-from harness.pace import Pace, kind_of, measure
+from harness.profile import Profile, kind_of, measure
 
 SIZES = {f"i{n}": (128, 256) for n in range(10)}
 PLACEMENTS = 65 * 193
@@ -91,7 +91,7 @@ def test_the_longest_jobs_of_a_seed_come_first_and_seeds_one_after_the_other():
     ]
 
 
-PACE = Pace(
+PROFILE = Profile(
     step=0.01,
     beside_steps=1.0,
     cost=2.0,
@@ -107,47 +107,49 @@ def test_the_time_of_a_job_is_that_of_its_trainings_validations_and_passes():
     alone = replace(plan, jobs=[Job("run", "cereals-g1-vote-entropy", 0)])
     trainings, passes = 6, 5
     steps = sum(alone.lengths(alone.jobs[0]))
-    assert alone.seconds(PACE, 60) == pytest.approx(
+    assert alone.seconds(PROFILE, 60) == pytest.approx(
         0.01 * steps + trainings * (1 + 2 + 60 * 0.1) + passes * 10 * 0.05
     )
     alone = replace(plan, jobs=[Job("run", "random-region", 0)])
-    assert alone.seconds(PACE, 60) == pytest.approx(
+    assert alone.seconds(PROFILE, 60) == pytest.approx(
         0.01 * steps + trainings * (1 + 60 * 0.1) + passes * 10 * 0.001
     )
 
 
 def test_workers_share_the_time_but_not_a_job():
     plan = estimate(["random-region"])
-    assert replace(plan, workers=1).seconds(PACE, 1) == pytest.approx(2 * plan.seconds(PACE, 1))
+    assert replace(plan, workers=1).seconds(PROFILE, 1) == pytest.approx(
+        2 * plan.seconds(PROFILE, 1)
+    )
     longest = max(
-        replace(plan, jobs=[job], workers=1).seconds(PACE, 1)
+        replace(plan, jobs=[job], workers=1).seconds(PROFILE, 1)
         for job in plan.jobs
         if job.kind == "run"
     )
-    assert replace(plan, workers=1000).seconds(PACE, 1) >= longest - 30
+    assert replace(plan, workers=1000).seconds(PROFILE, 1) >= longest - 30
 
 
 def test_memory_counts_processes_and_a_frozen_trunk_s_features():
     plan = estimate(["random-region"])
-    assert replace(plan, workers=1).memory_bytes(PACE, 60) == 10**9
-    assert plan.memory_bytes(PACE, 60) == 3 * 10**9
-    assert replace(plan, jobs=plan.jobs[:1]).memory_bytes(PACE, 60) == 10**9
-    frozen = replace(PACE, feature_bytes=43_000)
+    assert replace(plan, workers=1).memory_bytes(PROFILE, 60) == 10**9
+    assert plan.memory_bytes(PROFILE, 60) == 3 * 10**9
+    assert replace(plan, jobs=plan.jobs[:1]).memory_bytes(PROFILE, 60) == 10**9
+    frozen = replace(PROFILE, feature_bytes=43_000)
     alone = replace(plan, workers=1)
     assert alone.memory_bytes(frozen, 60) == 10**9 + 43_000 * (2 * len(SIZES) + 60)
 
 
 def test_workers_share_the_features_that_find_room_on_disk():
-    plan, frozen = estimate(["random-region"]), replace(PACE, feature_bytes=10**7)
+    plan, frozen = estimate(["random-region"]), replace(PROFILE, feature_bytes=10**7)
     features = 10**7 * (2 * len(SIZES) + 60)
     assert plan.memory_bytes(frozen, 60) == 3 * 10**9 + features
     assert replace(plan, disk_gb=0.3).memory_bytes(frozen, 60) == (
         3 * 10**9 + 3 * 10**8 + 2 * (features - 3 * 10**8)
     )
     assert replace(plan, disk_gb=0.0).memory_bytes(frozen, 60) == 3 * 10**9 + 2 * features
-    assert "GB of memory and 0.80 GB of disk for features: measured" in plan.foretold(frozen, 60)
-    assert "features" not in replace(plan, disk_gb=0.0).foretold(frozen, 60)
-    assert "features" not in plan.foretold(PACE, 60)
+    assert "GB of memory and 0.80 GB of disk for features: measured" in plan.summary(frozen, 60)
+    assert "features" not in replace(plan, disk_gb=0.0).summary(frozen, 60)
+    assert "features" not in plan.summary(PROFILE, 60)
 
 
 def test_features_take_what_region_maps_leave_in_equal_parts(tmp_path, monkeypatch):
@@ -185,7 +187,7 @@ def test_a_run_predicts_the_pool_before_each_round_that_is_left(done, shared, tr
         plan, jobs=[job, *([Job("shared", "seed-set", 0)] if shared else [])], done={job: done}
     )
     assert len(plan.lengths(job)) == trainings
-    assert plan._seconds_of(job, replace(PACE, step=0.0), 0) == pytest.approx(
+    assert plan._seconds_of(job, replace(PROFILE, step=0.0), 0) == pytest.approx(
         trainings * 1.0 + passes * 10 * 0.02
     )
 
@@ -203,7 +205,7 @@ def test_what_a_strategy_asks_of_an_image(name, kind):
     assert kind_of(strategies.make(name)) == kind
 
 
-def test_a_short_measurement_finds_the_pace_of_everything(train_split, val_split):
+def test_a_short_measurement_finds_the_profile_of_everything(train_split, val_split):
     spec = load_spec(config_path("streets_standard"))
     small = {"crop": (32, 32), "batch_size": 1}
     spec = spec.model_copy(
@@ -213,11 +215,11 @@ def test_a_short_measurement_finds_the_pace_of_everything(train_split, val_split
         }
     )
     chosen = [strategies.make(name) for name in ("random-region", "cereals-g1-vote-entropy")]
-    pace = measure(spec, chosen, train_split, val_split)
-    assert set(pace.acquired) == {"nothing", "committee"}
-    assert 0 < pace.acquired["nothing"] < pace.acquired["committee"]
-    assert pace.step > 0
+    profile = measure(spec, chosen, train_split, val_split)
+    assert set(profile.acquired) == {"nothing", "committee"}
+    assert 0 < profile.acquired["nothing"] < profile.acquired["committee"]
+    assert profile.step > 0
     # differences of two measurements: on a busy machine one may come out as nothing
-    assert min(pace.cost, pace.validated) >= 0
-    assert pace.beside_steps >= 0
-    assert pace.memory_bytes > 10**8
+    assert min(profile.cost, profile.validated) >= 0
+    assert profile.beside_steps >= 0
+    assert profile.memory_bytes > 10**8

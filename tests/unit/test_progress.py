@@ -30,7 +30,7 @@ def test_the_time_left_comes_from_the_steps_that_are_done(now, capsys):
     ]
 
 
-def test_nothing_is_foretold_from_the_first_moments(now, capsys):
+def test_nothing_is_estimated_from_the_first_moments(now, capsys):
     with Progress({SHARED: [1.0], RUN: [99.0]}) as progress:
         now[0] += 60.0
         progress.ended(Outcome(SHARED, seconds=60.0))

@@ -35,7 +35,7 @@ _LONG_S = 10.0
 
 
 @dataclass(frozen=True, slots=True)
-class Pace:
+class Profile:
     """Seconds of one worker.
 
     step: of a training. beside_steps: what a training takes besides its steps. cost: training of a
@@ -67,7 +67,7 @@ def measure(
     val: Split,
     *,
     deterministic: bool = True,
-) -> Pace:
+) -> Profile:
     """Train, score and ask on a few images.
 
     The steps have no schedule, whose length is the board's.
@@ -120,7 +120,7 @@ def measure(
     acquired: dict[str, float] = {}
     for strategy in _one_of_each(strategies, rules):
         acquired[kind_of(strategy)] = max(ask(strategy), acquired.get(kind_of(strategy), 0.0))
-    return Pace(
+    return Profile(
         step,
         max(beside - 2 * step, 0.0),
         cost,
