@@ -50,7 +50,7 @@ MOST_COSTS = 1 << 20
 
 
 @dataclass(slots=True)
-class Tally:
+class Counters:
     """How much work was asked for, and how much of it had to be done."""
 
     trainings_asked: int = 0
@@ -58,16 +58,16 @@ class Tally:
     images_asked: int = 0
     images_predicted: int = 0
 
-    def __add__(self, other: Tally) -> Tally:
-        return Tally(
+    def __add__(self, other: Counters) -> Counters:
+        return Counters(
             self.trainings_asked + other.trainings_asked,
             self.trainings_run + other.trainings_run,
             self.images_asked + other.images_asked,
             self.images_predicted + other.images_predicted,
         )
 
-    def __sub__(self, other: Tally) -> Tally:
-        return Tally(
+    def __sub__(self, other: Counters) -> Counters:
+        return Counters(
             self.trainings_asked - other.trainings_asked,
             self.trainings_run - other.trainings_run,
             self.images_asked - other.images_asked,
@@ -144,7 +144,7 @@ def acquire(
     rules: QueryRules,
     cache: MapCache,
     rng_for: RngFor,
-    tally: Tally | None = None,
+    counters: Counters | None = None,
     look: Callable[[Proposals, list[Candidate]], None] | None = None,
 ) -> list[Candidate]:
     """Choose the regions to ask for, within a budget of new pixels.
@@ -174,9 +174,9 @@ def acquire(
         for candidate in proposals.of(image_id, best.floor):
             best.add(candidate.score, candidate.new_px)
             candidates.append(candidate)
-    if tally is not None and strategy.needs_network:
-        tally.images_asked += len(pool.open_ids)
-        tally.images_predicted += predicted + proposals.predicted_again
+    if counters is not None and strategy.needs_network:
+        counters.images_asked += len(pool.open_ids)
+        counters.images_predicted += predicted + proposals.predicted_again
     query = choose(proposals, candidates, budget_px)
     if look is not None:
         look(proposals, query)

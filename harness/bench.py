@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
-from harness.acquisition import Tally, scan
+from harness.acquisition import Counters, scan
 from harness.errors import FailedBeforeError, InputError
 from harness.loop import draw_seed_set, run_full_data, run_strategy
 from harness.maps import requests_of
@@ -73,7 +73,7 @@ class Outcome:
     """
 
     job: Job
-    tally: Tally = field(default_factory=Tally)
+    counters: Counters = field(default_factory=Counters)
     seconds: float = 0.0
     error: str | None = None
     is_input: bool = False
@@ -164,7 +164,7 @@ def _execute_claimed(
 ) -> None:
     experiment.clock.place = "before the first round"
     experiment.clock.report = lambda round_number, stage: report(Event(job, round_number, stage))
-    before = replace(experiment.tally)
+    before = replace(experiment.counters)
     try:
         _execute(experiment, job, report)
     except InputError as error:
@@ -183,7 +183,7 @@ def _execute_claimed(
         experiment.keep_timings(job)
     experiment.clock.take()
     experiment.clock.take_losses()
-    outcome.tally = experiment.tally - before
+    outcome.counters = experiment.counters - before
 
 
 def _in_one_line(error: BaseException) -> tuple[str, bool]:
@@ -227,7 +227,7 @@ def _execute(experiment: ExperimentContext, job: Job, report: Report) -> None:
             rules=experiment.rules,
             finished=finished,
             stage=experiment.clock.stage,
-            tally=experiment.tally,
+            counters=experiment.counters,
             **common,
         )
 
@@ -244,14 +244,14 @@ def _share_round_zero(experiment: ExperimentContext, seed: int) -> None:
     trained = experiment.networks.get_or_train(
         pool, seed, 0, with_cost=any(strategy.learns_cost for strategy in strategies)
     )
-    experiment.tally.trainings_asked -= 1
+    experiment.counters.trainings_asked -= 1
     if experiment.schedule.rounds == 0:
         return
     requests = [
         request for strategy in strategies for request in requests_of(strategy, experiment.rules)
     ]
     with experiment.clock.stage(1, "acquisition"):
-        experiment.tally.images_predicted += scan(
+        experiment.counters.images_predicted += scan(
             pool.open_ids,
             requests,
             pool=pool,

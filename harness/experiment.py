@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.acquisition import Tally
+from harness.acquisition import Counters
 from harness.bench import Clock, Job
 from harness.claims import claim
 from harness.config import ExperimentSpec
@@ -197,7 +197,7 @@ class ExperimentContext:
     strategies: dict[str, Strategy]
     networks: NetworkStore
     clock: Clock
-    tally: Tally
+    counters: Counters
     info: RunInfo
     log: LossLog
     first_seed: int | None = None
@@ -444,7 +444,7 @@ def build_experiment(
     set_up_torch(spec.device, provenance.threads, deterministic=provenance.deterministic)
     import_modules(spec)
     train, val = open_splits(spec.data)
-    clock, tally = Clock(), Tally()
+    clock, counters = Clock(), Counters()
     info = info_template(spec, train, val, provenance)
     if data_fingerprint not in {None, info.data_fingerprint}:
         raise InputError(
@@ -472,12 +472,12 @@ def build_experiment(
             out / WORK_FOLDER,
             data_fingerprint=store_key,
             stage=clock.stage,
-            tally=tally,
+            counters=counters,
             map_bytes=map_bytes,
             note_losses=clock.note_losses,
         ),
         clock=clock,
-        tally=tally,
+        counters=counters,
         info=info,
         log=loss_log(spec.vis_backends, out / "vis"),
         first_seed=min(spec.harness.seeds),

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from harness.acquisition import Tally
+from harness.acquisition import Counters
 from harness.bench import Event, Job, Outcome, plan
 from harness.claims import Presence
 from harness.config import ExperimentSpec
@@ -73,9 +73,9 @@ class Ending:
         return [outcome for outcome in self.outcomes if outcome.error]
 
     @property
-    def tally(self) -> Tally:
+    def counters(self) -> Counters:
         """Work asked for and done."""
-        return sum((outcome.tally for outcome in self.outcomes), Tally())
+        return sum((outcome.counters for outcome in self.outcomes), Counters())
 
     @property
     def code(self) -> int:

@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from harness.acquisition import Proposals, Tally, acquire
+from harness.acquisition import Counters, Proposals, acquire
 from harness.errors import RunError
 from harness.maps import MapCache, MemoryMaps, QueryRules
 from harness.pool import LabelledPool
@@ -80,7 +80,7 @@ def run_strategy(
     writer: RunWriter,
     finished: Sequence[RoundRecord],
     stage: StageTimer,
-    tally: Tally,
+    counters: Counters,
 ) -> None:
     """Run all rounds that are not in ``finished``.
 
@@ -110,7 +110,7 @@ def run_strategy(
                     trained=trained,
                     oracle=oracle,
                     rules=rules,
-                    tally=tally,
+                    counters=counters,
                     look=_sketcher(writer, number)
                     if writer.keeps_maps and strategy.needs_network
                     else None,
@@ -158,7 +158,7 @@ def _query(
     trained: StoredNetwork | None,
     oracle: Oracle,
     rules: QueryRules,
-    tally: Tally,
+    counters: Counters,
     look: Callable[[Proposals, list[Candidate]], None] | None,
 ) -> tuple[list[Candidate], list[Annotation]]:
     """Buy what a strategy asks for in a round, and have it ask for more until the budget is spent.
@@ -182,7 +182,7 @@ def _query(
             rules=rules,
             cache=cache,
             rng_for=lambda image_id: generator(seed, number, Purpose.SCORES, image_id),
-            tally=Tally() if seen else tally,
+            counters=Counters() if seen else counters,
             look=lambda proposals, _: seen.append(proposals),
         )
         given = oracle.annotate([candidate.region for candidate in asked], pool)

@@ -16,7 +16,7 @@ from pathlib import Path
 from filelock import FileLock
 from pydantic import TypeAdapter
 
-from harness.acquisition import Tally
+from harness.acquisition import Counters
 from harness.errors import RunError
 from harness.files import remove_own, seal, write_text
 from harness.loop import StageTimer, StoredNetwork
@@ -91,13 +91,13 @@ class NetworkStore:
         *,
         data_fingerprint: str,
         stage: StageTimer,
-        tally: Tally,
+        counters: Counters,
         map_bytes: int | None = None,
         note_losses: NoteLosses = lambda _round, _losses: None,
     ) -> None:
         self._trainer, self._folder, self._map_bytes = trainer, folder, map_bytes
         self._data = data_fingerprint
-        self._stage, self._tally, self._note_losses = stage, tally, note_losses
+        self._stage, self._counters, self._note_losses = stage, counters, note_losses
         self._owner, self._rules = "nobody", "own"
 
     def of(self, owner: str, rules: str | None = None) -> NetworkStore:
@@ -119,7 +119,7 @@ class NetworkStore:
             f"{self._trainer.recipe} {self._data} {seed} {round_number} {pool.digest()}".encode()
         ).hexdigest()[:16]
         folder = self._place(key, round_number)
-        self._tally.trainings_asked += 1
+        self._counters.trainings_asked += 1
         with self._alone_with(folder, round_number):
             return self._get_or_train(key, folder, pool, seed, round_number, with_cost=with_cost)
 
@@ -145,7 +145,7 @@ class NetworkStore:
         if found is not None and (found.has_cost or not with_cost):
             network = self._trainer.load(weights, seed, round_number)
             return StoredNetwork(key, network, found.areas, found.cost_quality, self._maps(folder))
-        self._tally.trainings_run += 1
+        self._counters.trainings_run += 1
         with self._stage(round_number, "training"):
             network = self._train(
                 pool, seed, round_number, folder / "training", with_cost=with_cost

@@ -245,11 +245,11 @@ def run(board: Invocation, *, tables: bool = True) -> int:
             "writes the board, and the same command goes on if it does not (--wait stays meanwhile)"
         )
     if tables:
-        tally = ending.tally
+        counters = ending.counters
         typer.echo(
-            f"trainings: {tally.trainings_asked} asked for, {tally.trainings_run} run; images "
-            f"predicted for acquisition: {tally.images_asked} asked for, {tally.images_predicted} "
-            "run"
+            f"trainings: {counters.trainings_asked} asked for, {counters.trainings_run} run; "
+            f"images predicted for acquisition: {counters.images_asked} asked for, "
+            f"{counters.images_predicted} run"
         )
     return ending.code
 

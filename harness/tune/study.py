@@ -14,7 +14,7 @@ import optuna
 from filelock import FileLock, Timeout
 from optuna.trial import FrozenTrial
 
-from harness.acquisition import Tally
+from harness.acquisition import Counters
 from harness.blocks import Tuned
 from harness.config import ExperimentSpec
 from harness.data.source import open_splits
@@ -117,7 +117,7 @@ class Study:
         start = time.monotonic()
 
         def ended(trial: FrozenTrial) -> None:
-            work = {**asdict(tuner.tally), "seconds": time.monotonic() - start}
+            work = {**asdict(tuner.counters), "seconds": time.monotonic() - start}
             self.study.set_user_attr(self._me, work)
             self._say(trial)
 
@@ -181,14 +181,16 @@ class Study:
             self._tell(line)
         self._tell(f"wrote {self.out / 'tuning.md'}, trials.csv, figures, and {write}")
 
-    def _work(self) -> tuple[Tally, float]:
+    def _work(self) -> tuple[Counters, float]:
         """Return what all processes asked for and did, and their hours."""
-        tally, seconds = Tally(), 0.0
+        counters, seconds = Counters(), 0.0
         for name, work in self.study.user_attrs.items():
             if name.startswith(_WORK):
                 seconds += work["seconds"]
-                tally += Tally(**{key: value for key, value in work.items() if key != "seconds"})
-        return tally, seconds / 3600
+                counters += Counters(
+                    **{key: value for key, value in work.items() if key != "seconds"}
+                )
+        return counters, seconds / 3600
 
     def _tuned(self, chosen: Choice, findings: Findings) -> Tuned:
 

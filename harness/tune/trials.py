@@ -12,7 +12,7 @@ from pathlib import Path
 from filelock import FileLock
 
 import strategies
-from harness.acquisition import Tally
+from harness.acquisition import Counters
 from harness.bench import Clock, Job
 from harness.config import ExperimentSpec
 from harness.data.cityscapes import Split
@@ -107,7 +107,7 @@ class Tuner:
     provenance: Provenance
     map_bytes: int | None = None
     clock: Clock = field(default_factory=Clock)
-    tally: Tally = field(default_factory=Tally)
+    counters: Counters = field(default_factory=Counters)
     _store: NetworkStore | None = None
     _superpixels: Superpixels = field(init=False)
 
@@ -172,7 +172,7 @@ class Tuner:
                     writer=_Watched(writer, experiment, list(finished), so_far),
                     finished=finished,
                     stage=self.clock.stage,
-                    tally=self.tally,
+                    counters=self.counters,
                 )
         finally:
             self.clock.take()
@@ -193,7 +193,7 @@ class Tuner:
             strategies={choice.strategy: strategies.make(choice.strategy)},
             networks=self._networks().of("nobody", rules),
             clock=self.clock,
-            tally=self.tally,
+            counters=self.counters,
             info=info_template(spec, self.train, self.val, self.provenance),
             log=loss_log(spec.vis_backends, board / "vis"),
         )
@@ -208,7 +208,7 @@ class Tuner:
                 self.out / WORK_FOLDER,
                 data_fingerprint=key,
                 stage=self.clock.stage,
-                tally=self.tally,
+                counters=self.counters,
                 map_bytes=self.map_bytes,
                 note_losses=self.clock.note_losses,
             )
@@ -222,7 +222,7 @@ class Tuner:
         self.out.mkdir(parents=True, exist_ok=True)
         with FileLock(self.out / f".seed-{seed}.lock"):
             experiment.networks.get_or_train(pool, seed, 0, with_cost=True)
-        self.tally.trainings_asked -= 1
+        self.counters.trainings_asked -= 1
         self.clock.take()
 
     def _threshold(self) -> float:

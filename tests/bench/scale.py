@@ -13,7 +13,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from harness.acquisition import Tally, acquire
+from harness.acquisition import Counters, acquire
 from harness.maps import DiskMaps, QueryRules
 from harness.pool import LabelledPool
 from harness.views import View
@@ -55,7 +55,7 @@ def run(images: int, window: int, stride: int, disk_gb: float) -> None:
     from dataclasses import replace
 
     pool = LabelledPool({f"{number:05d}": SIZE for number in range(images)})
-    strategy, tally = replace(make("cereals-g2-entropy"), measure=the_map), Tally()
+    strategy, counters = replace(make("cereals-g2-entropy"), measure=the_map), Counters()
     budget_px = 6400 * 128 * 128 * images // 2975
     with tempfile.TemporaryDirectory(dir=Path.cwd()) as folder:
         start = time.process_time()
@@ -68,13 +68,13 @@ def run(images: int, window: int, stride: int, disk_gb: float) -> None:
             rules=QueryRules(window, stride),
             cache=DiskMaps(Path(folder), int(disk_gb * 1e9)),
             rng_for=lambda _image_id: np.random.default_rng(0),
-            tally=tally,
+            counters=counters,
         )
         seconds = time.process_time() - start
         used = sum(file.stat().st_size for file in Path(folder).rglob("*.map"))
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     print(
-        f"| {images} | {window} | {stride} | {len(query)} | {seconds:.0f} s | {1000 * seconds / images:.0f} ms | {memory:.2f} GiB | {used / 1e9:.1f} GB | {tally.images_predicted} |",
+        f"| {images} | {window} | {stride} | {len(query)} | {seconds:.0f} s | {1000 * seconds / images:.0f} ms | {memory:.2f} GiB | {used / 1e9:.1f} GB | {counters.images_predicted} |",
         flush=True,
     )
 

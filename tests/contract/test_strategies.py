@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import strategies
-from harness.acquisition import Tally, acquire
+from harness.acquisition import Counters, acquire
 from harness.errors import InputError, RunError
 from harness.logits import Logits
 from harness.loop import run_strategy
@@ -53,7 +53,7 @@ def run(name, *, seed=0, oracle=None, sizes=SIZES, rules=RULES, finished=(), net
         writer=writer,
         finished=finished,
         stage=no_stage,
-        tally=Tally(),
+        counters=Counters(),
     )
     return writer.records
 
@@ -391,7 +391,7 @@ def test_a_scale_without_a_cost_is_refused():
 
 def test_shared_maps_are_computed_once():
     cache = MemoryMaps()
-    tally = Tally()
+    counters = Counters()
     for name in ("entropy-region", "cereals-g2-entropy"):
         acquire(
             strategies.make(name),
@@ -402,13 +402,13 @@ def test_shared_maps_are_computed_once():
             rules=RULES,
             cache=cache,
             rng_for=lambda image_id: generator(0, 1, Purpose.SCORES, image_id),
-            tally=tally,
+            counters=counters,
         )
-    assert (tally.images_asked, tally.images_predicted) == (
+    assert (counters.images_asked, counters.images_predicted) == (
         32,
         32,
     )  # the second predicts for its cost maps alone
-    again = Tally()
+    again = Counters()
     acquire(
         strategies.make("cereals-g1-entropy"),
         600,
@@ -418,7 +418,7 @@ def test_shared_maps_are_computed_once():
         rules=RULES,
         cache=cache,
         rng_for=lambda image_id: generator(0, 1, Purpose.SCORES, image_id),
-        tally=again,
+        counters=again,
     )
     assert (again.images_asked, again.images_predicted) == (16, 0)
 

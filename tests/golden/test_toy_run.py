@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import strategies
-from harness.acquisition import Tally
+from harness.acquisition import Counters
 from harness.loop import run_strategy
 from harness.maps import QueryRules
 from harness.results import dump_record
@@ -40,7 +40,7 @@ def test_the_toy_run_is_what_it_was(name):
         writer=writer,
         finished=(),
         stage=no_stage,
-        tally=Tally(),
+        counters=Counters(),
     )
     records = [json.loads(dump_record(record)) for record in writer.records]
     stored = json.loads(GOLDEN.read_text()) if GOLDEN.exists() else {}

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.acquisition import Tally, acquire
+from harness.acquisition import Counters, acquire
 from harness.errors import RunError
 from harness.maps import DiskMaps, MemoryMaps, QueryRules
 from harness.pool import LabelledPool
@@ -159,7 +159,7 @@ def pools(draw):
     return PlainMaps(information, cost), pool_of(sizes, bought), rules, draw(st.integers(0, 120))
 
 
-def query(case, cache, *, tally=None) -> list[Candidate]:
+def query(case, cache, *, counters=None) -> list[Candidate]:
     predictor, pool, rules, budget_px = case
     return acquire(
         STRATEGY,
@@ -170,7 +170,7 @@ def query(case, cache, *, tally=None) -> list[Candidate]:
         rules=rules,
         cache=cache,
         rng_for=lambda _image_id: np.random.default_rng(0),
-        tally=tally,
+        counters=counters,
     )
 
 
@@ -197,10 +197,12 @@ def test_the_order_of_images_changes_nothing(case, random):
 @examples(40)
 @given(pools(), st.sampled_from([0, 200, 2000]))
 def test_a_full_cache_changes_nothing_but_the_work(tmp_path_factory, case, limit_bytes):
-    folder, tally = tmp_path_factory.mktemp("maps"), Tally()
-    assert query(case, DiskMaps(folder, limit_bytes), tally=tally) == query(case, MemoryMaps())
+    folder, counters = tmp_path_factory.mktemp("maps"), Counters()
+    assert query(case, DiskMaps(folder, limit_bytes), counters=counters) == query(
+        case, MemoryMaps()
+    )
     # pass 1 sees each image once, pass 2 those whose maps were not kept
-    assert len(case[1].open_ids) <= tally.images_predicted <= 2 * len(case[1].open_ids)
+    assert len(case[1].open_ids) <= counters.images_predicted <= 2 * len(case[1].open_ids)
     assert sum(file.stat().st_size for file in folder.rglob("*.map")) <= limit_bytes + 40 * 2 * len(
         case[1].open_ids
     )

@@ -342,7 +342,7 @@ def test_a_window_larger_than_the_image(harness, tiny_config):
 
 def test_a_full_disk_is_said_in_one_line(harness, tiny_config, monkeypatch):
     """No space: the engine's own answer, with the operating system's error injected where a round is written."""
-    from harness.acquisition import Tally
+    from harness.acquisition import Counters
     from harness.bench import Clock, Job, execute
 
     class Full:
@@ -350,7 +350,7 @@ def test_a_full_disk_is_said_in_one_line(harness, tiny_config, monkeypatch):
             return nullcontext(True)
 
         clock = Clock()
-        tally = Tally()
+        counters = Counters()
 
         def turn_to(self, seed):
             """All seeds have the same pool."""

@@ -136,8 +136,8 @@ def test_sharing_changes_no_number(tmp_path, tuner):
         ]
         assert [other.read_bytes() for other in others if other.exists()] == [file.read_bytes()]
     # round 0 of each seed is trained once for all four points, and its pool is predicted once for each window
-    assert together.tally.trainings_run == 2 + 4 * 2 * 2
-    assert together.tally.images_predicted < together.tally.images_asked
+    assert together.counters.trainings_run == 2 + 4 * 2 * 2
+    assert together.counters.images_predicted < together.counters.images_asked
 
 
 def test_trials_never_see_val_and_never_score_what_they_buy(config, cache, monkeypatch):

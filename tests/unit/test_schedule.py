@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 import strategies
-from harness.acquisition import Tally
+from harness.acquisition import Counters
 from harness.loop import run_strategy
 from harness.maps import QueryRules
 from harness.results import accounting, dump_record
@@ -31,7 +31,7 @@ def run(schedule: Schedule, name: str, finished=(), oracle=None) -> MemoryWriter
         writer=writer,
         finished=finished,
         stage=no_stage,
-        tally=Tally(),
+        counters=Counters(),
     )
     return writer
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import strategies
-from harness.acquisition import Tally
+from harness.acquisition import Counters
 from harness.loop import run_strategy
 from harness.maps import QueryRules
 from harness.schedule import Schedule
@@ -70,7 +70,7 @@ def test_a_run_keeps_the_maps_of_the_images_that_it_asks_for(name, parts):
         writer=writer,
         finished=(),
         stage=no_stage,
-        tally=Tally(),
+        counters=Counters(),
         **common,
     )
     assert sorted(writer.maps) == [1, 2]
@@ -113,7 +113,7 @@ def test_maps_change_no_query():
             writer=writer,
             finished=(),
             stage=no_stage,
-            tally=Tally(),
+            counters=Counters(),
             **common,
         )
         records.append(writer.records)

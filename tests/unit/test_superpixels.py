@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import strategies
-from harness.acquisition import Tally, acquire
+from harness.acquisition import Counters, acquire
 from harness.blocks import Slips
 from harness.clicks import count_components, count_segment, outline_crossings
 from harness.data.annotators import ErringOracle
@@ -323,7 +323,7 @@ def run(split, name: str, finished=(), schedule=None, superpixels=None) -> Memor
         writer=writer,
         finished=finished,
         stage=no_stage,
-        tally=Tally(),
+        counters=Counters(),
     )
     return writer
 

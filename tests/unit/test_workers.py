@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import pytest
 
 from harness import workers
-from harness.acquisition import Tally
+from harness.acquisition import Counters
 from harness.bench import Clock, Job, Outcome
 from harness.errors import FailedBeforeError, InputError, RunError
 from harness.workers import Queue, run_jobs
@@ -34,7 +34,7 @@ class Notes:
                 "bug": ValueError("what\nnow"),
             }[refuse]
         self.folder, self.seconds, self.deadly = folder, seconds, deadly
-        self.clock, self.tally = Clock(), Tally()
+        self.clock, self.counters = Clock(), Counters()
 
     @contextmanager
     def claim(self, job: Job):
