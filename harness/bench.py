@@ -81,8 +81,8 @@ class Outcome:
     taken: bool = False
 
 
-class Clock:
-    """Seconds by stage of the round at hand, and a word to whoever watches."""
+class Timer:
+    """Seconds by stage of the current round, and a word to whoever watches."""
 
     def __init__(self) -> None:
         self._seconds: dict[str, float] = {}
@@ -101,7 +101,7 @@ class Clock:
         finally:
             self._seconds[name] = self._seconds.get(name, 0.0) + time.monotonic() - start
 
-    def take(self) -> dict[str, float]:
+    def pop_seconds(self) -> dict[str, float]:
         """Return what has been timed since the last call."""
         seconds, self._seconds = self._seconds, {}
         return seconds
@@ -110,7 +110,7 @@ class Clock:
         """Take note of the losses of a training."""
         self._losses[round_number] = losses
 
-    def take_losses(self) -> dict[int, Sequence[LossPoint]]:
+    def pop_losses(self) -> dict[int, Sequence[LossPoint]]:
         """Return the losses by round that were noted since the last call."""
         losses, self._losses = self._losses, {}
         return losses
@@ -162,8 +162,8 @@ def execute(experiment: ExperimentContext, job: Job, report: Report) -> Outcome:
 def _execute_claimed(
     experiment: ExperimentContext, job: Job, report: Report, outcome: Outcome
 ) -> None:
-    experiment.clock.place = "before the first round"
-    experiment.clock.report = lambda round_number, stage: report(Event(job, round_number, stage))
+    experiment.timer.place = "before the first round"
+    experiment.timer.report = lambda round_number, stage: report(Event(job, round_number, stage))
     before = replace(experiment.counters)
     try:
         _execute(experiment, job, report)
@@ -177,12 +177,12 @@ def _execute_claimed(
             outcome.error, outcome.is_machine = fault, True
         outcome.is_input = outcome.is_machine
         if not outcome.is_input:
-            outcome.error = f"{experiment.clock.place}: {outcome.error}"
+            outcome.error = f"{experiment.timer.place}: {outcome.error}"
             experiment.record_failure(job, f"{outcome.error}\n\n{traceback.format_exc()}")
     if job.kind == "shared":
         experiment.keep_timings(job)
-    experiment.clock.take()
-    experiment.clock.take_losses()
+    experiment.timer.pop_seconds()
+    experiment.timer.pop_losses()
     outcome.counters = experiment.counters - before
 
 
@@ -226,7 +226,7 @@ def _execute(experiment: ExperimentContext, job: Job, report: Report) -> None:
             schedule=experiment.schedule,
             rules=experiment.rules,
             finished=finished,
-            stage=experiment.clock.stage,
+            stage=experiment.timer.stage,
             counters=experiment.counters,
             **common,
         )
@@ -250,7 +250,7 @@ def _share_round_zero(experiment: ExperimentContext, seed: int) -> None:
     requests = [
         request for strategy in strategies for request in requests_of(strategy, experiment.rules)
     ]
-    with experiment.clock.stage(1, "acquisition"):
+    with experiment.timer.stage(1, "acquisition"):
         experiment.counters.images_predicted += scan(
             pool.open_ids,
             requests,

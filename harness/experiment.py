@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.acquisition import Counters
-from harness.bench import Clock, Job
+from harness.bench import Job, Timer
 from harness.claims import claim
 from harness.config import ExperimentSpec
 from harness.data.annotators import ErringOracle
@@ -196,7 +196,7 @@ class ExperimentContext:
     rules: QueryRules
     strategies: dict[str, Strategy]
     networks: NetworkStore
-    clock: Clock
+    timer: Timer
     counters: Counters
     info: RunInfo
     log: LossLog
@@ -243,7 +243,7 @@ class ExperimentContext:
         finished = folder.open(info)
         self.check_failure(job)
         keeps_maps = job.seed == self.first_seed
-        return finished, _TimedWriter(folder, self.clock, self.log, keeps_maps=keeps_maps)
+        return finished, _TimedWriter(folder, self.timer, self.log, keeps_maps=keeps_maps)
 
     def check_failure(self, job: Job) -> None:
         """Pass over a job that failed in an earlier invocation.
@@ -270,7 +270,7 @@ class ExperimentContext:
         """Keep seconds and losses of work that no single run owns, in a folder of its own."""
         folder = RunFolder(run_path(self.out, job.strategy, job.seed))
         folder.path.mkdir(parents=True, exist_ok=True)
-        _keep_beside(folder, 0, self.clock, self.log)
+        _keep_beside(folder, 0, self.timer, self.log)
 
     def record_failure(self, job: Job, text: str) -> None:
         """Keep a traceback beside the run, if the disk still takes it."""
@@ -281,7 +281,7 @@ class ExperimentContext:
 @dataclass(slots=True)
 class _TimedWriter:
     folder: RunFolder
-    clock: Clock
+    timer: Timer
     log: LossLog
     keeps_maps: bool
 
@@ -291,14 +291,14 @@ class _TimedWriter:
 
     def append(self, record: RoundRecord) -> None:
         """Write the seconds first: a run whose last round is there is finished, and nobody opens its files again."""
-        _keep_beside(self.folder, record.round, self.clock, self.log)
+        _keep_beside(self.folder, record.round, self.timer, self.log)
         self.folder.append(record)
 
 
-def _keep_beside(folder: RunFolder, round_number: int, clock: Clock, log: LossLog) -> None:
+def _keep_beside(folder: RunFolder, round_number: int, timer: Timer, log: LossLog) -> None:
     """Keep what no result depends on: seconds by stage, and the losses of trainings."""
-    folder.append_timings(round_number, clock.take())
-    for number, losses in clock.take_losses().items():
+    folder.append_timings(round_number, timer.pop_seconds())
+    for number, losses in timer.pop_losses().items():
         if losses:
             folder.append_losses(number, losses)
             log(f"{folder.path.parent.name}/{folder.path.name}/round-{number}", losses)
@@ -444,7 +444,7 @@ def build_experiment(
     set_up_torch(spec.device, provenance.threads, deterministic=provenance.deterministic)
     import_modules(spec)
     train, val = open_splits(spec.data)
-    clock, counters = Clock(), Counters()
+    timer, counters = Timer(), Counters()
     info = info_template(spec, train, val, provenance)
     if data_fingerprint not in {None, info.data_fingerprint}:
         raise InputError(
@@ -471,12 +471,12 @@ def build_experiment(
             ),
             out / WORK_FOLDER,
             data_fingerprint=store_key,
-            stage=clock.stage,
+            stage=timer.stage,
             counters=counters,
             map_bytes=map_bytes,
-            note_losses=clock.note_losses,
+            note_losses=timer.note_losses,
         ),
-        clock=clock,
+        timer=timer,
         counters=counters,
         info=info,
         log=loss_log(spec.vis_backends, out / "vis"),

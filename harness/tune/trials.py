@@ -13,7 +13,7 @@ from filelock import FileLock
 
 import strategies
 from harness.acquisition import Counters
-from harness.bench import Clock, Job
+from harness.bench import Job, Timer
 from harness.config import ExperimentSpec
 from harness.data.cityscapes import Split
 from harness.errors import InputError
@@ -106,7 +106,7 @@ class Tuner:
     val: Split
     provenance: Provenance
     map_bytes: int | None = None
-    clock: Clock = field(default_factory=Clock)
+    timer: Timer = field(default_factory=Timer)
     counters: Counters = field(default_factory=Counters)
     _store: NetworkStore | None = None
     _superpixels: Superpixels = field(init=False)
@@ -171,11 +171,11 @@ class Tuner:
                     networks=networks,
                     writer=_Watched(writer, experiment, list(finished), so_far),
                     finished=finished,
-                    stage=self.clock.stage,
+                    stage=self.timer.stage,
                     counters=self.counters,
                 )
         finally:
-            self.clock.take()
+            self.timer.pop_seconds()
             networks.forget()
         return read_run(path)
 
@@ -192,7 +192,7 @@ class Tuner:
             rules=rules_of(spec, self._superpixels),
             strategies={choice.strategy: strategies.make(choice.strategy)},
             networks=self._networks().of("nobody", rules),
-            clock=self.clock,
+            timer=self.timer,
             counters=self.counters,
             info=info_template(spec, self.train, self.val, self.provenance),
             log=loss_log(spec.vis_backends, board / "vis"),
@@ -207,10 +207,10 @@ class Tuner:
                 trainer,
                 self.out / WORK_FOLDER,
                 data_fingerprint=key,
-                stage=self.clock.stage,
+                stage=self.timer.stage,
                 counters=self.counters,
                 map_bytes=self.map_bytes,
-                note_losses=self.clock.note_losses,
+                note_losses=self.timer.note_losses,
             )
         return self._store
 
@@ -223,7 +223,7 @@ class Tuner:
         with FileLock(self.out / f".seed-{seed}.lock"):
             experiment.networks.get_or_train(pool, seed, 0, with_cost=True)
         self.counters.trainings_asked -= 1
-        self.clock.take()
+        self.timer.pop_seconds()
 
     def _threshold(self) -> float:
         """Return 95 % of the full-data mIoU on the tuning images, trained once for each seed."""

@@ -84,7 +84,7 @@ class Ready:
 
     def __init__(self, make, folder: str) -> None:
         self.real, self.folder = make(), folder
-        self.clock, self.counters = self.real.clock, self.real.counters
+        self.timer, self.counters = self.real.timer, self.real.counters
         self.claim = self.real.claim
 
     def turn_to(self, seed: int) -> None:

@@ -343,13 +343,13 @@ def test_a_window_larger_than_the_image(harness, tiny_config):
 def test_a_full_disk_is_said_in_one_line(harness, tiny_config, monkeypatch):
     """No space: the engine's own answer, with the operating system's error injected where a round is written."""
     from harness.acquisition import Counters
-    from harness.bench import Clock, Job, execute
+    from harness.bench import Job, Timer, execute
 
     class Full:
         def claim(self, job):
             return nullcontext(True)
 
-        clock = Clock()
+        timer = Timer()
         counters = Counters()
 
         def turn_to(self, seed):

@@ -12,7 +12,7 @@ import pytest
 
 from harness import workers
 from harness.acquisition import Counters
-from harness.bench import Clock, Job, Outcome
+from harness.bench import Job, Outcome, Timer
 from harness.errors import FailedBeforeError, InputError, RunError
 from harness.workers import Queue, run_jobs
 
@@ -34,7 +34,7 @@ class Notes:
                 "bug": ValueError("what\nnow"),
             }[refuse]
         self.folder, self.seconds, self.deadly = folder, seconds, deadly
-        self.clock, self.counters = Clock(), Counters()
+        self.timer, self.counters = Timer(), Counters()
 
     @contextmanager
     def claim(self, job: Job):
