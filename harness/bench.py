@@ -65,11 +65,11 @@ class Event:
 
 
 @dataclass(slots=True)
-class Outcome:
+class JobResult:
     """How a job ended.
 
     error: one line. is_input: it is the user's to mend. is_machine: it is the disk's, so that no
-    other job would fare better. taken: another process is at it.
+    other job would fare better. is_claimed_elsewhere: another process is at it.
     """
 
     job: Job
@@ -78,7 +78,7 @@ class Outcome:
     error: str | None = None
     is_input: bool = False
     is_machine: bool = False
-    taken: bool = False
+    is_claimed_elsewhere: bool = False
 
 
 class Timer:
@@ -145,22 +145,22 @@ def plan(
     return jobs
 
 
-def execute(experiment: ExperimentContext, job: Job, report: Report) -> Outcome:
+def execute(experiment: ExperimentContext, job: Job, report: Report) -> JobResult:
     """Do one job in this process, unless another has it.
 
-    Whatever goes wrong becomes part of the outcome.
+    Whatever goes wrong becomes part of the result.
     """
-    outcome, start = Outcome(job), time.monotonic()
+    result, start = JobResult(job), time.monotonic()
     with experiment.claim(job) as mine:
         if mine:
-            _execute_claimed(experiment, job, report, outcome)
-    outcome.taken = not mine
-    outcome.seconds = time.monotonic() - start
-    return outcome
+            _execute_claimed(experiment, job, report, result)
+    result.is_claimed_elsewhere = not mine
+    result.seconds = time.monotonic() - start
+    return result
 
 
 def _execute_claimed(
-    experiment: ExperimentContext, job: Job, report: Report, outcome: Outcome
+    experiment: ExperimentContext, job: Job, report: Report, result: JobResult
 ) -> None:
     experiment.timer.place = "before the first round"
     experiment.timer.report = lambda round_number, stage: report(Event(job, round_number, stage))
@@ -168,22 +168,22 @@ def _execute_claimed(
     try:
         _execute(experiment, job, report)
     except InputError as error:
-        outcome.error, outcome.is_input = str(error), True
+        result.error, result.is_input = str(error), True
     except FailedBeforeError as error:
-        outcome.error = str(error)
+        result.error = str(error)
     except Exception as error:  # noqa: BLE001  one failed run must not take the others with it; its traceback is kept beside it
-        outcome.error, outcome.is_machine = _in_one_line(error)
-        if not outcome.is_machine and (fault := experiment.disk_fault()) is not None:
-            outcome.error, outcome.is_machine = fault, True
-        outcome.is_input = outcome.is_machine
-        if not outcome.is_input:
-            outcome.error = f"{experiment.timer.place}: {outcome.error}"
-            experiment.record_failure(job, f"{outcome.error}\n\n{traceback.format_exc()}")
+        result.error, result.is_machine = _in_one_line(error)
+        if not result.is_machine and (fault := experiment.disk_fault()) is not None:
+            result.error, result.is_machine = fault, True
+        result.is_input = result.is_machine
+        if not result.is_input:
+            result.error = f"{experiment.timer.place}: {result.error}"
+            experiment.record_failure(job, f"{result.error}\n\n{traceback.format_exc()}")
     if job.kind == "shared":
         experiment.keep_timings(job)
     experiment.timer.pop_seconds()
     experiment.timer.pop_losses()
-    outcome.counters = experiment.counters - before
+    result.counters = experiment.counters - before
 
 
 def _in_one_line(error: BaseException) -> tuple[str, bool]:

@@ -33,7 +33,7 @@ from distributed.comm.core import CommClosedError
 from distributed.scheduler import KilledWorker
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from harness.bench import Event, Job, Outcome, Report, execute
+from harness.bench import Event, Job, JobResult, Report, execute
 from harness.errors import InputError, RunError, one_line, shorten
 from harness.machine import THREADS, limit_threads
 from harness.provenance import Provenance, collect
@@ -293,10 +293,10 @@ def _share(board: _Board, work: Callable[[Callable[[str], None]], None]) -> _Ref
     return None
 
 
-def _work(board: _Board, job: Job, shared: Outcome | _Refusal | None) -> Outcome | _Refusal:
-    """Do one job; what another process has, or waits for, is ``taken``."""
-    if isinstance(shared, _Refusal) or (shared is not None and shared.taken):
-        return Outcome(job, taken=True)
+def _work(board: _Board, job: Job, shared: JobResult | _Refusal | None) -> JobResult | _Refusal:
+    """Do one job; what another process has, or waits for, is ``is_claimed_elsewhere``."""
+    if isinstance(shared, _Refusal) or (shared is not None and shared.is_claimed_elsewhere):
+        return JobResult(job, is_claimed_elsewhere=True)
     experiment = _experiment(board)
     if isinstance(experiment, _Refusal):
         return experiment
@@ -339,7 +339,7 @@ class Dask:
         jobs: Sequence[Job],
         *,
         report: Report,
-        ended: Callable[[Outcome], None],
+        ended: Callable[[JobResult], None],
         stay: bool = False,
         **_of_one_machine: Any,
     ) -> list[Job]:
@@ -376,7 +376,7 @@ class Dask:
             InputError: no scheduler there, or what a worker refuses. RunError: the scheduler is
                 gone.
         """
-        with self._tasks(None, lambda _event: None, lambda _outcome: None) as tasks:
+        with self._tasks(None, lambda _event: None, lambda _result: None) as tasks:
             tasks.share(work, say)
 
     @contextlib.contextmanager
@@ -384,7 +384,7 @@ class Dask:
         self,
         make_experiment: Callable[[], ExperimentContext] | None,
         report: Report,
-        ended: Callable[[Outcome], None],
+        ended: Callable[[JobResult], None],
     ) -> Iterator[_Tasks]:
         """Connect, check the workers, and leave none of them at work when the command ends early."""
         token = uuid.uuid4().hex[:12]
@@ -474,7 +474,7 @@ def start(chosen: ClusterFile) -> Iterator[Any]:
             cluster = stack.enter_context(kind(**options))
             low, high = chosen.bounds
             cluster.scale(max(1, low))
-            cluster.sync(_settled, cluster)  # what a queue refuses is said here
+            cluster.sync(_submitted, cluster)  # what a queue refuses is said here
             cluster.adapt(minimum=low, maximum=high)  # a worker that left is replaced
         except Exception as error:
             raise InputError(
@@ -484,7 +484,7 @@ def start(chosen: ClusterFile) -> Iterator[Any]:
         yield cluster
 
 
-async def _settled(cluster: Any) -> None:
+async def _submitted(cluster: Any) -> None:
     await cluster
 
 
@@ -496,7 +496,7 @@ class _Tasks:
     board: _Board
     resources: dict[str, float]
     report: Report
-    ended: Callable[[Outcome], None]
+    ended: Callable[[JobResult], None]
     _futures: dict[Job, Future] = field(default_factory=dict)
     _shares: dict[str, Future] = field(default_factory=dict)
     _advanced: set[Job] = field(default_factory=set)
@@ -570,14 +570,14 @@ class _Tasks:
             self._submit(job, order[job], shared.get(job.seed))
         later: dict[Job, float] = {}
         while self._futures or later:
-            for job, outcome in self._poll():
-                if isinstance(outcome, _Refusal):
-                    self._retire_worker(outcome)
-                if isinstance(outcome, _Refusal) or outcome.taken:
+            for job, result in self._poll():
+                if isinstance(result, _Refusal):
+                    self._retire_worker(result)
+                if isinstance(result, _Refusal) or result.is_claimed_elsewhere:
                     later[job] = time.monotonic() + _ASK_AGAIN_S
                     continue
-                self.ended(outcome)
-                if outcome.is_machine:  # a full disk: no other job would fare better
+                self.ended(result)
+                if result.is_machine:  # a full disk: no other job would fare better
                     self.cancel(restart=False)
                     return []
             if not stay and not self._futures and all(job.kind != "shared" for job in later):
@@ -687,8 +687,8 @@ class _Tasks:
         self._futures[job] = future
         future.add_done_callback(lambda done: self._inbox.put((job, done)))
 
-    def _poll(self) -> Iterator[tuple[Job, Outcome | _Refusal]]:
-        """Pass events on, and give the outcomes that have come in; wait for a moment for both."""
+    def _poll(self) -> Iterator[tuple[Job, JobResult | _Refusal]]:
+        """Pass events on, and give the results that have come in; wait for a moment for both."""
         with contextlib.suppress(queue.Empty):
             first, second = self._inbox.get(timeout=_LISTEN_S)
             while True:
@@ -704,27 +704,27 @@ class _Tasks:
                         self.report(event)
                 first, second = self._inbox.get_nowait()
 
-    def _result(self, job: Job, future: Future) -> Outcome | _Refusal:
+    def _result(self, job: Job, future: Future) -> JobResult | _Refusal:
         del self._futures[job]
         begun = self._at.pop(job, None) is not None
         if future.status == "cancelled":
             raise CommClosedError("the scheduler forgot a task")
         error = future.exception()
         if error is None:
-            found: Outcome | _Refusal = future.result()
+            found: JobResult | _Refusal = future.result()
             return found
         if isinstance(error, KilledWorker):
             # Dask counts the deaths of workers against all that waited for them, and against what
             # depends on it; and a run that has got further since was not killed by its own doing.
             if not begun or error.task != future.key or job in self._advanced:
                 self._advanced.discard(job)
-                return Outcome(job, taken=True)
-            return Outcome(
+                return JobResult(job, is_claimed_elsewhere=True)
+            return JobResult(
                 job,
                 error=f"{error.allowed_failures + 1} workers died at it, perhaps for want of "
                 "memory; the same command goes on from its last checkpoint",
             )
-        return Outcome(job, error=one_line(f"{type(error).__name__}: {error}"))
+        return JobResult(job, error=one_line(f"{type(error).__name__}: {error}"))
 
     def _retire_worker(self, refusal: _Refusal) -> None:
         """Let a worker go that joined later and cannot do this board's work.

@@ -18,7 +18,7 @@ Executor = Callable[..., list[Job]]
 See ``harness.workers.run_jobs``.
 
 It calls ``make_experiment()`` once in each process that works,
-``harness.bench.execute(experiment, job, report)`` for each job there, and ``ended(outcome)`` here; a
+``harness.bench.execute(experiment, job, report)`` for each job there, and ``ended(result)`` here; a
 run waits for the job of its seed whose kind is "shared". It returns the jobs that it left to others.
 """
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.acquisition import Counters
-from harness.bench import Event, Job, Outcome, plan
+from harness.bench import Event, Job, JobResult, plan
 from harness.claims import Presence
 from harness.config import ExperimentSpec
 from harness.data.cityscapes import Split
@@ -47,7 +47,7 @@ class Watcher:
     def report(self, event: Event) -> None:
         """Take note of what a worker is at."""
 
-    def ended(self, outcome: Outcome) -> None:
+    def ended(self, result: JobResult) -> None:
         """Take note of a finished or failed job."""
 
 
@@ -61,28 +61,28 @@ def unwatched(_weights: Mapping[Job, Sequence[float]]) -> Iterator[Watcher]:
 class Ending:
     """How an invocation ended.
 
-    outcomes: of all jobs that it did. left: jobs that another process is at.
+    results: of all jobs that it did. left: jobs that another process is at.
     """
 
-    outcomes: list[Outcome] = field(default_factory=list)
+    results: list[JobResult] = field(default_factory=list)
     left: list[Job] = field(default_factory=list)
 
     @property
-    def failed(self) -> list[Outcome]:
+    def failed(self) -> list[JobResult]:
         """The jobs that failed."""
-        return [outcome for outcome in self.outcomes if outcome.error]
+        return [result for result in self.results if result.error]
 
     @property
     def counters(self) -> Counters:
         """Work asked for and done."""
-        return sum((outcome.counters for outcome in self.outcomes), Counters())
+        return sum((result.counters for result in self.results), Counters())
 
     @property
     def code(self) -> int:
         """The exit code: 2 where all that failed is the user's to mend, 1 where some is not."""
         if not self.failed:
             return 0
-        return 2 if all(outcome.is_input for outcome in self.failed) else 1
+        return 2 if all(result.is_input for result in self.failed) else 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,7 +220,7 @@ class Invocation:
                 if not (ending.failed or ending.left or presence.others()):
                     remove_plan(self.out)
                     NetworkStore.clear_up(self.out / WORK_FOLDER)
-                has_new = any(o.job.kind == "run" and not o.error for o in ending.outcomes)
+                has_new = any(o.job.kind == "run" and not o.error for o in ending.results)
                 if publish and not ending.left and (has_new or not ending.failed):
                     publish(self.out)
         return ending
@@ -337,9 +337,9 @@ class Invocation:
         weights = {job: [float(steps) for steps in estimate.lengths(job)] for job in jobs}
         with watch(weights) as watcher:
 
-            def ended(outcome: Outcome) -> None:
-                ending.outcomes.append(outcome)
-                watcher.ended(outcome)
+            def ended(result: JobResult) -> None:
+                ending.results.append(result)
+                watcher.ended(result)
 
             left, stay = jobs, self.stay
             while left:

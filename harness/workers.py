@@ -19,7 +19,7 @@ from multiprocessing.process import BaseProcess
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from harness.bench import Event, Job, Outcome, Report, execute
+from harness.bench import Event, Job, JobResult, Report, execute
 from harness.errors import InputError, RunError
 from harness.memory import available_bytes, private_bytes
 
@@ -42,7 +42,7 @@ class Queue:
 
     waiting: list[Job]
     running: set[Job] = field(default_factory=set)
-    taken: set[Job] = field(default_factory=set)
+    claimed_elsewhere: set[Job] = field(default_factory=set)
     _not_before: dict[Job, float] = field(default_factory=dict)
 
     def next(self) -> Job | None:
@@ -61,7 +61,7 @@ class Queue:
         return (
             not self.running
             and bool(self.waiting)
-            and all(job in self.taken and job.kind != "shared" for job in self.waiting)
+            and all(job in self.claimed_elsewhere and job.kind != "shared" for job in self.waiting)
         )
 
     def stop(self) -> None:
@@ -73,23 +73,23 @@ class Queue:
         self.waiting.remove(job)
         self.running.add(job)
 
-    def settle(self, outcome: Outcome) -> bool:
+    def complete(self, result: JobResult) -> bool:
         """Take note of how a job ended.
 
         False where another process has it, so that it comes again later.
         """
-        self.taken.discard(outcome.job)
-        if outcome.taken:
-            self.taken.add(outcome.job)
-            self._not_before[outcome.job] = time.monotonic() + _ASK_AGAIN_S
-            self.put_back(outcome.job)
+        self.claimed_elsewhere.discard(result.job)
+        if result.is_claimed_elsewhere:
+            self.claimed_elsewhere.add(result.job)
+            self._not_before[result.job] = time.monotonic() + _ASK_AGAIN_S
+            self.requeue(result.job)
         else:
-            self.running.remove(outcome.job)
-        if outcome.is_machine:  # a full disk: no other job would fare better
+            self.running.remove(result.job)
+        if result.is_machine:  # a full disk: no other job would fare better
             self.stop()
-        return not outcome.taken
+        return not result.is_claimed_elsewhere
 
-    def put_back(self, job: Job) -> None:
+    def requeue(self, job: Job) -> None:
         """Let a running job wait again, behind all others."""
         self.running.remove(job)
         self.waiting.append(job)
@@ -101,7 +101,7 @@ def run_jobs(
     *,
     workers: int,
     report: Report,
-    ended: Callable[[Outcome], None],
+    ended: Callable[[JobResult], None],
     gpus: Sequence[str] = (),
     stay: bool = False,
 ) -> list[Job]:
@@ -114,7 +114,7 @@ def run_jobs(
     Args:
         make_experiment: picklable; called once in each worker.
         report: called in this process for each event.
-        ended: called in this process for each outcome.
+        ended: called in this process for each result.
         stay: wait for what other processes are at, in case they die, instead of leaving it to them.
         gpus: names as in ``CUDA_VISIBLE_DEVICES``; the workers share them out, one each.
 
@@ -138,7 +138,7 @@ def _one_by_one(
     experiment: ExperimentContext,
     queue: Queue,
     report: Report,
-    ended: Callable[[Outcome], None],
+    ended: Callable[[JobResult], None],
     *,
     stay: bool,
 ) -> None:
@@ -149,9 +149,9 @@ def _one_by_one(
             time.sleep(_LISTEN_S)
             continue
         queue.start(job)
-        outcome = execute(experiment, job, report)
-        if queue.settle(outcome):
-            ended(outcome)
+        result = execute(experiment, job, report)
+        if queue.complete(result):
+            ended(result)
 
 
 # ------------------------------------------------------------------------------ in a worker process
@@ -162,7 +162,7 @@ def _work(
 ) -> None:
     """Do what comes through the pipe until nothing comes.
 
-    Send events, outcomes, or the error that kept this worker from starting.
+    Send events, results, or the error that kept this worker from starting.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends its workers itself
     threading.Thread(target=_die_with, args=(os.getppid(),), daemon=True).start()
@@ -183,7 +183,7 @@ def _work(
         )
         return
 
-    def tell(said: Event | Outcome) -> None:
+    def tell(said: Event | JobResult) -> None:
         try:
             mine.send(said)
         except ConnectionError:
@@ -224,9 +224,9 @@ class _Hand:
     pipe: Connection
     job: Job | None = None
 
-    def heard(self) -> list[Event | Outcome | Exception]:
+    def heard(self) -> list[Event | JobResult | Exception]:
         """Return all that it has said by now."""
-        said: list[Event | Outcome | Exception] = []
+        said: list[Event | JobResult | Exception] = []
         with suppress(EOFError, ConnectionError):
             while self.pipe.poll():
                 said.append(self.pipe.recv())
@@ -265,7 +265,7 @@ class _Crew:
             hand.process.kill()
 
     def work_off(
-        self, queue: Queue, report: Report, ended: Callable[[Outcome], None], *, stay: bool
+        self, queue: Queue, report: Report, ended: Callable[[JobResult], None], *, stay: bool
     ) -> None:
         """Hand out jobs until none is left.
 
@@ -293,7 +293,7 @@ class _Crew:
                         report(said)
                         continue
                     hand.job = None
-                    if queue.settle(said):
+                    if queue.complete(said):
                         ended(said)
                 if not is_alive:
                     self._lose(hand, queue)
@@ -325,7 +325,7 @@ class _Crew:
         """Go on without a worker that died; a new one in its place might die of the same."""
         self._hands.remove(hand)
         if hand.job is not None:
-            queue.put_back(hand.job)
+            queue.requeue(hand.job)
         left = len(self._hands) + len(self._places)
         why = f"a worker process died ({_signal_of(hand.process)}), perhaps for want of memory"
         if not left:

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Any
 
-from harness.bench import Event, Job, Outcome
+from harness.bench import Event, Job, JobResult
 from harness.invocation import Watcher
 from harness.types import FULL_DATA
 
@@ -29,7 +29,7 @@ class Progress(Watcher):
         self._weights = weights
         self._total = sum(sum(steps) for steps in weights.values())
         self._done, self._ended, self._start = 0.0, 0, time.monotonic()
-        self._failed: list[Outcome] = []
+        self._failed: list[JobResult] = []
         self._credited: Counter[Job] = Counter()
         self._bar: Any = None
         self._task: Any = None
@@ -68,9 +68,9 @@ class Progress(Watcher):
 
     def _say_failures(self) -> None:
         """Print a line for each failure; what hit several runs alike is said once."""
-        by_error: dict[str, list[Outcome]] = {}
-        for outcome in self._failed:
-            by_error.setdefault(outcome.error or "", []).append(outcome)
+        by_error: dict[str, list[JobResult]] = {}
+        for result in self._failed:
+            by_error.setdefault(result.error or "", []).append(result)
         for error, alike in by_error.items():
             more = f" (and {len(alike) - 1} more runs)" if len(alike) > 1 else ""
             print(f"harness: {alike[0].job.title}{more}: {error}", file=sys.stderr)
@@ -86,17 +86,17 @@ class Progress(Watcher):
                 self._task, completed=self._done, description=text, left=self._time_left()
             )
 
-    def ended(self, outcome: Outcome) -> None:
+    def ended(self, result: JobResult) -> None:
         """Take note of a finished or failed job."""
         self._ended += 1
-        if outcome.error:
-            self._failed.append(outcome)
-        self._credit(outcome.job, all_of_it=True)
-        state = "failed" if outcome.error else "done"
+        if result.error:
+            self._failed.append(result)
+        self._credit(result.job, all_of_it=True)
+        state = "failed" if result.error else "done"
         if self._bar is None:
             print(
-                f"[{self._ended}/{len(self._weights)}] {outcome.job.title}: {state} in "
-                f"{outcome.seconds:.0f} s{self._time_left(', ')}"
+                f"[{self._ended}/{len(self._weights)}] {result.job.title}: {state} in "
+                f"{result.seconds:.0f} s{self._time_left(', ')}"
             )
 
     def _time_left(self, prefix: str = "") -> str:

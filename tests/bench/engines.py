@@ -74,7 +74,7 @@ def own(make, folder: str, peak: Peak) -> tuple[float, int]:
         JOBS,
         workers=2,
         report=lambda _event: None,
-        ended=lambda _outcome: held.append(peak.grown()),
+        ended=lambda _result: held.append(peak.grown()),
     )
     return max(held)
 

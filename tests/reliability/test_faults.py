@@ -189,7 +189,7 @@ def test_no_run_opens_a_connection(monkeypatch, tmp_path):
     spec = load_spec(tmp_path / "tiny.py")
     ending = Invocation(spec, ["cereals-g1-entropy"], tmp_path / "out", Machine()).run()
     assert not ending.failed
-    assert ending.outcomes
+    assert ending.results
 
 
 def test_every_named_point_is_still_there():

@@ -361,9 +361,9 @@ def test_a_full_disk_is_said_in_one_line(harness, tiny_config, monkeypatch):
         def record_failure(self, job, text):
             self.text = text
 
-    outcome = execute(Full(), Job("run", "random-region", 0), lambda event: None)
-    assert outcome.error == "out/runs: No space left on device"
-    assert outcome.is_input
+    result = execute(Full(), Job("run", "random-region", 0), lambda event: None)
+    assert result.error == "out/runs: No space left on device"
+    assert result.is_input
 
 
 def test_help_is_fast_and_light(harness):

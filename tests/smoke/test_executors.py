@@ -18,9 +18,9 @@ DONE = []
 def one_after_another(make_experiment, jobs, *, report, ended, **_):
     experiment = make_experiment()
     for job in jobs:
-        outcome = execute(experiment, job, report)
+        result = execute(experiment, job, report)
         DONE.append(job.title)
-        ended(outcome)
+        ended(result)
     return []
 
 

@@ -8,7 +8,7 @@ pytest.importorskip("distributed", reason="extra [cluster]")
 
 import dask
 
-from harness.bench import Job, Outcome
+from harness.bench import Job, JobResult
 from harness.cluster import (
     Dask,
     _Tasks,
@@ -198,13 +198,13 @@ class Dead:
 )
 def test_a_run_is_given_up_where_it_kills_its_workers_itself(task, begun, advanced, is_given_up):
     job = Job("run", "a", 0)
-    tasks = _Tasks(None, None, {}, lambda _event: None, lambda _outcome: None)
+    tasks = _Tasks(None, None, {}, lambda _event: None, lambda _result: None)
     tasks._futures[job] = Dead(task)
     if begun:
         tasks._at[job] = "tcp://here"
     if advanced:
         tasks._advanced.add(job)
-    outcome = tasks._result(job, tasks._futures[job])
-    assert isinstance(outcome, Outcome)
-    assert outcome.taken != is_given_up
-    assert ("4 workers died at it" in (outcome.error or "")) == is_given_up
+    result = tasks._result(job, tasks._futures[job])
+    assert isinstance(result, JobResult)
+    assert result.is_claimed_elsewhere != is_given_up
+    assert ("4 workers died at it" in (result.error or "")) == is_given_up

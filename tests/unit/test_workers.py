@@ -12,7 +12,7 @@ import pytest
 
 from harness import workers
 from harness.acquisition import Counters
-from harness.bench import Job, Outcome, Timer
+from harness.bench import Job, JobResult, Timer
 from harness.errors import FailedBeforeError, InputError, RunError
 from harness.workers import Queue, run_jobs
 
@@ -77,18 +77,18 @@ class Notes:
 
 def do(
     folder: Path, jobs: list[Job], number: int, *, gpus=(), stay=True, **options
-) -> list[Outcome]:
-    outcomes: list[Outcome] = []
+) -> list[JobResult]:
+    results: list[JobResult] = []
     run_jobs(
         functools.partial(Notes, folder, **options),
         jobs,
         workers=number,
         report=lambda _event: None,
-        ended=outcomes.append,
+        ended=results.append,
         gpus=gpus,
         stay=stay,
     )
-    return outcomes
+    return results
 
 
 def notes(folder: Path) -> list[list[str]]:
@@ -112,7 +112,7 @@ def test_a_run_waits_for_the_shared_work_of_its_seed_alone():
     assert take(queue) == RUNS[3]
     assert take(queue) == REFERENCE
     assert take(queue) is None
-    queue.settle(Outcome(SHARED))
+    queue.complete(JobResult(SHARED))
     assert [take(queue), take(queue), take(queue)] == [*RUNS[:2], None]
 
 
@@ -121,18 +121,18 @@ def test_what_another_process_has_comes_again_later(monkeypatch):
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
     queue = Queue([SHARED, *RUNS[:2]])
     assert take(queue) == SHARED
-    assert not queue.settle(Outcome(SHARED, taken=True))
+    assert not queue.complete(JobResult(SHARED, is_claimed_elsewhere=True))
     assert take(queue) is None  # its runs wait for the other process, too
     now[0] += 3.0
     assert take(queue) == SHARED
-    assert queue.settle(Outcome(SHARED))
+    assert queue.complete(JobResult(SHARED))
     assert take(queue) == RUNS[0]
 
 
 def test_what_a_dead_worker_had_comes_last():
     queue = Queue(RUNS[:3])
     assert [take(queue), take(queue)] == RUNS[:2]
-    queue.put_back(RUNS[0])
+    queue.requeue(RUNS[0])
     assert queue.waiting == [RUNS[2], RUNS[0]]
     assert queue.running == {RUNS[1]}
 
@@ -181,12 +181,12 @@ def test_a_worker_that_has_just_begun_counts_as_large_as_it_will_be(crew):
 # ------------------------------------------------------------------------------------------------------------ processes
 
 
-def test_one_worker_works_here_and_asks_again_for_what_was_taken(tmp_path, monkeypatch):
+def test_one_worker_works_here_and_asks_again_for_what_was_claimed_elsewhere(tmp_path, monkeypatch):
     monkeypatch.setattr(workers, "_ASK_AGAIN_S", 0.1)
     monkeypatch.setattr(workers, "_LISTEN_S", 0.05)
     (tmp_path / f"held {RUNS[0].title}").touch()
-    outcomes = do(tmp_path, RUNS, 1)
-    assert [outcome.job for outcome in outcomes] == [*RUNS[1:], RUNS[0]]
+    results = do(tmp_path, RUNS, 1)
+    assert [result.job for result in results] == [*RUNS[1:], RUNS[0]]
     assert {int(line[1]) for line in notes(tmp_path)} == {os.getpid()}
 
 
@@ -195,14 +195,14 @@ def test_what_others_are_at_is_left_to_them(tmp_path, monkeypatch, number):
     """A process with nothing left to do ends, and gives its GPU back."""
     monkeypatch.setattr(workers, "_LISTEN_S", 0.05)
     (tmp_path / f"held {RUNS[0].title}").touch()
-    outcomes = do(tmp_path, RUNS, number, stay=False)
-    assert {outcome.job for outcome in outcomes} == set(RUNS[1:])
+    results = do(tmp_path, RUNS, number, stay=False)
+    assert {result.job for result in results} == set(RUNS[1:])
 
 
 @pytest.mark.slow
 def test_workers_share_the_jobs_and_runs_start_after_what_they_share(tmp_path):
-    outcomes = do(tmp_path, [SHARED, OTHER, *RUNS], 2, seconds=0.3)
-    assert {outcome.job for outcome in outcomes} == {SHARED, OTHER, *RUNS}
+    results = do(tmp_path, [SHARED, OTHER, *RUNS], 2, seconds=0.3)
+    assert {result.job for result in results} == {SHARED, OTHER, *RUNS}
     when = {(line[3], line[4]): float(line[0]) for line in notes(tmp_path)}
     for job in RUNS:
         assert when["start", job.title] >= when["end", f"seed-set seed {job.seed}"]
@@ -220,8 +220,8 @@ def test_each_worker_knows_one_gpu(tmp_path):
 @pytest.mark.slow
 def test_where_memory_is_short_one_works_at_a_time(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(workers, "available_bytes", lambda: 5 * 10**8)
-    outcomes = do(tmp_path, RUNS, 2, seconds=0.2)
-    assert [outcome.job for outcome in outcomes] == RUNS
+    results = do(tmp_path, RUNS, 2, seconds=0.2)
+    assert [result.job for result in results] == RUNS
     assert [line[3] for line in notes(tmp_path)] == ["start", "end"] * len(RUNS)
     assert capsys.readouterr().err.count("memory is short") == 1
 
@@ -230,8 +230,8 @@ def test_where_memory_is_short_one_works_at_a_time(tmp_path, monkeypatch, capsys
 def test_when_a_worker_is_killed_the_others_go_on_and_its_job_comes_last(tmp_path, capsys):
     """The death is noticed at once, while the other worker is at a long job, which it is not disturbed in."""
     jobs = [RUNS[1], RUNS[0], *RUNS[2:]]
-    outcomes = do(tmp_path, jobs, 2, seconds=1.0, deadly="b seed 0")
-    assert [outcome.job for outcome in outcomes] == [RUNS[0], *RUNS[2:], RUNS[1]]
+    results = do(tmp_path, jobs, 2, seconds=1.0, deadly="b seed 0")
+    assert [result.job for result in results] == [RUNS[0], *RUNS[2:], RUNS[1]]
     assert [line[3] for line in notes(tmp_path)] == ["start", "end"] * len(
         jobs
     )  # nothing was begun twice
