@@ -1,4 +1,4 @@
-"""Jobs done by worker processes, one thread each, as many at once as memory does for.
+"""Jobs done by worker processes, one thread each, as many at once as fit in memory.
 
 What another process has is asked for again.
 """
@@ -107,8 +107,8 @@ def run_jobs(
 ) -> list[Job]:
     """Do all jobs in worker processes, in their order; one worker works in this process.
 
-    A run waits for the shared work of its seed. A job is handed out only while memory does for one
-    more worker at work, and where a worker process dies (killed for memory, perhaps) the others go
+    A run waits for the shared work of its seed. A job is handed out only while another worker
+    fits in memory, and where a worker process dies (killed for memory, perhaps) the others go
     on with one less; its job comes last.
 
     Args:
@@ -129,8 +129,8 @@ def run_jobs(
     if workers == 1:
         _one_by_one(make_experiment(), queue, report, ended, stay=stay)
     else:
-        with _Crew(make_experiment, workers, gpus) as crew:
-            crew.work_off(queue, report, ended, stay=stay)
+        with _WorkerPool(make_experiment, workers, gpus) as pool:
+            pool.work_off(queue, report, ended, stay=stay)
     return queue.waiting
 
 
@@ -183,7 +183,7 @@ def _work(
         )
         return
 
-    def tell(said: Event | JobResult) -> None:
+    def send(said: Event | JobResult) -> None:
         try:
             mine.send(said)
         except ConnectionError:
@@ -192,7 +192,7 @@ def _work(
             )  # the parent is gone: nothing that this job would still write is wanted, least of all that it failed
 
     while (job := _next_job(mine)) is not None:
-        tell(execute(experiment, job, tell))
+        send(execute(experiment, job, send))
 
 
 def _next_job(mine: Connection) -> Job | None:
@@ -217,15 +217,15 @@ def _die_with(parent: int) -> None:
 
 
 @dataclass(slots=True)
-class _Hand:
+class _Worker:
     """A worker process, the pipe to it, and what it is at."""
 
     process: BaseProcess
     pipe: Connection
     job: Job | None = None
 
-    def heard(self) -> list[Event | JobResult | Exception]:
-        """Return all that it has said by now."""
+    def poll(self) -> list[Event | JobResult | Exception]:
+        """Return all that it has sent by now."""
         said: list[Event | JobResult | Exception] = []
         with suppress(EOFError, ConnectionError):
             while self.pipe.poll():
@@ -233,7 +233,7 @@ class _Hand:
         return said
 
 
-class _Crew:
+class _WorkerPool:
     """Worker processes, started as there is work for them."""
 
     def __init__(
@@ -241,10 +241,10 @@ class _Crew:
     ) -> None:
         self._make_experiment, self._size = make_experiment, workers
         self._places = [gpus[number % len(gpus)] if gpus else None for number in range(workers)]
-        self._hands: list[_Hand] = []
+        self._workers: list[_Worker] = []
         self._largest, self._has_warned = _LEAST_WORKER_BYTES, False
 
-    def __enter__(self) -> _Crew:
+    def __enter__(self) -> _WorkerPool:
         return self
 
     def __exit__(
@@ -254,15 +254,15 @@ class _Crew:
         _trace: TracebackType | None,
     ) -> None:
         """Let the workers go; after an error in the middle of their work."""
-        for hand in self._hands:
+        for worker in self._workers:
             if kind is not None:
-                hand.process.terminate()
+                worker.process.terminate()
                 continue
             with suppress(ConnectionError):  # one that died after its last job needs no word
-                hand.pipe.send(None)
-        for hand in self._hands:
-            hand.process.join(_FAREWELL_S)
-            hand.process.kill()
+                worker.pipe.send(None)
+        for worker in self._workers:
+            worker.process.join(_FAREWELL_S)
+            worker.process.kill()
 
     def work_off(
         self, queue: Queue, report: Report, ended: Callable[[JobResult], None], *, stay: bool
@@ -277,40 +277,39 @@ class _Crew:
             self._hand_out(queue)
             wait(
                 [
-                    *(hand.pipe for hand in self._hands),
-                    *(hand.process.sentinel for hand in self._hands),
+                    *(worker.pipe for worker in self._workers),
+                    *(worker.process.sentinel for worker in self._workers),
                 ],
                 _LISTEN_S,
             )
-            for hand in list(self._hands):
-                is_alive = (
-                    hand.process.is_alive()
-                )  # asked first: what a dying worker said is heard out
-                for said in hand.heard():
+            for worker in list(self._workers):
+                # asked first: what a dying worker has sent is read to its end
+                is_alive = worker.process.is_alive()
+                for said in worker.poll():
                     if isinstance(said, Exception):
                         raise said
                     if isinstance(said, Event):
                         report(said)
                         continue
-                    hand.job = None
+                    worker.job = None
                     if queue.complete(said):
                         ended(said)
                 if not is_alive:
-                    self._lose(hand, queue)
+                    self._on_worker_exit(worker, queue)
 
     def _hand_out(self, queue: Queue) -> None:
-        """Give the next jobs to workers that are free, or new ones, while memory does."""
+        """Give the next jobs to workers that are free, or new ones, while they fit in memory."""
         while (job := queue.next()) is not None:
-            free = next((hand for hand in self._hands if hand.job is None), None)
+            free = next((worker for worker in self._workers if worker.job is None), None)
             if (free is None and not self._places) or not self._has_room():
                 return
-            hand = free or self._hire()
+            worker = free or self._start_worker()
             queue.start(job)
-            hand.job = job
+            worker.job = job
             with suppress(ConnectionError):  # it has died just now, and will be missed in a moment
-                hand.pipe.send(job)
+                worker.pipe.send(job)
 
-    def _hire(self) -> _Hand:
+    def _start_worker(self) -> _Worker:
         context = multiprocessing.get_context("spawn")
         ours, theirs = context.Pipe()
         process = context.Process(
@@ -318,16 +317,16 @@ class _Crew:
         )
         process.start()
         theirs.close()
-        self._hands.append(_Hand(process, ours))
-        return self._hands[-1]
+        self._workers.append(_Worker(process, ours))
+        return self._workers[-1]
 
-    def _lose(self, hand: _Hand, queue: Queue) -> None:
+    def _on_worker_exit(self, worker: _Worker, queue: Queue) -> None:
         """Go on without a worker that died; a new one in its place might die of the same."""
-        self._hands.remove(hand)
-        if hand.job is not None:
-            queue.requeue(hand.job)
-        left = len(self._hands) + len(self._places)
-        why = f"a worker process died ({_signal_of(hand.process)}), perhaps for want of memory"
+        self._workers.remove(worker)
+        if worker.job is not None:
+            queue.requeue(worker.job)
+        left = len(self._workers) + len(self._places)
+        why = f"a worker process died ({_signal_of(worker.process)}), perhaps for want of memory"
         if not left:
             raise RunError(
                 f"{why}, and it was the last one; the same command goes on where it stopped"
@@ -335,11 +334,11 @@ class _Crew:
         print(f"harness: {why}; going on with {left}", file=sys.stderr)
 
     def _has_room(self) -> bool:
-        """Say whether memory does for one more worker at work, each as large as the largest so far; for one alone it has to."""
-        running = sum(hand.job is not None for hand in self._hands)
+        """Return whether another worker fits in memory, each as large as the largest so far; one alone always does."""
+        running = sum(worker.job is not None for worker in self._workers)
         if not running:
             return True
-        held = private_bytes(hand.process.pid for hand in self._hands)
+        held = private_bytes(worker.process.pid for worker in self._workers)
         self._largest = max([self._largest, *held])
         left = available_bytes() + sum(held) - running * self._largest
         if left < self._largest and not self._has_warned:

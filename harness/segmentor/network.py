@@ -207,7 +207,7 @@ class TrainedNetwork:
         return any(not torch.equal(logits, made[0]) for logits in made)
 
     def _members(self, state: Any, drawn: Drawn) -> Iterator[Tensor]:
-        """Run some members; where memory does not do for all, half of them at a time.
+        """Run some members; where they do not all fit in memory, half of them at a time.
 
         What they dropped is drawn before, so the result is the same.
         """

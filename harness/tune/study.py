@@ -60,7 +60,7 @@ class Study:
     ) -> None:
         self.executor = executor
         self.spec, self.objective, self.out, self.machine = spec, objective, out, machine
-        self._tell = say
+        self._print = say
         self.space: Space = Space.of(spec)
         self.tune = self.space.tune
         train, _ = open_splits(spec.data)
@@ -109,7 +109,7 @@ class Study:
             seed=_SAMPLER_SEED,
             lock=self.out / ".study.lock",
         )
-        self._tell(
+        self._print(
             f"study {self.spec.name}: {len(tuner.train.files)} training images to buy from, "
             f"{len(tuner.val.files)} to score on, "
             f"seeds {', '.join(map(str, tuner.seeds))}; val is not touched"
@@ -141,7 +141,7 @@ class Study:
             f"{name}={value:.3g}" if isinstance(value, float) else f"{name}={value}"
             for name, value in trial.params.items()
         )
-        self._tell(f"trial {trial.number}: {point}: {values}{best}")
+        self._print(f"trial {trial.number}: {point}: {values}{best}")
 
     # ----------------------------------------------------------------------------------- conclusion
 
@@ -175,11 +175,11 @@ class Study:
                     self.out / "tuning.md",
                 )
         except Timeout:
-            self._tell("another process writes the report")
+            self._print("another process writes the report")
             return
         for line in lines:
-            self._tell(line)
-        self._tell(f"wrote {self.out / 'tuning.md'}, trials.csv, figures, and {write}")
+            self._print(line)
+        self._print(f"wrote {self.out / 'tuning.md'}, trials.csv, figures, and {write}")
 
     def _work(self) -> tuple[Counters, float]:
         """Return what all processes asked for and did, and their hours."""

@@ -141,12 +141,12 @@ def test_what_a_dead_worker_had_comes_last():
 
 
 @pytest.fixture
-def crew(monkeypatch):
-    """Return a function that makes a crew of workers that hold given memory, on a machine with some left; it says whether there is room."""
+def has_room(monkeypatch):
+    """Return a function that makes workers that hold given memory, on a machine with some left, and returns whether another one fits."""
 
     def room(held: list[tuple[bool, float]], available: float, *, size: int = 2) -> bool:
-        made = workers._Crew(Notes, size, ())
-        made._hands = [
+        made = workers._WorkerPool(Notes, size, ())
+        made._workers = [
             SimpleNamespace(job=RUNS[0] if busy else None, process=SimpleNamespace(pid=number))
             for number, (busy, _) in enumerate(held)
         ]
@@ -159,21 +159,21 @@ def crew(monkeypatch):
     return room
 
 
-def test_one_worker_alone_always_has_room(crew):
-    assert crew([], 0.1)
-    assert crew([(False, 3.0)], 0.1)
+def test_one_worker_alone_always_has_room(has_room):
+    assert has_room([], 0.1)
+    assert has_room([(False, 3.0)], 0.1)
 
 
-def test_an_idle_worker_brings_its_own_memory(crew):
-    assert crew([(True, 2.0), (False, 2.0)], 0.5)
-    assert not crew([(True, 2.0)], 0.5)
-    assert crew([(True, 2.0)], 2.1)
+def test_an_idle_worker_brings_its_own_memory(has_room):
+    assert has_room([(True, 2.0), (False, 2.0)], 0.5)
+    assert not has_room([(True, 2.0)], 0.5)
+    assert has_room([(True, 2.0)], 2.1)
 
 
-def test_a_worker_that_has_just_begun_counts_as_large_as_it_will_be(crew):
-    assert crew([(True, 0.0)], 2.1)
-    assert not crew([(True, 0.0), (True, 0.0)], 2.9, size=3)
-    assert not crew(
+def test_a_worker_that_has_just_begun_counts_as_large_as_it_will_be(has_room):
+    assert has_room([(True, 0.0)], 2.1)
+    assert not has_room([(True, 0.0), (True, 0.0)], 2.9, size=3)
+    assert not has_room(
         [(True, 3.0), (True, 0.5)], 5.0, size=3
     )  # the second may grow to 3, and so may a third
 
