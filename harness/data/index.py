@@ -382,7 +382,7 @@ def _drain(
 
 
 def _has_room(split: Split) -> bool:
-    """Say whether the decoded split fits the limit; judged by the size of its first image."""
+    """Return whether the decoded split fits the limit, by the size of its first image."""
     first = next(iter(split.files))
     try:
         pixels = split.decode_photo(first).size

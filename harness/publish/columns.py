@@ -307,7 +307,7 @@ def estimate(found: Estimate | None) -> str:
 
 
 def sooner_or_later(lead: float | None) -> str:
-    """Say whether more runs than expected had reached it, or fewer."""
+    """Return whether more runs than expected had reached it, or fewer."""
     if lead is None:
         return "-"
     return "sooner" if lead > 0.0 else "later" if lead < 0.0 else "alike"

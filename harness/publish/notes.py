@@ -216,7 +216,7 @@ def _missing(board: Board) -> list[str]:
 
 
 def _ran_out(record: RoundRecord) -> bool:
-    """Say whether a round left room for another window."""
+    """Return whether a round left room for another window."""
     if record.budget_clicks is not None:
         return record.round > 0 and record.clicks.billed < record.budget_clicks
     missing_px = record.budget_px - record.labelled_px

@@ -155,7 +155,7 @@ def sample_of(target: npt.NDArray[np.uint8]) -> SegDataSample:
 
 
 def labelled_in_full(pool: LabelledPool, image_id: str) -> bool:
-    """Say whether every pixel of an image is labelled."""
+    """Return whether every pixel of an image is labelled."""
     height, width = pool.sizes[image_id]
     return pool.labelled_px_of(image_id) == height * width
 
