@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from harness.errors import InputError
-from harness.files import cache_folder, draft_folder, replacing
+from harness.files import atomic_write, cache_folder, draft_folder
 
 ARCHIVE = "runs.tar.xz"
 _MEMBER = re.compile(
@@ -47,7 +47,7 @@ def run_files(runs: Path) -> dict[str, bytes | Path]:
 def pack(files: Mapping[str, bytes | Path], path: Path) -> None:
     """Write an archive of files by their names: each is read where it lies, or given as bytes."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as draft, tarfile.open(draft, "w:xz", preset=9) as archive:
+    with atomic_write(path) as draft, tarfile.open(draft, "w:xz", preset=9) as archive:
         for name, file in sorted(files.items()):
             content = file.read_bytes() if isinstance(file, Path) else file
             member = tarfile.TarInfo(name)  # no time, no owner: nothing of this machine

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.errors import InputError
-from harness.files import replacing
+from harness.files import atomic_write
 from harness.publish.board import check_runs
 from harness.results import (
     CHAIN,
@@ -198,5 +198,5 @@ def _free(path: Path) -> Path:
 
 
 def _rewrite(path: Path, lines: list[bytes]) -> None:
-    with replacing(path) as draft:
+    with atomic_write(path) as draft:
         draft.write_bytes(b"".join(lines))

@@ -1,4 +1,4 @@
-"""Files that are either whole or not there."""
+"""Files written atomically, and deleted by name alone."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from harness.errors import InputError
 
 
 @contextmanager
-def replacing(path: Path, *, sync: bool = True) -> Iterator[Path]:
+def atomic_write(path: Path, *, sync: bool = True) -> Iterator[Path]:
     """Yield a temporary path beside ``path`` that takes its name when the block ends without an error.
 
     Without ``sync`` a power cut may leave damaged content under the name: for files that carry a
@@ -41,7 +41,7 @@ def replacing(path: Path, *, sync: bool = True) -> Iterator[Path]:
 
 
 _DRAFT = re.compile(r"\.(.+)-[a-z0-9_]{8}")
-"""The name of a file that ``replacing`` had not finished, and of what it was to become."""
+"""The name of a file that ``atomic_write`` had not finished, and of what it was to become."""
 
 
 def is_own(name: str, names: re.Pattern[str]) -> bool:
@@ -125,12 +125,12 @@ def _is_alive(pid: int) -> bool:
 
 def write_text(path: Path, text: str) -> None:
     """Write a text file under a temporary name, then rename it."""
-    with replacing(path) as draft:
+    with atomic_write(path) as draft:
         draft.write_text(text, encoding="utf-8")
 
 
-def seal(text: str) -> str:
-    """Return eight hexadecimal digits that tell whether a text is still what was written.
+def checksum(text: str) -> str:
+    """Return eight hexadecimal digits by which a text is known to be what was written.
 
     A CRC-32, against accidents alone.
     """

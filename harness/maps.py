@@ -15,7 +15,7 @@ from torch import Tensor
 
 from harness.clicks import BOX_CLICKS, count_border_crossings, outline_crossings
 from harness.errors import RunError
-from harness.files import replacing
+from harness.files import atomic_write
 from harness.logits import Logits
 from harness.pool import LabelledPool
 from harness.protocols import Learn, Measure, Oracle, Predictor, Strategy, function_name
@@ -309,15 +309,17 @@ class MemoryMaps:
 
 
 _HEADER = struct.Struct("<4sIIIdd")
-_SEAL = struct.Struct("<I")
-_START = _HEADER.size + _SEAL.size
+_CHECKSUM = struct.Struct("<I")
+_START = _HEADER.size + _CHECKSUM.size
 _MAGIC = b"HMP2"
 
 
 def _read_header(content: bytes | bytearray) -> tuple[int, int, int, float, float] | None:
     """Return rows, columns, checksum of the body and bounds; None where the header is damaged."""
     header = bytes(content[: _HEADER.size])
-    if len(content) < _START or _SEAL.unpack_from(content, _HEADER.size)[0] != zlib.crc32(header):
+    if len(content) < _START or _CHECKSUM.unpack_from(content, _HEADER.size)[0] != zlib.crc32(
+        header
+    ):
         return None
     magic, rows, cols, checksum, low, high = _HEADER.unpack(header)
     return (rows, cols, checksum, low, high) if magic == _MAGIC else None
@@ -369,9 +371,9 @@ class DiskMaps:
         kept = self._limit is None or self._in_use() + 8 * rows * cols <= self._limit
         body = np.ascontiguousarray(region_map.numpy()).data if kept else memoryview(b"")
         self._used = self._in_use() + body.nbytes
-        with replacing(self._file(key), sync=False) as draft, draft.open("wb") as stream:
+        with atomic_write(self._file(key), sync=False) as draft, draft.open("wb") as stream:
             header = _HEADER.pack(_MAGIC, rows if kept else 0, cols, zlib.crc32(body), *bounds)
-            stream.write(header + _SEAL.pack(zlib.crc32(header)))
+            stream.write(header + _CHECKSUM.pack(zlib.crc32(header)))
             stream.write(body)
 
     def _in_use(self) -> int:

@@ -18,7 +18,7 @@ from pydantic import TypeAdapter
 
 from harness.acquisition import Counters
 from harness.errors import RunError
-from harness.files import remove_own, seal, write_text
+from harness.files import checksum, remove_own, write_text
 from harness.loop import StageTimer, StoredNetwork
 from harness.maps import DiskMaps
 from harness.pool import LabelledPool
@@ -156,7 +156,7 @@ class NetworkStore:
         network.save(weights)
         validation = _Validation(areas, quality, network.has_cost, _sha256(weights))
         record = _VALIDATION.dump_json(validation).decode()
-        write_text(scores, f"{seal(record)}\n{record}\n")
+        write_text(scores, f"{checksum(record)}\n{record}\n")
         remove_own(folder / "training", OWN_FILES)
         return StoredNetwork(
             key, network, validation.areas, validation.cost_quality, self._maps(folder)
@@ -227,9 +227,9 @@ def _read_validation(path: Path, weights: Path) -> _Validation | None:
     None where a file is missing or damaged: they are trained again, to the same bits.
     """
     try:
-        sealed, _, record = path.read_text(encoding="utf-8").rstrip("\n").partition("\n")
+        stored, _, record = path.read_text(encoding="utf-8").rstrip("\n").partition("\n")
         found = _VALIDATION.validate_json(record)
-        intact = sealed == seal(record) and found.weights_sha256 == _sha256(weights)
+        intact = stored == checksum(record) and found.weights_sha256 == _sha256(weights)
     except (OSError, ValueError):
         return None
     return found if intact else None

@@ -21,7 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from harness.blocks import Tuned
 from harness.data.labels import CLASS_NAMES
 from harness.errors import InputError, one_line, shorten
-from harness.files import remove_own, seal, write_text
+from harness.files import checksum, remove_own, write_text
 from harness.provenance import Provenance
 from harness.types import (
     Clicks,
@@ -171,7 +171,7 @@ class RunFolder:
         document = json.loads(_INFO.dump_json(self._info))
         write_text(
             self.path / "run.json",
-            json.dumps({**document, "crc32": _checksum(document)}, indent=1) + "\n",
+            json.dumps({**document, "crc32": _document_checksum(document)}, indent=1) + "\n",
         )
         return []
 
@@ -198,7 +198,7 @@ class RunFolder:
 
         What binds the line to this run is written first, so that no round is there without it.
         """
-        line = _sealed(dump_record(record))
+        line = _with_checksum(dump_record(record))
         if self._info is not None and self._info.chained:
             before = self._chain.read_text().splitlines() if self._chain.exists() else []
             link = _link(before[-1] if before else "", _identity(self._info), line)
@@ -300,12 +300,12 @@ def _cut_torn_line(stream: BinaryIO) -> None:
     stream.truncate(stream.read().rfind(b"\n") + 1)
 
 
-def _checksum(document: dict[str, Any]) -> str:
-    return seal(json.dumps(document, sort_keys=True))
+def _document_checksum(document: dict[str, Any]) -> str:
+    return checksum(json.dumps(document, sort_keys=True))
 
 
-def _sealed(record: str) -> str:
-    return f'{{"crc32":"{seal(record)}","record":{record}}}'
+def _with_checksum(record: str) -> str:
+    return f'{{"crc32":"{checksum(record)}","record":{record}}}'
 
 
 def _identity(info: RunInfo) -> str:
@@ -363,7 +363,7 @@ def parse_rounds(path: Path, content: bytes, info: RunInfo | None = None) -> lis
                 f"{path}:{number + 1}: not a round record ({said}); restore the file or delete the "
                 "run"
             ) from error
-        if line != _sealed(line.partition(',"record":')[2][:-1]) or record.round != number:
+        if line != _with_checksum(line.partition(',"record":')[2][:-1]) or record.round != number:
             raise InputError(
                 f"{path}:{number + 1}: damaged line (checksum or round number); restore the file "
                 "or delete the run"
@@ -547,8 +547,8 @@ def _read_info(path: Path) -> tuple[RunInfo, str]:
             raise InputError(
                 f"{file}: schema version must be {SCHEMA_VERSION}, got {shorten(version)}"
             )
-        sealed = document.pop("crc32", None)  # files of older code have none
-        if sealed is not None and sealed != _checksum(document):
+        stored = document.pop("crc32", None)  # files of older code have none
+        if stored is not None and stored != _document_checksum(document):
             raise InputError(f"{file}: damaged (checksum); restore the file or delete the run")
         info = _INFO.validate_python(document)
     except InputError:

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from harness.errors import InputError
-from harness.files import replacing
+from harness.files import atomic_write
 
 Segments = npt.NDArray[np.int32]
 """(H, W): the number of each pixel's superpixel, from 0 on, none left out."""
@@ -119,7 +119,7 @@ class Superpixels:
         if file is None:
             return
         content = np.array(segments.shape, np.int32).tobytes() + segments.tobytes()
-        with contextlib.suppress(OSError), replacing(file, sync=False) as draft:
+        with contextlib.suppress(OSError), atomic_write(file, sync=False) as draft:
             draft.write_bytes(zlib.compress(content, 6))
 
 

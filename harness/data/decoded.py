@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from harness.errors import InputError, shorten
-from harness.files import new_draft, remove_own, seal, sweep_drafts
+from harness.files import checksum, new_draft, remove_own, sweep_drafts
 
 LIMIT_VARIABLE = "HARNESS_CACHE_GIB"
 DEFAULT_LIMIT_GIB = 64.0
@@ -69,9 +69,9 @@ class DecodedCache:
         """Open a cache; None where there is none, or a part of it is missing or too short."""
         try:
             text = (folder / "catalogue.json").read_text(encoding="utf-8")
-            sealed, _, text = text.partition("\n")
+            stored, _, text = text.partition("\n")
             document = json.loads(text)
-            if sealed != seal(text) or document["version"] != _VERSION:
+            if stored != checksum(text) or document["version"] != _VERSION:
                 return None
             entries = {
                 key: _Entry(
@@ -165,7 +165,7 @@ class DecodedWriter:
             "entries": {key: asdict(row) for key, row in self._catalogue.entries.items()},
         }
         text = json.dumps(document)
-        (self._draft / "catalogue.json").write_text(f"{seal(text)}\n{text}", encoding="utf-8")
+        (self._draft / "catalogue.json").write_text(f"{checksum(text)}\n{text}", encoding="utf-8")
         remove_own(self._folder, _OWN)
         os.replace(self._draft, self._folder)
 

@@ -22,7 +22,7 @@ from harness.data.images import read_labels
 from harness.data.labels import IGNORE
 from harness.data.manifest import has_changed
 from harness.errors import InputError
-from harness.files import seal, write_text
+from harness.files import checksum, write_text
 from harness.protocols import ImageSizes
 from harness.types import ClickTotals
 
@@ -137,8 +137,8 @@ def load_index(split: Split) -> Index | None:
         return None
     try:
         stamp = _stamp(split)
-        sealed, _, text = index_file(split).read_text(encoding="utf-8").partition("\n")
-        if sealed != seal(text):
+        stored, _, text = index_file(split).read_text(encoding="utf-8").partition("\n")
+        if stored != checksum(text):
             return None
         document = json.loads(text)
         if document["version"] != _VERSION or document["stamp"] != stamp:
@@ -560,4 +560,4 @@ def _write(split: Split, index: Index, stamp: str) -> None:
         "decoded": None if index.decoded is None else str(index.decoded),
     }
     text = json.dumps(document)
-    write_text(index_file(split), f"{seal(text)}\n{text}")
+    write_text(index_file(split), f"{checksum(text)}\n{text}")

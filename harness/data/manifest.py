@@ -6,7 +6,7 @@ import json
 import zlib
 from pathlib import Path
 
-from harness.files import seal
+from harness.files import checksum
 
 MANIFEST = "pack.json"
 
@@ -28,7 +28,7 @@ def read_manifest(root: Path) -> dict[str, str] | None:
     """Return path -> CRC-32 of a pack; None where the folder is no pack, or its list is damaged."""
     try:
         text, _, last = (root / MANIFEST).read_text(encoding="utf-8").rstrip().rpartition("\n")
-        if last != seal(text):
+        if last != checksum(text):
             return None
         files = json.loads(text)["files"]
     except (OSError, ValueError, KeyError, TypeError):

@@ -15,7 +15,7 @@ import torch
 from mmengine.hooks import EMAHook, Hook
 from mmengine.runner import Runner
 
-from harness.files import replacing
+from harness.files import atomic_write
 
 _MAGIC = b"HCK1"
 _PLAIN = (int, float, str, bool, list, type(None))
@@ -63,7 +63,7 @@ class Checkpoints:
         """Write a checkpoint; the one before it is kept until the next."""
         buffer = io.BytesIO()
         torch.save(state, buffer)
-        with replacing(self._newest) as draft:
+        with atomic_write(self._newest) as draft:
             draft.write_bytes(
                 _MAGIC + hashlib.sha256(buffer.getbuffer()).digest() + buffer.getbuffer()
             )
@@ -72,8 +72,8 @@ class Checkpoints:
 
 
 def _open(content: bytes) -> dict[str, Any]:
-    seal, payload = content[len(_MAGIC) : len(_MAGIC) + 32], content[len(_MAGIC) + 32 :]
-    if not content.startswith(_MAGIC) or hashlib.sha256(payload).digest() != seal:
+    digest, payload = content[len(_MAGIC) : len(_MAGIC) + 32], content[len(_MAGIC) + 32 :]
+    if not content.startswith(_MAGIC) or hashlib.sha256(payload).digest() != digest:
         raise ValueError("a damaged checkpoint")
     state: dict[str, Any] = torch.load(io.BytesIO(payload), map_location="cpu", weights_only=True)
     return state

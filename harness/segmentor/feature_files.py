@@ -10,14 +10,14 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from harness.files import replacing
+from harness.files import atomic_write
 
 Features = tuple[Tensor, ...]
 """The levels of one image's features, (1, c, h, w) each."""
 
 FEATURE_SUFFIX = ".features"
 _HEADER_BYTES = 4096
-_SEAL_BYTES = 8
+_CHECKSUM_BYTES = 8
 _ALIGNED_BYTES = 64
 
 
@@ -52,10 +52,10 @@ class FeatureFiles:
         except (OSError, RuntimeError):  # the latter is torch's for what the system refuses
             return None
         view = content.numpy().data
-        if bytes(view[:_SEAL_BYTES]) != _seal(view[_SEAL_BYTES:]):
+        if bytes(view[:_CHECKSUM_BYTES]) != _checksum(view[_CHECKSUM_BYTES:]):
             return None
         levels, start = [], _HEADER_BYTES
-        for name, shape, strides in json.loads(bytes(view[_SEAL_BYTES:_HEADER_BYTES])):
+        for name, shape, strides in json.loads(bytes(view[_CHECKSUM_BYTES:_HEADER_BYTES])):
             dtype = getattr(torch, name)
             stop = start + torch.Size(shape).numel() * dtype.itemsize
             levels.append(content[start:stop].view(dtype).as_strided(shape, strides))
@@ -77,17 +77,17 @@ class FeatureFiles:
         size = _HEADER_BYTES + sum(_aligned(level.nbytes) for level in features)
         if (
             size > self._left
-            or len(header) > _HEADER_BYTES - _SEAL_BYTES
+            or len(header) > _HEADER_BYTES - _CHECKSUM_BYTES
             or any(level.untyped_storage().nbytes() != level.nbytes for level in features)
         ):
             return False
-        content = bytearray(header.ljust(_HEADER_BYTES - _SEAL_BYTES))
+        content = bytearray(header.ljust(_HEADER_BYTES - _CHECKSUM_BYTES))
         for level in features:
             flat = level.as_strided((level.numel(),), (1,)).view(torch.uint8)
             content += flat.numpy().tobytes().ljust(_aligned(level.nbytes), b"\0")
         try:
-            with replacing(self._file(key), sync=False) as draft:
-                draft.write_bytes(_seal(content) + content)
+            with atomic_write(self._file(key), sync=False) as draft:
+                draft.write_bytes(_checksum(content) + content)
         except OSError:
             self._left = 0  # a disk that is full: features are made again, and no run fails
             return False
@@ -98,7 +98,7 @@ class FeatureFiles:
         return self._folder / (hashlib.sha256(key.encode()).hexdigest()[:32] + FEATURE_SUFFIX)
 
 
-def _seal(content: bytearray | memoryview) -> bytes:
+def _checksum(content: bytearray | memoryview) -> bytes:
     return f"{zlib.crc32(content):08x}".encode()
 
 

@@ -20,7 +20,7 @@ from harness.data.cityscapes import Split
 from harness.data.labels import IGNORE
 from harness.data.readahead import ReadAhead
 from harness.errors import RunError
-from harness.files import replacing
+from harness.files import atomic_write
 from harness.logits import Logits
 from harness.regions import window_sum
 from harness.scoring import class_areas
@@ -300,5 +300,5 @@ class TrainedNetwork:
         }
         buffer = io.BytesIO()
         torch.save(document, buffer)
-        with replacing(path) as draft:
+        with atomic_write(path) as draft:
             draft.write_bytes(buffer.getbuffer())

@@ -15,7 +15,7 @@ import torch
 from harness.data.cityscapes import ClickOracle, Split
 from harness.data.labels import CLASS_NAMES, IGNORE
 from harness.errors import InputError, RunError
-from harness.files import replacing
+from harness.files import atomic_write
 from harness.loop import draw_seed_set
 from harness.pool import LabelledPool
 
@@ -61,7 +61,7 @@ def save_trunk(backbone: Any, path: Path, about: str) -> None:
         raise RunError(
             "a weight or running statistic of the trunk does not fit into half precision"
         )
-    with replacing(path) as draft, draft.open("wb") as stream:
+    with atomic_write(path) as draft, draft.open("wb") as stream:
         torch.save({"format": FORMAT, "about": about, "state": state}, stream)
 
 

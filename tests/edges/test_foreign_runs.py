@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from harness.cli import main as command
 from harness.doctor import examine
 from harness.errors import InputError
-from harness.files import seal
+from harness.files import checksum
 from harness.publish.board import build_board
 from harness.publish.document import build_document
 from harness.results import find_runs, read_run
@@ -35,7 +35,7 @@ def say(folder: Path, change) -> None:
     document.pop("crc32", None)
     document["chained"] = False
     change(document)
-    document["crc32"] = seal(json.dumps(document, sort_keys=True))
+    document["crc32"] = checksum(json.dumps(document, sort_keys=True))
     file.write_text(json.dumps(document))
 
 
@@ -47,7 +47,7 @@ def rewrite(folder: Path, number: int, change) -> None:
     record = json.loads(lines[number])["record"]
     change(record)
     text = json.dumps(record, separators=(",", ":"))
-    lines[number] = f'{{"crc32":"{seal(text)}","record":{text}}}'
+    lines[number] = f'{{"crc32":"{checksum(text)}","record":{text}}}'
     file.write_text("\n".join(lines) + "\n")
 
 

@@ -119,7 +119,7 @@ def test_two_damaged_checkpoints_start_again(trainer, pool, whole, killed_at, tm
 
 
 def test_a_checkpoint_is_data_and_never_code(tmp_path):
-    """A pickle that would run a command is refused by the reader, even under a right seal."""
+    """A pickle that would run a command is refused by the reader, even with a right checksum."""
     import hashlib
     import io
 

@@ -106,7 +106,7 @@ def test_a_full_disk_fails_nothing_and_is_not_asked_again(tmp_path, monkeypatch)
         asked.append(path)
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
 
-    monkeypatch.setattr(feature_files, "replacing", full)
+    monkeypatch.setattr(feature_files, "atomic_write", full)
     cache = FeatureCache(files=FeatureFiles(tmp_path, PLENTY))
     for key in ("a", "b"):
         assert_same(cache.get(key, features), features())

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from harness.errors import InputError
-from harness.files import replacing, write_text
+from harness.files import atomic_write, write_text
 from harness.provenance import collect
 from harness.results import (
     SCHEMA_VERSION,
@@ -164,7 +164,7 @@ def test_files_are_whole_or_not_there(tmp_path):
     write_text(tmp_path / "a.txt", "one")
 
     def half_way():
-        with replacing(tmp_path / "a.txt") as draft:
+        with atomic_write(tmp_path / "a.txt") as draft:
             draft.write_text("two")
             raise RuntimeError("stop")
 

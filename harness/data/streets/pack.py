@@ -17,7 +17,7 @@ from harness.data.streets.render import Recorded, photograph, polygons_json, rec
 from harness.data.streets.scene import build_street
 from harness.data.streets.street import Camera, CityLook, Paint, city_look
 from harness.errors import InputError
-from harness.files import draft_folder, seal
+from harness.files import checksum, draft_folder
 
 GENERATOR_VERSION = 1
 """Part of a pack's name: raise it whenever the same parameters give other bytes."""
@@ -174,7 +174,7 @@ def make_pack(spec: PackSpec, out: Path) -> Path:
             "files": checksums(draft),
         }
         text = json.dumps(document, indent=1)
-        (draft / "pack.json").write_text(f"{text}\n{seal(text)}\n", encoding="utf-8")
+        (draft / "pack.json").write_text(f"{text}\n{checksum(text)}\n", encoding="utf-8")
         draft.chmod(0o755)
         os.replace(draft, out)
     return out
