@@ -36,7 +36,7 @@ check: $(STAMP) ## Format, lint, types, fast tests: before each commit
 	$(BIN)/python -m pytest -n 2 -m "not slow"
 
 .PHONY: format
-format: $(STAMP) ## Format the code and mend what can be mended
+format: $(STAMP) ## Format the code and fix what can be fixed
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 

@@ -34,7 +34,7 @@ _THE_MACHINES = {
 }
 """A full, read-only, damaged or vanished disk.
 
-The run itself has not failed, and goes on when that is mended.
+The run itself has not failed, and goes on when that is fixed.
 """
 
 
@@ -68,7 +68,7 @@ class Event:
 class JobResult:
     """How a job ended.
 
-    error: one line. is_input: it is the user's to mend. is_machine: it is the disk's, so that no
+    error: one line. is_input: it is the user's to fix. is_machine: it is the disk's, so that no
     other job would fare better. is_claimed_elsewhere: another process is at it.
     """
 
@@ -187,7 +187,7 @@ def _execute_claimed(
 
 
 def _in_one_line(error: BaseException) -> tuple[str, bool]:
-    """Say an error in one line, and whether it is the machine's or the user's to mend and so no failure of the run.
+    """Say an error in one line, and whether it is the machine's or the user's to fix and so no failure of the run.
 
     Libraries wrap what the system said: the first cause with a number decides.
     """

@@ -1,4 +1,4 @@
-"""Run folders examined file by file: what is damaged, and what can be mended with a copy kept."""
+"""Run folders examined file by file: what is damaged, and what can be repaired with a copy kept."""
 
 from __future__ import annotations
 
@@ -42,11 +42,11 @@ COPY_SUFFIX = ".damaged"
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that is wrong. cure: what mending would do; None where only running again helps."""
+    """One thing that is wrong. fix: what repairing would do; None where only running again helps."""
 
     path: Path
     problem: str
-    cure: str | None
+    fix: str | None
 
 
 def examine(out: Path) -> Iterator[Finding]:
@@ -86,14 +86,14 @@ def _examine_run(folder: Path) -> tuple[list[Finding], Run | None]:
         info = read_info(folder)
     except InputError as error:
         newer = "schema version" in str(error)
-        cure = None if newer else f"move the folder to damaged-{folder.name}; the run starts again"
-        return [Finding(folder / "run.json", str(error).partition(": ")[2], cure)], None
+        fix = None if newer else f"move the folder to damaged-{folder.name}; the run starts again"
+        return [Finding(folder / "run.json", str(error).partition(": ")[2], fix)], None
     file = folder / "rounds.jsonl"
     rounds, problem = _good_rounds(file, info)
     found = [Finding(file, complaint, None) for complaint in accounting(rounds)]
     if problem is not None:
-        cure = f"keep the {len(rounds)} rounds before it; the others run again"
-        found.insert(0, Finding(file, problem, cure))
+        fix = f"keep the {len(rounds)} rounds before it; the others run again"
+        found.insert(0, Finding(file, problem, fix))
     try:
         read_origin(folder)
     except InputError as error:
@@ -113,8 +113,8 @@ def _examine_maps_and_timings(folder: Path) -> Iterator[Finding]:
     if timings.exists():
         lines = timings.read_text(encoding="utf-8", errors="replace").splitlines()
         if _timing_lines(timings) != lines:
-            cure = "keep the others; no result depends on them"
-            yield Finding(timings, "holds lines that cannot be read", cure)
+            fix = "keep the others; no result depends on them"
+            yield Finding(timings, "holds lines that cannot be read", fix)
 
 
 def _good_rounds(file: Path, info: RunInfo) -> tuple[list[RoundRecord], str | None]:
@@ -161,14 +161,14 @@ def _timing_lines(file: Path) -> list[str]:
     return kept
 
 
-def mend(finding: Finding) -> bool:
-    """Mend one finding; what is changed is copied first, beside it.
+def repair(finding: Finding) -> bool:
+    """Repair one finding; what is changed is copied first, beside it.
 
     Returns:
         False where nothing can be done.
     """
     path = finding.path
-    if finding.cure is None:
+    if finding.fix is None:
         return False
     if path.name == "run.json":
         path.parent.rename(

@@ -79,7 +79,7 @@ class Ending:
 
     @property
     def code(self) -> int:
-        """The exit code: 2 where all that failed is the user's to mend, 1 where some is not."""
+        """The exit code: 2 where all that failed is the user's to fix, 1 where some is not."""
         if not self.failed:
             return 0
         return 2 if all(result.is_input for result in self.failed) else 1

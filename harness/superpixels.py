@@ -40,7 +40,7 @@ def partition(photo: npt.NDArray[np.uint8], px: int) -> Segments:
     SLIC (Achanta et al. 2012) by scikit-image, in CIELAB, connected. A photograph of fewer than
     ``px`` pixels is one superpixel. Choice: SLICO, its form without a compactness, which weighs
     each superpixel's colours by their own spread: with a fixed compactness grain makes fragments,
-    and mending these leaves a few superpixels of any size.
+    and merging these leaves a few superpixels of any size.
 
     Args:
         photo: (H, W, 3), red, green, blue.

@@ -15,7 +15,9 @@ def doctor(
     out: Annotated[Path, typer.Argument(help="A folder that harness bench wrote.")] = Path("out"),
     mend: Annotated[
         bool,
-        typer.Option("--mend", help="Mend what can be mended; a copy of what is changed is kept."),
+        typer.Option(
+            "--mend", help="Repair what can be repaired; a copy of what is changed is kept."
+        ),
     ] = False,
     as_json: AsJson = False,
 ) -> int:
@@ -23,35 +25,33 @@ def doctor(
 
     Exit code 1 while something is wrong.
     """
-    from harness import doctor as ward
     from harness.claims import alone
+    from harness.doctor import examine, repair
     from harness.results import find_runs
 
-    findings = list(ward.examine(out))
-    mended = [False] * len(findings)
+    findings = list(examine(out))
+    repaired = [False] * len(findings)
     if mend and findings:
         with alone(out):
-            both = [(finding, ward.mend(finding)) for finding in ward.examine(out)]
-        findings, mended = [item for item, _ in both], [done for _, done in both]
-    left = len(findings) - sum(mended)
+            both = [(finding, repair(finding)) for finding in examine(out)]
+        findings, repaired = [item for item, _ in both], [done for _, done in both]
+    left = len(findings) - sum(repaired)
     runs = len(find_runs(out))
     if as_json:
         rows = [
-            {"path": str(item.path), "problem": item.problem, "cure": item.cure, "mended": done}
-            for item, done in zip(findings, mended, strict=True)
+            {"path": str(item.path), "problem": item.problem, "cure": item.fix, "mended": done}
+            for item, done in zip(findings, repaired, strict=True)
         ]
         typer.echo(json.dumps({"runs": runs, "problems": rows, "left": left}, indent=1))
         return 1 if left else 0
-    for finding, done in zip(findings, mended, strict=True):
+    for finding, done in zip(findings, repaired, strict=True):
         if done:
-            said = f"mended: {finding.cure}"
+            said = f"repaired: {finding.fix}"
         elif mend:
-            said = "cannot be mended: delete the run"
+            said = "cannot be repaired: delete the run"
         else:
             said = (
-                f"--mend would {finding.cure}"
-                if finding.cure
-                else "delete the run, it starts again"
+                f"--mend would {finding.fix}" if finding.fix else "delete the run, it starts again"
             )
         typer.echo(f"{finding.path}: {finding.problem}; {said}")
     typer.echo(f"{runs} runs examined, {len(findings)} problems, {left} left")

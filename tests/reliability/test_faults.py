@@ -58,7 +58,7 @@ def test_a_disk_that_refuses_is_one_line_and_nothing_is_lost(
     assert_nothing_lost(place / "out", undisturbed)
     assert not list(
         (place / "out").rglob("failure.txt")
-    )  # the run has not failed: it goes on when the disk is mended
+    )  # the run has not failed: it goes on when the disk is fixed
     assert_ends_the_same(place, faults, undisturbed)
 
 

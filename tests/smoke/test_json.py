@@ -55,5 +55,5 @@ def test_a_board_as_documents(harness, tiny_config):
     file.write_bytes(file.read_bytes()[:-20])
     broken = parsed(harness("doctor", "out", "--json"), code=1)
     assert broken["left"] == len(broken["problems"]) == 1
-    mended = parsed(harness("doctor", "out", "--mend", "--json"))
-    assert mended["problems"][0]["mended"] is True
+    repaired = parsed(harness("doctor", "out", "--mend", "--json"))
+    assert repaired["problems"][0]["mended"] is True

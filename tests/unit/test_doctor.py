@@ -1,4 +1,4 @@
-"""Every file of a run truncated at every place and flipped at many: found, mended, and then the run goes on."""
+"""Every file of a run truncated at every place and flipped at many: found, repaired, and then the run goes on."""
 
 import os
 import shutil
@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.cli.doctor import doctor
-from harness.doctor import COPY_SUFFIX, examine, mend
+from harness.doctor import COPY_SUFFIX, examine, repair
 from harness.errors import InputError
 from harness.results import RunFolder, read_run, run_path
 from harness.types import Clicks
@@ -49,7 +49,7 @@ def test_a_whole_folder_has_no_findings(out):
 
 @examples(80)
 @given(cut=st.integers(0, 10_000))
-def test_rounds_cut_anywhere_are_mended_with_a_copy(tmp_path_factory, cut):
+def test_rounds_cut_anywhere_are_repaired_with_a_copy(tmp_path_factory, cut):
     out = tmp_path_factory.mktemp("out")
     folder = RunFolder(run_path(out, "random-region", 0))
     folder.open(info(config={"name": "toy", "harness": {"rounds": 2}}))
@@ -121,11 +121,11 @@ def test_bills_and_budgets_that_do_not_add_up_are_found(tmp_path):
         "round 0: the receipts' clicks are not the bill's",
         "round 0: the receipts hold 16 new pixels, the record says 18",
     ]
-    assert not any(mend(finding) for finding in examine(tmp_path))
+    assert not any(repair(finding) for finding in examine(tmp_path))
     assert doctor(tmp_path, mend=True) == 1
 
 
-def test_leftovers_and_timings_are_mended(out):
+def test_leftovers_and_timings_are_repaired(out):
     draft = out / ".leaderboard.md-ab12_x9z"
     draft.write_text("half")
     os.utime(draft, (0, 0))
