@@ -260,7 +260,7 @@ class OtherData(BaseModel):
         return dict(self.model_extra or {})
 
 
-class Slips(Block):
+class LabelNoise(Block):
     """What annotators do wrong, and how often; never by default."""
 
     seed: Seed = 0
@@ -276,8 +276,12 @@ class Slips(Block):
     click_noise: Annotated[float, Field(ge=0, le=10)] = 0.0
     """Relative standard deviation of the number of polygon clicks per region."""
 
+    def __repr_name__(self) -> str:
+        # part of the keys of stored networks: those of older code have this name
+        return "Slips"
+
     @model_validator(mode="after")
-    def _are_shares(self) -> Slips:
+    def _are_shares(self) -> LabelNoise:
         if self.missed + self.wrong > 1.0:
             raise ValueError(
                 "annotator.missed and annotator.wrong must be at most 1 together, got "

@@ -31,12 +31,12 @@ from harness.blocks import (
     Block,
     CityscapesData,
     CostModel,
+    LabelNoise,
     MasksData,
     OtherData,
     PolygonsData,
     Protocol,
     SecondsPerClick,
-    Slips,
     StreetsData,
     Training,
     Tune,
@@ -109,7 +109,7 @@ class ExperimentSpec(Block):
     """How much is asked for when."""
     remark: str = ""
     """A sentence that is shown beside the table."""
-    annotator: Slips = Slips()
+    annotator: LabelNoise = LabelNoise()
     """Label noise."""
     seconds_per_click: SecondsPerClick = SecondsPerClick()
     """How long each kind of click takes."""
@@ -195,7 +195,7 @@ class ExperimentSpec(Block):
         for key in _ONLY_REFUSES:
             document["data"].pop(key, None)
         del document["harness"]["seeds"]
-        if self.annotator == Slips():
+        if self.annotator == LabelNoise():
             del document["annotator"]
         for key in (
             "pretrained_sha256",
@@ -576,7 +576,7 @@ def _known_keys(place: list[str]) -> list[str]:
         "cost_model": CostModel,
         "harness": Protocol,
         "data": StreetsData,
-        "annotator": Slips,
+        "annotator": LabelNoise,
         "seconds_per_click": SecondsPerClick,
         "tune": Tune,
         "tuned": Tuned,

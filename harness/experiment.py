@@ -17,7 +17,7 @@ from harness.acquisition import Counters
 from harness.bench import Job, Timer
 from harness.claims import claim
 from harness.config import ExperimentSpec
-from harness.data.annotators import ErringOracle
+from harness.data.annotators import NoisyOracle
 from harness.data.cityscapes import ClickOracle, Split
 from harness.data.source import open_splits
 from harness.errors import FailedBeforeError, InputError, one_line, shorten
@@ -168,7 +168,7 @@ def oracle_of(
 ) -> ClickOracle:
     """Return the annotators of a board: they err where the config says so."""
     if spec.annotator.any:
-        return ErringOracle(train, spec.annotator, superpixels)
+        return NoisyOracle(train, spec.annotator, superpixels)
     return ClickOracle(train, superpixels)
 
 

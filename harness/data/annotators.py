@@ -1,4 +1,4 @@
-"""Annotators who err: options of a board, off by default, part of every run's identity."""
+"""Noisy annotators: options of a board, off by default, part of every run's identity."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from harness.blocks import Slips
+from harness.blocks import LabelNoise
 from harness.data.cityscapes import ClickOracle, Split
 from harness.data.labels import IGNORE
 from harness.pool import LabelledPool
@@ -21,26 +21,30 @@ from harness.types import Annotation, Clicks, Region
 _REMEMBERED_IMAGES = 64
 
 
-class ErringOracle(ClickOracle):
-    """A click oracle whose labels and click counts carry slips.
+class NoisyOracle(ClickOracle):
+    """A click oracle whose labels and click counts carry noise.
 
-    An image always gets the same slips, whatever is asked of it.
+    An image always gets the same noise, whatever is asked of it.
     """
 
-    def __init__(self, split: Split, slips: Slips, superpixels: Superpixels | None = None) -> None:
+    def __init__(
+        self, split: Split, noise: LabelNoise, superpixels: Superpixels | None = None
+    ) -> None:
         super().__init__(split, superpixels)
-        self._slips = slips
+        self._noise = noise
         self._labels: OrderedDict[str, npt.NDArray[np.uint8]] = OrderedDict()
 
     def annotate(self, regions: Sequence[Region], pool: LabelledPool) -> list[Annotation]:
-        """Annotate as ``ClickOracle`` does, with the labels of who errs, and with noise on clicks."""
-        return [self._err(annotation) for annotation in super().annotate(regions, pool)]
+        """Annotate as ``ClickOracle`` does, with noisy labels and click counts."""
+        return [
+            self._with_click_noise(annotation) for annotation in super().annotate(regions, pool)
+        ]
 
-    def _err(self, annotation: Annotation) -> Annotation:
-        if self._slips.click_noise == 0.0:
+    def _with_click_noise(self, annotation: Annotation) -> Annotation:
+        if self._noise.click_noise == 0.0:
             return annotation
-        rng = generator(self._slips.seed, 0, Purpose.SLIPS, f"{annotation.region}")
-        factor = max(0.0, 1.0 + self._slips.click_noise * float(rng.standard_normal()))
+        rng = generator(self._noise.seed, 0, Purpose.SLIPS, f"{annotation.region}")
+        factor = max(0.0, 1.0 + self._noise.click_noise * float(rng.standard_normal()))
         clicks = annotation.clicks
         noisy = Clicks(
             round(clicks.polygon * factor), clicks.intersection, clicks.box, clicks.classes
@@ -49,30 +53,30 @@ class ErringOracle(ClickOracle):
 
     def _labels_of(self, image_id: str) -> npt.NDArray[np.uint8]:
         if image_id not in self._labels:
-            rng = generator(self._slips.seed, 0, Purpose.SLIPS, image_id)
-            self._labels[image_id] = with_slips(
-                self._split.train_ids(image_id), len(self._split.class_names), self._slips, rng
+            rng = generator(self._noise.seed, 0, Purpose.SLIPS, image_id)
+            self._labels[image_id] = with_label_noise(
+                self._split.train_ids(image_id), len(self._split.class_names), self._noise, rng
             )
             while len(self._labels) > _REMEMBERED_IMAGES:
                 self._labels.popitem(last=False)
         return self._labels[image_id]
 
 
-def with_slips(
-    labels: npt.NDArray[np.uint8], n_classes: int, slips: Slips, rng: np.random.Generator
+def with_label_noise(
+    labels: npt.NDArray[np.uint8], n_classes: int, noise: LabelNoise, rng: np.random.Generator
 ) -> npt.NDArray[np.uint8]:
-    """Return (H, W) labels with small objects missed or of a wrong class, and with borders that wander."""
-    erring = labels.copy()
-    if slips.missed or slips.wrong:
-        for component in _small_components(labels, slips.small_px):
+    """Return (H, W) labels with small objects missed or of a wrong class, and jitter on borders."""
+    noisy = labels.copy()
+    if noise.missed or noise.wrong:
+        for component in _small_components(labels, noise.small_px):
             draw = rng.random()
-            if draw < slips.missed:
-                erring[component] = _label_around(labels, component)
-            elif draw < slips.missed + slips.wrong:
-                erring[component] = (
+            if draw < noise.missed:
+                noisy[component] = _label_around(labels, component)
+            elif draw < noise.missed + noise.wrong:
+                noisy[component] = (
                     int(labels[component][0]) + 1 + int(rng.integers(n_classes - 1))
                 ) % n_classes
-    return _wander(erring, slips.jitter_px, rng) if slips.jitter_px > 0.0 else erring
+    return _jitter(noisy, noise.jitter_px, rng) if noise.jitter_px > 0.0 else noisy
 
 
 def _small_components(labels: npt.NDArray[np.uint8], small_px: int) -> list[npt.NDArray[np.bool_]]:
@@ -99,7 +103,7 @@ def _label_around(labels: npt.NDArray[np.uint8], component: npt.NDArray[np.bool_
     return int(np.bincount(labels[ring], minlength=256).argmax())
 
 
-def _wander(
+def _jitter(
     labels: npt.NDArray[np.uint8], jitter_px: float, rng: np.random.Generator
 ) -> npt.NDArray[np.uint8]:
     """Move every pixel's label by a smooth random shift with the given standard deviation."""

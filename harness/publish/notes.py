@@ -236,9 +236,9 @@ def _clicks(board: Board) -> list[str]:
             "SIMULATED CLICKS: this data set has masks and no polygons; clicks were derived from "
             "the masks' contours."
         )
-    slips = info.config.get("annotator", {})
-    if any(slips.get(key) for key in ("missed", "wrong", "jitter_px", "click_noise")):
-        lines.append(f"Annotators who err: {slips}.")
+    noise = info.config.get("annotator", {})
+    if any(noise.get(key) for key in ("missed", "wrong", "jitter_px", "click_noise")):
+        lines.append(f"Annotators who err: {noise}.")
     return lines
 
 

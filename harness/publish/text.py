@@ -84,8 +84,8 @@ def marks(board: Board) -> list[str]:
     """Return what must not be overlooked about a board, wherever it is shown."""
     infos = [run.info for run in board.runs]
     config = board.any_run.info.config
-    slips = config.get("annotator", {})
-    erring = any(slips.get(key) for key in ("missed", "wrong", "jitter_px", "click_noise"))
+    noise = config.get("annotator", {})
+    noisy = any(noise.get(key) for key in ("missed", "wrong", "jitter_px", "click_noise"))
     frozen = config.get("training", {}).get("frozen_trunk", False)
     given = bool(config.get("pretrained_sha256"))
     found = {
@@ -94,7 +94,7 @@ def marks(board: Board) -> list[str]:
         "simulated clicks": any(info.simulated_clicks for info in infos),
         "proxy: frozen trunk": bool(frozen),
         "given weights": given and not frozen,
-        "noisy annotators": erring,
+        "noisy annotators": noisy,
         "tuned strategy": any(row.is_tuned for row in board.rows),
         "external runs": any(row.origin for row in board.rows),
         "external runs with another round 0": any(

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from harness.data.annotators import ErringOracle, Slips, with_slips
+from harness.data.annotators import LabelNoise, NoisyOracle, with_label_noise
 from harness.data.cityscapes import ClickOracle
 from harness.pool import LabelledPool
 from harness.types import Region
@@ -11,16 +11,22 @@ def regions(split) -> list[Region]:
     return [Region(image_id, 8, 16, 32, 48) for image_id in split.files]
 
 
-def annotate(split, slips=None):
-    oracle = ClickOracle(split) if slips is None else ErringOracle(split, slips)
+def annotate(split, noise=None):
+    oracle = ClickOracle(split) if noise is None else NoisyOracle(split, noise)
     return oracle.annotate(regions(split), LabelledPool(split.index.sizes))
 
 
-def test_an_annotator_without_slips_is_exact(train_split):
-    assert not Slips().any
-    for ours, exact in zip(annotate(train_split, Slips()), annotate(train_split), strict=True):
+def test_an_annotator_without_noise_is_exact(train_split):
+    assert not LabelNoise().any
+    for ours, exact in zip(annotate(train_split, LabelNoise()), annotate(train_split), strict=True):
         assert np.array_equal(ours.labels, exact.labels)
         assert ours.clicks == exact.clicks
+
+
+def test_the_name_in_the_keys_of_networks_stays():
+    assert repr(LabelNoise()) == (
+        "Slips(seed=0, missed=0.0, wrong=0.0, small_px=64, jitter_px=0.0, click_noise=0.0)"
+    )
 
 
 def labels_with_spots() -> np.ndarray:
@@ -33,26 +39,29 @@ def labels_with_spots() -> np.ndarray:
 
 
 def test_missed_objects_get_the_label_around_them():
-    erring = with_slips(
-        labels_with_spots(), 4, Slips(missed=1.0, small_px=9), np.random.default_rng(0)
+    noisy = with_label_noise(
+        labels_with_spots(), 4, LabelNoise(missed=1.0, small_px=9), np.random.default_rng(0)
     )
-    assert set(np.unique(erring)) == {0, 2}
+    assert set(np.unique(noisy)) == {0, 2}
 
 
 def test_wrong_objects_get_another_class():
-    erring = with_slips(
-        labels_with_spots(), 4, Slips(wrong=1.0, small_px=9), np.random.default_rng(0)
+    noisy = with_label_noise(
+        labels_with_spots(), 4, LabelNoise(wrong=1.0, small_px=9), np.random.default_rng(0)
     )
     spots = labels_with_spots() == 1
-    assert (erring[spots] != 1).all()
-    assert np.array_equal(erring[~spots], labels_with_spots()[~spots])
+    assert (noisy[spots] != 1).all()
+    assert np.array_equal(noisy[~spots], labels_with_spots()[~spots])
 
 
 def test_shares_are_kept_on_average():
     missed = [
         (
-            with_slips(
-                labels_with_spots(), 4, Slips(missed=0.3, small_px=9), np.random.default_rng(seed)
+            with_label_noise(
+                labels_with_spots(),
+                4,
+                LabelNoise(missed=0.3, small_px=9),
+                np.random.default_rng(seed),
             )
             == 1
         ).sum()
@@ -64,37 +73,37 @@ def test_shares_are_kept_on_average():
 
 
 def test_large_objects_are_never_missed():
-    erring = with_slips(
-        labels_with_spots(), 4, Slips(missed=1.0, small_px=8), np.random.default_rng(0)
+    noisy = with_label_noise(
+        labels_with_spots(), 4, LabelNoise(missed=1.0, small_px=8), np.random.default_rng(0)
     )
-    assert np.array_equal(erring, labels_with_spots())
+    assert np.array_equal(noisy, labels_with_spots())
 
 
-def test_borders_wander_near_borders_only(train_split):
+def test_borders_jitter_near_borders_only(train_split):
     image_id = next(iter(train_split.files))
     labels = train_split.train_ids(image_id)
-    erring = with_slips(labels, 19, Slips(jitter_px=1.0), np.random.default_rng(0))
-    changed = erring != labels
+    noisy = with_label_noise(labels, 19, LabelNoise(jitter_px=1.0), np.random.default_rng(0))
+    changed = noisy != labels
     assert 0 < changed.mean() < 0.25
-    assert set(np.unique(erring)) <= set(np.unique(labels))
+    assert set(np.unique(noisy)) <= set(np.unique(labels))
 
 
-def test_slips_repeat_whatever_was_asked_before(train_split):
-    slips = Slips(seed=4, missed=0.5, wrong=0.2, jitter_px=0.7, click_noise=0.3)
-    oracle = ErringOracle(train_split, slips)
+def test_noise_repeats_whatever_was_asked_before(train_split):
+    noise = LabelNoise(seed=4, missed=0.5, wrong=0.2, jitter_px=0.7, click_noise=0.3)
+    oracle = NoisyOracle(train_split, noise)
     pool = LabelledPool(train_split.index.sizes)
     backwards = list(reversed(oracle.annotate(list(reversed(regions(train_split))), pool)))
-    for one, other in zip(annotate(train_split, slips), backwards, strict=True):
+    for one, other in zip(annotate(train_split, noise), backwards, strict=True):
         assert np.array_equal(one.labels, other.labels)
         assert one.clicks == other.clicks
     different = annotate(
-        train_split, Slips(seed=5, missed=0.5, wrong=0.2, jitter_px=0.7, click_noise=0.3)
+        train_split, LabelNoise(seed=5, missed=0.5, wrong=0.2, jitter_px=0.7, click_noise=0.3)
     )
     assert any(one.clicks != other.clicks for one, other in zip(backwards, different, strict=True))
 
 
 def test_click_noise_changes_polygon_clicks_alone(train_split):
-    noisy, exact = annotate(train_split, Slips(click_noise=0.5)), annotate(train_split)
+    noisy, exact = annotate(train_split, LabelNoise(click_noise=0.5)), annotate(train_split)
     assert any(
         one.clicks.polygon != other.clicks.polygon for one, other in zip(noisy, exact, strict=True)
     )

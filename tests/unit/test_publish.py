@@ -364,7 +364,7 @@ def test_warnings_that_a_reader_must_see(out):
     assert "hours of work in runs" in work_done(board)
 
 
-def test_simulated_clicks_and_slips_are_said(tmp_path):
+def test_simulated_clicks_and_noise_are_said(tmp_path):
     config = {"name": "toy", "harness": {"rounds": 2}, "annotator": {"missed": 0.1}}
     write(
         tmp_path,

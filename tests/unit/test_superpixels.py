@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 import strategies
 from harness.acquisition import Counters, acquire
-from harness.blocks import Slips
+from harness.blocks import LabelNoise
 from harness.clicks import count_components, count_segment, outline_crossings
-from harness.data.annotators import ErringOracle
+from harness.data.annotators import NoisyOracle
 from harness.data.cityscapes import ClickOracle
 from harness.errors import InputError, RunError
 from harness.loop import run_strategy
@@ -226,8 +226,8 @@ def test_a_dominant_label_is_the_most_frequent_one_and_one_click(train_split):
 
 
 def test_annotators_who_err_give_their_own_dominant_label(train_split):
-    superpixels, slips = Superpixels(train_split.photo), Slips(missed=1.0, small_px=10**6)
-    oracle, sizes = ErringOracle(train_split, slips, superpixels), train_split.index.sizes
+    superpixels, noise = Superpixels(train_split.photo), LabelNoise(missed=1.0, small_px=10**6)
+    oracle, sizes = NoisyOracle(train_split, noise, superpixels), train_split.index.sizes
     image_id = next(iter(sizes))
     whole = oracle.annotate([Region(image_id, 0, 0, *sizes[image_id])], LabelledPool(sizes))[0]
     segments = superpixels.of(image_id, PX)

@@ -118,8 +118,8 @@ def _develop(
     look: CityLook,
     moment: np.random.Generator,
 ) -> Frame:
-    slips, light = moment.spawn(2)
-    recorded = record(paints, spec.height, spec.width, slips)
+    flaws, light = moment.spawn(2)
+    recorded = record(paints, spec.height, spec.width, flaws)
     return Frame(
         split=split,
         city=city,

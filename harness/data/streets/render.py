@@ -70,7 +70,7 @@ def record(
 ) -> list[Recorded]:
     """Return the annotator's clicks.
 
-    Visible-frame polygons rounded to pixels, with the slips that real files have.
+    Visible-frame polygons rounded to pixels, with the flaws that real files have.
     """
     recorded = []
     for paint in paints:
