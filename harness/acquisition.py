@@ -145,7 +145,7 @@ def acquire(
     cache: MapCache,
     rng_for: RngFor,
     counters: Counters | None = None,
-    look: Callable[[Proposals, list[Candidate]], None] | None = None,
+    on_query: Callable[[Proposals, list[Candidate]], None] | None = None,
 ) -> list[Candidate]:
     """Choose the regions to ask for, within a budget of new pixels.
 
@@ -153,7 +153,7 @@ def acquire(
     touch labelled pixels.
 
     Args:
-        look: called with what the query was made from, and the query.
+        on_query: called with what the query was made from, and the query.
 
     Returns:
         The query by falling score; ``information`` and ``cost`` of each candidate are its unscaled
@@ -178,8 +178,8 @@ def acquire(
         counters.images_asked += len(pool.open_ids)
         counters.images_predicted += predicted + proposals.predicted_again
     query = choose(proposals, candidates, budget_px)
-    if look is not None:
-        look(proposals, query)
+    if on_query is not None:
+        on_query(proposals, query)
     return query
 
 

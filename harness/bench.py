@@ -17,7 +17,7 @@ from harness.maps import requests_of
 from harness.pool import LabelledPool
 from harness.protocols import RunWriter, Strategy
 from harness.schedule import Schedule
-from harness.types import FULL_DATA, ImageSketch, LossPoint, RoundRecord
+from harness.types import FULL_DATA, ImageThumbnails, LossPoint, RoundRecord
 
 if TYPE_CHECKING:
     from harness.experiment import ExperimentContext
@@ -273,7 +273,7 @@ class _Reporting:
     def keeps_maps(self) -> bool:
         return self.writer.keeps_maps
 
-    def keep_maps(self, round_number: int, maps: Sequence[ImageSketch]) -> None:
+    def keep_maps(self, round_number: int, maps: Sequence[ImageThumbnails]) -> None:
         self.writer.keep_maps(round_number, maps)
 
     def append(self, record: RoundRecord) -> None:

@@ -30,7 +30,7 @@ from harness.provenance import Provenance
 from harness.results import SCHEMA_VERSION, TRAINER_VERSION, RunFolder, RunInfo, run_path
 from harness.schedule import ClickSchedule, Schedule
 from harness.superpixels import Superpixels
-from harness.types import ImageSketch, LossPoint, RoundRecord
+from harness.types import ImageThumbnails, LossPoint, RoundRecord
 
 if TYPE_CHECKING:
     from harness.segmentor.trainer import SegmentorTrainer
@@ -285,7 +285,7 @@ class _TimedWriter:
     log: LossLog
     keeps_maps: bool
 
-    def keep_maps(self, round_number: int, maps: Sequence[ImageSketch]) -> None:
+    def keep_maps(self, round_number: int, maps: Sequence[ImageThumbnails]) -> None:
         """Keep the small pictures of the first seed's maps: the page shows that one."""
         self.folder.keep_maps(round_number, maps)
 

@@ -14,8 +14,8 @@ from harness.pool import LabelledPool
 from harness.protocols import ImageSizes, Network, Oracle, RunWriter, Strategy
 from harness.schedule import Schedule
 from harness.seeds import Purpose, generator
-from harness.sketches import sketches
 from harness.statistics import cost_quality
+from harness.thumbnails import thumbnails
 from harness.types import (
     Annotation,
     Candidate,
@@ -111,7 +111,7 @@ def run_strategy(
                     oracle=oracle,
                     rules=rules,
                     counters=counters,
-                    look=_sketcher(writer, number)
+                    on_query=_thumbnail_keeper(writer, number)
                     if writer.keeps_maps and strategy.needs_network
                     else None,
                 )
@@ -159,7 +159,7 @@ def _query(
     oracle: Oracle,
     rules: QueryRules,
     counters: Counters,
-    look: Callable[[Proposals, list[Candidate]], None] | None,
+    on_query: Callable[[Proposals, list[Candidate]], None] | None,
 ) -> tuple[list[Candidate], list[Annotation]]:
     """Buy what a strategy asks for in a round, and have it ask for more until the budget is spent.
 
@@ -183,7 +183,7 @@ def _query(
             cache=cache,
             rng_for=lambda image_id: generator(seed, number, Purpose.SCORES, image_id),
             counters=Counters() if seen else counters,
-            look=lambda proposals, _: seen.append(proposals),
+            on_query=lambda proposals, _: seen.append(proposals),
         )
         given = oracle.annotate([candidate.region for candidate in asked], pool)
         paid = schedule.bought(number, given, spent, oracle.totals)
@@ -201,13 +201,15 @@ def _query(
             cache = MemoryMaps()  # what was just bought carries no information any more
         else:
             room_px = min(2 * room_px, most_px)
-    if look is not None:
-        look(seen[-1], query)
+    if on_query is not None:
+        on_query(seen[-1], query)
     return query, answers
 
 
-def _sketcher(writer: RunWriter, number: int) -> Callable[[Proposals, list[Candidate]], None]:
-    return lambda proposals, query: writer.keep_maps(number, sketches(proposals, query))
+def _thumbnail_keeper(
+    writer: RunWriter, number: int
+) -> Callable[[Proposals, list[Candidate]], None]:
+    return lambda proposals, query: writer.keep_maps(number, thumbnails(proposals, query))
 
 
 def run_full_data(

@@ -23,7 +23,7 @@ from harness.types import (
     ClickTotals,
     CostQuality,
     ImageAreas,
-    ImageSketch,
+    ImageThumbnails,
     LossPoint,
     Region,
     RoundRecord,
@@ -362,7 +362,7 @@ class RunWriter(Protocol):
         """Whether it has a use for small pictures of the maps."""
         ...
 
-    def keep_maps(self, round_number: int, maps: Sequence[ImageSketch]) -> None:
+    def keep_maps(self, round_number: int, maps: Sequence[ImageThumbnails]) -> None:
         """Keep what a round's query was made from; it comes before the round itself."""
         ...
 

@@ -28,7 +28,7 @@ from harness.types import (
     ClickTotals,
     CostQuality,
     ImageAreas,
-    ImageSketch,
+    ImageThumbnails,
     LossPoint,
     Receipt,
     RoundRecord,
@@ -60,7 +60,7 @@ Runs of older code are then neither resumed nor compared.
 """
 
 _RECORD = TypeAdapter(RoundRecord)
-_MAPS = TypeAdapter(list[ImageSketch])
+_MAPS = TypeAdapter(list[ImageThumbnails])
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,7 +234,7 @@ class RunFolder:
         }
         _append_line(self._losses, json.dumps(row))
 
-    def keep_maps(self, round_number: int, maps: Sequence[ImageSketch]) -> None:
+    def keep_maps(self, round_number: int, maps: Sequence[ImageThumbnails]) -> None:
         """Keep small pictures of a round's maps, for the published page.
 
         No result depends on them.
@@ -658,7 +658,7 @@ def _overspent(record: RoundRecord, before: Clicks, last: int) -> Iterator[str]:
         )
 
 
-def read_maps(path: Path, round_number: int) -> list[ImageSketch] | None:
+def read_maps(path: Path, round_number: int) -> list[ImageThumbnails] | None:
     """Read the small pictures of a round's maps.
 
     None where they were not kept, or cannot be read.

@@ -235,7 +235,7 @@ class RoundRecord:
 
 
 @dataclass(frozen=True, slots=True)
-class Sketch:
+class Thumbnail:
     """One map of all placements of a window in an image, made small.
 
     png: base64 of a grey PNG; 0 where no window may be asked for, 1 to 255 from ``low`` to
@@ -248,7 +248,7 @@ class Sketch:
 
 
 @dataclass(frozen=True, slots=True)
-class ImageSketch:
+class ImageThumbnails:
     """The maps of one image. box.
 
     (top, left, height, width) in pixels of the image over which a map is spread: the middles of its
@@ -257,6 +257,6 @@ class ImageSketch:
 
     image: str
     box: tuple[float, float, float, float]
-    information: Sketch | None
-    cost: Sketch | None
-    score: Sketch
+    information: Thumbnail | None
+    cost: Thumbnail | None
+    score: Thumbnail

@@ -38,7 +38,7 @@ LAYERS = {
     "harness.maps": 3,
     "harness.acquisition": 3,
     "harness.loop": 3,
-    "harness.sketches": 3,
+    "harness.thumbnails": 3,
     "harness.networks": 3,
     "harness.explanation": 3,
     "harness.data": 4,

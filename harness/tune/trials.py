@@ -39,7 +39,7 @@ from harness.scoring import aubc, mean_iou, share_at
 from harness.superpixels import Superpixels
 from harness.tune.search import Objective, Report
 from harness.tune.space import Choice, Space, Value
-from harness.types import FULL_DATA, ImageSketch, RoundRecord
+from harness.types import FULL_DATA, ImageThumbnails, RoundRecord
 
 SoFar = Callable[[Run], None]
 """Takes the run so far, after each round."""
@@ -268,7 +268,7 @@ class _Watched:
     so_far: SoFar
     keeps_maps: bool = False
 
-    def keep_maps(self, round_number: int, maps: Sequence[ImageSketch]) -> None:
+    def keep_maps(self, round_number: int, maps: Sequence[ImageThumbnails]) -> None:
         """Keep none: nobody looks at the maps of a trial."""
 
     def append(self, record: RoundRecord) -> None:

@@ -15,7 +15,7 @@ from harness.archive import ARCHIVE, write_archive
 from harness.publish.board import build_board
 from harness.publish.write import write_files
 from harness.results import RunFolder, run_path
-from harness.types import ImageSketch, Receipt, Sketch
+from harness.types import ImageThumbnails, Receipt, Thumbnail
 from tests.browser import CHROMIUM, Browser
 from tests.unit.test_publish import info, record, write
 
@@ -40,10 +40,10 @@ CURVES = {
 """Strategy -> mIoU and clicks after each round of seed 0. One bound is the best of all, one the worst."""
 
 
-def sketch(grey: int) -> Sketch:
+def thumbnail(grey: int) -> Thumbnail:
     stream = io.BytesIO()
     Image.new("L", (8, 4), grey).save(stream, "PNG")
-    return Sketch(base64.b64encode(stream.getvalue()).decode(), 0.5, 12.5)
+    return Thumbnail(base64.b64encode(stream.getvalue()).decode(), 0.5, 12.5)
 
 
 def write_strategy(folder: Path, strategy: str, seed: int) -> None:
@@ -67,8 +67,12 @@ def write_strategy(folder: Path, strategy: str, seed: int) -> None:
     if not strategy.startswith("random"):
         box = (5.0, 5.0, 30.0, 90.0)
         maps = [
-            ImageSketch(
-                "image-with-a-long-name_000001_000019", box, sketch(90), sketch(150), sketch(210)
+            ImageThumbnails(
+                "image-with-a-long-name_000001_000019",
+                box,
+                thumbnail(90),
+                thumbnail(150),
+                thumbnail(210),
             )
         ]
         run.keep_maps(2, maps)

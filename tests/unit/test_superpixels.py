@@ -364,7 +364,7 @@ def test_superpixels_under_a_budget_of_clicks(train_split):
 def test_pictures_of_superpixels_are_of_whole_images(train_split):
     maps = run(train_split, "cereals-g2-entropy+superpixels").maps[1]
     height, width = next(iter(train_split.index.sizes.values()))
-    assert all(sketch.box == (0.0, 0.0, float(height), float(width)) for sketch in maps)
+    assert all(thumbnail.box == (0.0, 0.0, float(height), float(width)) for thumbnail in maps)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -11,17 +11,19 @@ from harness.acquisition import Counters
 from harness.loop import run_strategy
 from harness.maps import QueryRules
 from harness.schedule import Schedule
-from harness.sketches import _small
+from harness.thumbnails import _small
 from tests.fakes import FakeNetworks, FakeOracle, MemoryWriter, no_stage
 
 SIZES = {f"img_{i}": (24, 32) for i in range(6)}
 
 
-def pixels(sketch) -> np.ndarray:
-    return cv2.imdecode(np.frombuffer(base64.b64decode(sketch.png), np.uint8), cv2.IMREAD_UNCHANGED)
+def pixels(thumbnail) -> np.ndarray:
+    return cv2.imdecode(
+        np.frombuffer(base64.b64decode(thumbnail.png), np.uint8), cv2.IMREAD_UNCHANGED
+    )
 
 
-def test_a_sketch_keeps_order_and_marks_what_may_not_be_asked_for():
+def test_a_thumbnail_keeps_order_and_marks_what_may_not_be_asked_for():
     values = np.arange(12, dtype=float).reshape(3, 4)
     values[0, 0] = -np.inf
     small = _small(values)
@@ -34,7 +36,7 @@ def test_a_sketch_keeps_order_and_marks_what_may_not_be_asked_for():
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (897, 1921), (3, 200), (65, 65)])
-def test_a_sketch_is_small_whatever_the_map(shape):
+def test_a_thumbnail_is_small_whatever_the_map(shape):
     grey = pixels(_small(np.random.default_rng(0).random(shape)))
     assert grey.shape[1] <= 64
     assert grey.min() >= 1
