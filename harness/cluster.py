@@ -252,13 +252,13 @@ def check_alike(command: Provenance, worker: Provenance, threads: int) -> None:
     if threads != 1:
         raise InputError(f"must have one thread (dask worker --nthreads 1), got {threads}")
     for package in sorted({*command.versions, *worker.versions}):
-        ours, theirs = (one.versions.get(package, "none") for one in (command, worker))
-        if ours != theirs:
-            raise InputError(f"must have {package} {ours} as the command has, got {theirs}")
-    ours, theirs = (_named_commit(one) for one in (command, worker))
-    if ours != theirs:
+        wanted, got = (one.versions.get(package, "none") for one in (command, worker))
+        if wanted != got:
+            raise InputError(f"must have {package} {wanted} as the command has, got {got}")
+    wanted, got = (_named_commit(one) for one in (command, worker))
+    if wanted != got:
         raise InputError(
-            f"must have harness at {ours} as the command has, got {theirs}; a worker that was "
+            f"must have harness at {wanted} as the command has, got {got}; a worker that was "
             "started before a change must be started again"
         )
 
@@ -520,15 +520,15 @@ class _Tasks:
         )
         while not self._workers():
             time.sleep(_LISTEN_S)
-        ours = importlib.metadata.version("harness-al")
+        wanted = importlib.metadata.version("harness-al")
         found = self.client.run(
             importlib.metadata.version, "harness-al", workers=self._workers(), on_error="return"
         )
-        for address, theirs in found.items():
-            missing = isinstance(theirs, importlib.metadata.PackageNotFoundError)
-            if missing or (isinstance(theirs, str) and theirs != ours):
-                got = "none" if missing else theirs
-                raise InputError(f"worker {address} must have harness-al {ours}, got {got}")
+        for address, version in found.items():
+            missing = isinstance(version, importlib.metadata.PackageNotFoundError)
+            if missing or (isinstance(version, str) and version != wanted):
+                got = "none" if missing else version
+                raise InputError(f"worker {address} must have harness-al {wanted}, got {got}")
         checks = {
             address: self.client.submit(
                 _check,

@@ -531,7 +531,7 @@ def _other_bases(config: Any) -> Iterator[None]:
 
     mmengine looks for a distribution called mmsegmentation, which the maintained one is not.
     """
-    theirs = config._get_cfg_path  # noqa: SLF001
+    original = config._get_cfg_path  # noqa: SLF001
 
     def found(base: str, file: str) -> tuple[str, str | None]:
         scope, _, rest = base.partition("::")
@@ -542,7 +542,7 @@ def _other_bases(config: Any) -> Iterator[None]:
             place = module.origin if module and module.origin else ""
             path = Path(place).parent / ".mim" / "configs" / rest.removeprefix("configs/")
         else:
-            path, scope = theirs(base, file)
+            path, scope = original(base, file)
             _refuse_double_keys(Path(path))
             return str(path), scope or None
         if not path.is_file():
@@ -553,7 +553,7 @@ def _other_bases(config: Any) -> Iterator[None]:
     try:
         yield
     finally:
-        config._get_cfg_path = staticmethod(theirs)  # noqa: SLF001
+        config._get_cfg_path = staticmethod(original)  # noqa: SLF001
 
 
 def _first_problem(error: ValidationError) -> str:

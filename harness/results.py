@@ -39,7 +39,7 @@ SCHEMA_VERSION = 1
 CHAIN = "chain.jsonl"
 ORIGIN = "origin.txt"
 """Who made a run that was joined to a board: a file of its own, so that the run stays as it was."""
-THEIRS = "theirs"
+UNNAMED_GROUP = "theirs"
 """The origin of runs of another group that does not say who it is."""
 _OWN = re.compile(
     r"(run\.json|rounds\.jsonl|chain\.jsonl|timings\.jsonl|losses\.jsonl|maps-\d+\.json|origin\.txt|"

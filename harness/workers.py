@@ -311,13 +311,13 @@ class _WorkerPool:
 
     def _start_worker(self) -> _Worker:
         context = multiprocessing.get_context("spawn")
-        ours, theirs = context.Pipe()
+        parent_end, worker_end = context.Pipe()
         process = context.Process(
-            target=_work, args=(theirs, self._make_experiment, self._places.pop(0)), daemon=True
+            target=_work, args=(worker_end, self._make_experiment, self._places.pop(0)), daemon=True
         )
         process.start()
-        theirs.close()
-        self._workers.append(_Worker(process, ours))
+        worker_end.close()
+        self._workers.append(_Worker(process, parent_end))
         return self._workers[-1]
 
     def _on_worker_exit(self, worker: _Worker, queue: Queue) -> None:

@@ -46,8 +46,8 @@ def flip_inconsistency(view: View) -> Tensor:
     """
     made = []
     pairs = zip(view.logits.strips(), view.mirrored.strips(), strict=True)
-    for (_, ours), (_, theirs) in pairs:
-        p, q = ours.log_softmax(0), theirs.log_softmax(0)
+    for (_, plain), (_, mirrored) in pairs:
+        p, q = plain.log_softmax(0), mirrored.log_softmax(0)
         made.append(0.5 * ((p.exp() - q.exp()) * (p - q)).sum(0))
     return torch.cat(made).clamp(min=0.0)
 

@@ -131,10 +131,10 @@ def publish(
 
 
 def _check_archive(
-    folders: Sequence[Path], theirs: Sequence[Path], target: Path, *, check: bool
+    folders: Sequence[Path], external: Sequence[Path], target: Path, *, check: bool
 ) -> None:
     """Refuse an archive of what it cannot hold."""
-    if len(folders) > 1 or theirs or check:
+    if len(folders) > 1 or external or check:
         raise InputError("--archive packs one folder of runs, without --theirs and --check")
     if folders[0].resolve() == target.resolve():
         raise InputError(
@@ -143,11 +143,11 @@ def _check_archive(
 
 
 def _read(
-    folders: Sequence[Path], theirs: Sequence[Path], *, allow_dirty: bool, allow_mixed: bool
+    folders: Sequence[Path], external: Sequence[Path], *, allow_dirty: bool, allow_mixed: bool
 ) -> Board:
     from harness.publish.board import build_board
 
-    board = build_board(*folders, theirs=theirs, mixed=allow_mixed)
+    board = build_board(*folders, external=external, mixed=allow_mixed)
     if not allow_dirty:
         _check_committed(folders[0], board.runs)
     return board

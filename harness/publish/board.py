@@ -16,7 +16,7 @@ from harness.archive import unpacked
 from harness.blocks import SecondsPerClick
 from harness.errors import InputError
 from harness.results import (
-    THEIRS,
+    UNNAMED_GROUP,
     Run,
     RunInfo,
     accounting,
@@ -259,15 +259,15 @@ def start_gap(run: Run, other: Run) -> float:
     return abs(mean_iou(run.rounds[0].areas) - mean_iou(other.rounds[0].areas))
 
 
-def build_board(*folders: Path, theirs: Sequence[Path] = (), mixed: bool = False) -> Board:
+def build_board(*folders: Path, external: Sequence[Path] = (), mixed: bool = False) -> Board:
     """Read all runs below the folders.
 
     Those with missing rounds are left out, since a table compares equal budgets only.
 
     Args:
         folders: of one or several machines; a run that lies in two of them counts once.
-        theirs: folders of another group: their strategies are marked on the board, by their origin
-            where they have one.
+        external: folders of another group: their strategies are marked on the board, by their
+            origin where they have one.
         mixed: allow runs of different configs, data or trainers on one board.
 
     Raises:
@@ -275,15 +275,15 @@ def build_board(*folders: Path, theirs: Sequence[Path] = (), mixed: bool = False
             differ, both named.
     """
     folders = tuple(unpacked(folder) for folder in folders)
-    theirs = [unpacked(folder) for folder in theirs]
-    for folder in (*folders, *theirs):
+    external = [unpacked(folder) for folder in external]
+    for folder in (*folders, *external):
         if not find_runs(folder):
             raise InputError(f"{folder}: must be a folder with runs of harness bench, found none")
-    found = read_runs(folders, theirs)
+    found = read_runs(folders, external)
     runs = [run for run in found if run.rounds]
     begun = [run for run in found if not run.rounds and run.info.strategy != FULL_DATA]
     check_runs(runs)
-    where = ", ".join(map(str, [*folders, *theirs]))
+    where = ", ".join(map(str, [*folders, *external]))
     if not mixed:
         _check_same_board(where, runs)
     references = sorted(
@@ -327,22 +327,22 @@ def build_board(*folders: Path, theirs: Sequence[Path] = (), mixed: bool = False
         groups=by_name,
         references=references,
         unfinished=unfinished,
-        folders=[*folders, *theirs],
+        folders=[*folders, *external],
     )
 
 
-def read_runs(folders: Iterable[Path], theirs: Iterable[Path] = ()) -> list[Run]:
+def read_runs(folders: Iterable[Path], external: Iterable[Path] = ()) -> list[Run]:
     """Read every run once; the same one in two folders must be the same to the last byte of its rounds.
 
     Args:
-        theirs: folders of another group: our own runs of a strategy stand for it.
+        external: folders of another group: our own runs of a strategy stand for it.
 
     Raises:
         InputError: two runs of one strategy and seed that differ, both named.
     """
     found: dict[tuple[str, int], Run] = {}
     ours: set[str] = set()
-    for folder, is_theirs in [*((f, False) for f in folders), *((f, True) for f in theirs)]:
+    for folder, is_external in [*((f, False) for f in folders), *((f, True) for f in external)]:
         for path in find_runs(folder):
             run = read_run(path)
             key = run.info.strategy, run.info.seed
@@ -353,12 +353,12 @@ def read_runs(folders: Iterable[Path], theirs: Iterable[Path] = ()) -> list[Run]
                     f"{found[key].path} and {path} are both {key[0]} seed {key[1]}, and they "
                     "differ; give one of the two, or equal copies"
                 )
-            if not is_theirs:
+            if not is_external:
                 ours.add(run.info.strategy)
             elif run.info.strategy in ours:
-                continue  # theirs add strategies
+                continue  # external runs add strategies
             else:
-                run = replace(run, origin=run.origin or THEIRS)
+                run = replace(run, origin=run.origin or UNNAMED_GROUP)
             found.setdefault(key, run)
     return list(found.values())
 

@@ -24,7 +24,7 @@ from harness.publish.board import (
 from harness.publish.notes import versions
 from harness.publish.significance import Significance
 from harness.publish.write import write_files
-from harness.results import ORIGIN, THEIRS, Run, find_runs, impossible_origin
+from harness.results import ORIGIN, UNNAMED_GROUP, Run, find_runs, impossible_origin
 from harness.scoring import mean_iou
 from harness.types import FULL_DATA
 
@@ -51,7 +51,7 @@ class _Difference:
 
     what: str
     ours: object
-    theirs: object
+    external: object
     is_arithmetic: bool = False
 
 
@@ -83,7 +83,7 @@ def check_joining(
     added: list[Run] = []
     for run in runs:
         if run.info.strategy not in {FULL_DATA, *board.groups}:
-            added.append(replace(run, origin=run.origin or origin or THEIRS))
+            added.append(replace(run, origin=run.origin or origin or UNNAMED_GROUP))
             continue
         found = list(_of_the_same_name(board, run))
         _refuse(sides, run, found, mixed=mixed)
@@ -186,7 +186,7 @@ def _refuse(sides: str, run: Run, found: Iterable[_Difference], *, mixed: bool) 
         allowed = "; --allow-mixed takes it, and marks the board" if one.is_arithmetic else ""
         raise InputError(
             f"{sides} ({run.info.strategy} seed {run.info.seed}) must have the same {one.what}, "
-            f"got {_shown(one.ours)} and {_shown(one.theirs)}{allowed}"
+            f"got {_shown(one.ours)} and {_shown(one.external)}{allowed}"
         )
 
 
@@ -196,8 +196,8 @@ def _shown(value: object) -> str:
 
 def _of_the_board(board: Board, run: Run) -> Iterator[_Difference]:
     """Yield in what a run differs from the board's own runs, which are all alike in it."""
-    ours, theirs = next((one for one in board.runs if not one.origin), board.any_run), run
-    a, b = ours.info, theirs.info
+    ours, external = next((one for one in board.runs if not one.origin), board.any_run), run
+    a, b = ours.info, external.info
     if a.config_sha256 != b.config_sha256:
         keys = _differing_keys(a.config, b.config)
         yield _Difference(
@@ -205,14 +205,14 @@ def _of_the_board(board: Board, run: Run) -> Iterator[_Difference]:
         )
     for what, one, other in (
         ("data (fingerprint)", a.data_fingerprint[:12], b.data_fingerprint[:12]),
-        ("unit of their budgets", budget_unit(ours), budget_unit(theirs)),
+        ("unit of their budgets", budget_unit(ours), budget_unit(external)),
         ("classes", a.class_names, b.class_names),
         ("number of val images", a.val_images, b.val_images),
     ):
         if one != other:
             yield _Difference(what, one, other)
-    if _labels(ours) != _labels(theirs):
-        yield _Difference("label areas", *_first_apart(_labels(ours), _labels(theirs)))
+    if _labels(ours) != _labels(external):
+        yield _Difference("label areas", *_first_apart(_labels(ours), _labels(external)))
     for what, one, other in (
         ("device", a.device, b.device),
         ("version of the trainer", a.trainer_version, b.trainer_version),
@@ -337,18 +337,18 @@ def _budgets(run: Run) -> list[int]:
     ]
 
 
-def _first_apart(ours: Sequence[object], theirs: Sequence[object]) -> tuple[object, object]:
+def _first_apart(ours: Sequence[object], external: Sequence[object]) -> tuple[object, object]:
     """Return the first entries that differ; where one is longer, how many there are."""
-    pairs = ((a, b) for a, b in zip(ours, theirs, strict=False) if a != b)
-    return next(pairs, (len(ours), len(theirs)))
+    pairs = ((a, b) for a, b in zip(ours, external, strict=False) if a != b)
+    return next(pairs, (len(ours), len(external)))
 
 
 _MOST_KEYS = 4
 
 
-def _differing_keys(ours: dict[str, Any], theirs: dict[str, Any]) -> str:
+def _differing_keys(ours: dict[str, Any], external: dict[str, Any]) -> str:
     """Name the keys in which two configs differ, of those that determine results."""
-    one, other = dict(_flat(ours)), dict(_flat(theirs))
+    one, other = dict(_flat(ours)), dict(_flat(external))
     keys = [key for key in sorted({*one, *other}) if one.get(key) != other.get(key)]
     return ", ".join([*keys[:_MOST_KEYS], *(["..."] if len(keys) > _MOST_KEYS else [])])
 

@@ -97,7 +97,7 @@ def transformed(
 @contextmanager
 def _seeded(rng: np.random.Generator) -> Iterator[None]:
     """Let the global streams, which transforms draw from, start at a point of ``rng``."""
-    ours, theirs, torchs = random.getstate(), np.random.get_state(), torch.get_rng_state()
+    pythons, numpys, torchs = random.getstate(), np.random.get_state(), torch.get_rng_state()
     seed = int(rng.integers(2**32))
     random.seed(seed)
     np.random.seed(seed)
@@ -105,8 +105,8 @@ def _seeded(rng: np.random.Generator) -> Iterator[None]:
     try:
         yield
     finally:
-        random.setstate(ours)
-        np.random.set_state(theirs)
+        random.setstate(pythons)
+        np.random.set_state(numpys)
         torch.set_rng_state(torchs)
 
 

@@ -538,7 +538,7 @@ def test_runs_of_another_group_are_marked(out, tmp_path_factory):
     theirs = tmp_path_factory.mktemp("theirs")
     for seed in (0, 1, 2):
         write(theirs, "new-idea", seed, [0.40, 0.72, 0.79], [100, 130, 160])
-    board = build_board(out, theirs=[theirs])
+    board = build_board(out, external=[theirs])
     assert {row.label for row in board.rows if row.origin} == {"new-idea (theirs)"}
 
 
@@ -624,7 +624,7 @@ def test_our_own_runs_stand_for_a_strategy_that_both_groups_have(out, tmp_path_f
     theirs = tmp_path_factory.mktemp("theirs")
     for seed in (3, 4):
         write(theirs, "random-region", seed, [0.4, 0.5, 0.6], [100, 200, 300])
-    board = build_board(out, theirs=[theirs])
+    board = build_board(out, external=[theirs])
     assert not any(row.origin for row in board.rows)
     assert all(len(row.curves) == 3 for row in board.rows)
 
