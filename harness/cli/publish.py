@@ -217,7 +217,7 @@ def _write_and_print(
 def _print_board(
     out: Path,
     board: Board,
-    verdicts: Significance | None,
+    significance: Significance | None,
     notes: list[str],
     faults: list[str],
     *,
@@ -231,7 +231,7 @@ def _print_board(
     if as_json:
         typer.echo((out / "leaderboard.json").read_text(encoding="utf-8"), nl=False)
     else:
-        _print(board, verdicts, notes, out)
+        _print(board, significance, notes, out)
     if faults:
         raise RunError(f"{'; '.join(faults)}; the tables are written")
 
@@ -250,7 +250,7 @@ def console_width() -> int:
         return _NO_TERMINAL
 
 
-def _print(board: Board, verdicts: Significance | None, notes: list[str], out: Path) -> None:
+def _print(board: Board, significance: Significance | None, notes: list[str], out: Path) -> None:
     from rich.console import Console
     from rich.text import Text
 
@@ -260,7 +260,7 @@ def _print(board: Board, verdicts: Significance | None, notes: list[str], out: P
     from harness.publish.text import plain
 
     console = Console(highlight=False, width=console_width())
-    table, left_out = to_rich(board, columns_of(board, verdicts), console.width)
+    table, left_out = to_rich(board, columns_of(board, significance), console.width)
     for note in notes:
         if note.startswith(WARNING):
             console.print(Text(plain(note), style="bold reverse"), soft_wrap=True)

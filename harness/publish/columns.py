@@ -38,7 +38,7 @@ class Column:
     ends: list[Ends] | None = None
 
 
-def columns_of(board: Board, verdicts: Significance | None) -> list[Column]:
+def columns_of(board: Board, significance: Significance | None) -> list[Column]:
     """Return all columns of a board, in the order of the wide table.
 
     A further column is one more entry here.
@@ -70,16 +70,16 @@ def columns_of(board: Board, verdicts: Significance | None) -> list[Column]:
         )
 
     def place(row: Row) -> Place | None:
-        return verdicts.verdicts[row.strategy].clicks if verdicts else None
+        return significance.comparisons[row.strategy].clicks if significance else None
 
     def pixel_place(row: Row) -> Place | None:
-        return verdicts.verdicts[row.strategy].pixels if verdicts else None
+        return significance.comparisons[row.strategy].pixels if significance else None
 
     def sooner(row: Row) -> float | None:
-        return verdicts.verdicts[row.strategy].sooner if verdicts else None
+        return significance.comparisons[row.strategy].sooner if significance else None
 
     def lead(row: Row) -> float | None:
-        return verdicts.verdicts[row.strategy].lead if verdicts else None
+        return significance.comparisons[row.strategy].lead if significance else None
 
     def budget(number: int) -> Column:
         unit = "px" if board.budget_unit == "pixels" else "clicks"

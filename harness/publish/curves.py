@@ -173,7 +173,7 @@ def draw_differences(board: Board, path: Path) -> None:
         _say_grey(axes, len(found) - len(named))
 
 
-def draw_places(verdicts: Significance, board: Board, path: Path) -> None:
+def draw_places(significance: Significance, board: Board, path: Path) -> None:
     """Draw AUBC over clicks of all ranked strategies; a bar joins those of which no pair differs."""
     rows = [row for row in board.rows if not row.is_bound]
     names = [_shortened(row.label, 2 * _LONGEST_LINE) for row in rows]
@@ -198,7 +198,7 @@ def draw_places(verdicts: Significance, board: Board, path: Path) -> None:
         high = max(place + spread for place, spread in zip(places, spreads, strict=True))
         order = {row.strategy: number for number, row in enumerate(rows)}
         step = 0.07 * (high - low or 1.0)
-        for number, (first, last) in enumerate(verdicts.clicks.bars, start=1):
+        for number, (first, last) in enumerate(significance.clicks.bars, start=1):
             x, ends = high + number * step, [order[first] - 0.2, order[last] + 0.2]
             axes.plot([x, x], ends, color=SAFE[1], linewidth=1.8, solid_capstyle="butt")
         axes.set_xlabel("AUBC over clicks, % mIoU (± std); bars: no pair differs", loc="right")

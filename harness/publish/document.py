@@ -119,9 +119,9 @@ def schema() -> str:
     return json.dumps(DOCUMENT.json_schema(mode="serialization"), indent=1, sort_keys=True) + "\n"
 
 
-def build_document(board: Board, verdicts: Significance | None, notes: list[str]) -> Document:
-    """Put a board, its verdicts and its notes together."""
-    columns = columns_of(board, verdicts)
+def build_document(board: Board, significance: Significance | None, notes: list[str]) -> Document:
+    """Put a board, its comparisons and its notes together."""
+    columns = columns_of(board, significance)
     return Document(
         DOCUMENT_VERSION,
         board.name,
@@ -133,14 +133,14 @@ def build_document(board: Board, verdicts: Significance | None, notes: list[str]
             _entry(
                 row,
                 board.groups[row.strategy],
-                verdicts,
+                significance,
                 {column.key: column.values[number] for column in columns},
             )
             for number, row in enumerate(board.rows)
         ],
-        verdicts.clicks.pairs if verdicts else [],
-        verdicts.pixels.pairs if verdicts else [],
-        verdicts.penalty if verdicts else {},
+        significance.clicks.pairs if significance else [],
+        significance.pixels.pairs if significance else [],
+        significance.penalty if significance else {},
         notes,
         marks(board),
         board.budget_unit,
@@ -178,9 +178,9 @@ def _made(board: Board) -> Made:
 
 
 def _entry(
-    row: Row, group: list[Run], verdicts: Significance | None, columns: dict[str, Value]
+    row: Row, group: list[Run], significance: Significance | None, columns: dict[str, Value]
 ) -> Entry:
-    verdict = verdicts.verdicts[row.strategy] if verdicts else None
+    comparison = significance.comparisons[row.strategy] if significance else None
     rounds = [
         Round(
             float(np.mean([curve.pixel_share[number] for curve in row.curves])),
@@ -197,10 +197,10 @@ def _entry(
         bound=row.is_bound,
         tuned=row.is_tuned,
         theirs=bool(row.origin),
-        clicks=verdict.clicks if verdict else None,
-        pixels=verdict.pixels if verdict else None,
-        lead=verdict.lead if verdict else None,
-        sooner_p=verdict.sooner if verdict else None,
+        clicks=comparison.clicks if comparison else None,
+        pixels=comparison.pixels if comparison else None,
+        lead=comparison.lead if comparison else None,
+        sooner_p=comparison.sooner if comparison else None,
         rounds=rounds,
         miou_by_seed={str(curve.seed): curve.miou for curve in row.curves},
         share_of_full=row.share_of_full,

@@ -99,7 +99,7 @@ def save_figure(figure: Figure, path: Path, *, dpi: int = 110) -> None:
         save(figure, path, kind=kind, dpi=dpi, metadata=_VECTORS.get(kind, {}))
 
 
-def draw_ranks(verdicts: Significance, board: Board, path: Path) -> None:
+def draw_ranks(significance: Significance, board: Board, path: Path) -> None:
     """Draw who can be told from whom.
 
     Left a critical-difference diagram over AUBC, right the pairwise penalty matrix.
@@ -125,7 +125,7 @@ def draw_ranks(verdicts: Significance, board: Board, path: Path) -> None:
     left.set_ylim(len(rows) - 0.5, -0.5)
     widest = max(places) - min(places) or 1.0
     farthest = max(100 * (row.aubc_clicks.mean + (row.aubc_clicks.std or 0.0)) for row in rows)
-    for number, (first, last) in enumerate(verdicts.clicks.bars):
+    for number, (first, last) in enumerate(significance.clicks.bars):
         x = farthest + widest * (0.08 + 0.06 * number)
         left.plot(
             [x, x],
@@ -139,7 +139,7 @@ def draw_ranks(verdicts: Significance, board: Board, path: Path) -> None:
     )
     left.spines[["top", "right"]].set_visible(False)
     left.grid(axis="x", alpha=0.25)
-    matrix = np.array([[verdicts.penalty[a.strategy][b.strategy] for b in rows] for a in rows])
+    matrix = np.array([[significance.penalty[a.strategy][b.strategy] for b in rows] for a in rows])
     right.imshow(matrix, cmap="Blues", vmin=0, vmax=1, aspect="auto")  # rows beside names
     for y, x in np.argwhere(matrix > 0):
         right.annotate(
@@ -160,9 +160,8 @@ def draw_ranks(verdicts: Significance, board: Board, path: Path) -> None:
     figure.suptitle(
         _titled(
             board,
-            f"{verdicts.clicks.separable} of {len(verdicts.clicks.pairs)} pairs differ after "
-            "Holm's correction "
-            f"({verdicts.seeds} seeds)",
+            f"{significance.clicks.separable} of {len(significance.clicks.pairs)} pairs differ "
+            f"after Holm's correction ({significance.seeds} seeds)",
         ),
         fontsize=11,
     )

@@ -26,7 +26,7 @@ SMALL_CROP = 0.5
 """Choice: crops with a side below this share of the image's see too little of what is around."""
 
 
-def notes(board: Board, verdicts: Significance | None) -> list[str]:
+def notes(board: Board, significance: Significance | None) -> list[str]:
     """Return one line for each thing to know, warnings first: none depends on interruptions."""
     lines = [
         *(WARNING + line for line in _warnings(board)),
@@ -39,7 +39,7 @@ def notes(board: Board, verdicts: Significance | None) -> list[str]:
         *_joined(board),
         *_cost_models(board),
         _order(board),
-        _ranks(verdicts),
+        _ranks(significance),
     ]
     return [line for line in [*lines, _provenance(board)] if line]
 
@@ -342,10 +342,10 @@ def _order(board: Board) -> str:
     )
 
 
-def _ranks(verdicts: Significance | None) -> str:
-    if verdicts is None:
+def _ranks(significance: Significance | None) -> str:
+    if significance is None:
         return f"No ranks: they need {FEWEST_SEEDS} seeds that all strategies have."
-    clicks, pixels = verdicts.clicks, verdicts.pixels
+    clicks, pixels = significance.clicks, significance.pixels
     found = (
         f"{clicks.separable} of {len(clicks.pairs)} pairs differ"
         if clicks.separable
@@ -354,8 +354,8 @@ def _ranks(verdicts: Significance | None) -> str:
     return (
         "Rank: from 1 + the number of strategies that are demonstrably better by AUBC over clicks "
         f"to the last place that those demonstrably worse leave; {found}, and {pixels.separable} "
-        f"over pixels ({verdicts.seeds} seeds: moderated paired t-test for new seeds and new val "
-        f"images, Holm's correction, p < {LEVEL}).{_power(clicks)} Against random-region: "
+        f"over pixels ({significance.seeds} seeds: moderated paired t-test for new seeds and new "
+        f"val images, Holm's correction, p < {LEVEL}).{_power(clicks)} Against random-region: "
         "difference of that AUBC in points of mIoU with Dunnett's simultaneous 95 % interval. "
         "Clicks and pixels to a share of the full-data mIoU: the Kaplan-Meier median over seeds "
         "with its 95 % interval, ? where it has no end; > where half of the seeds do not reach it. "

@@ -1,4 +1,4 @@
-"""Which strategies of a board can be told apart: one model for intervals, verdicts and ranks."""
+"""Which strategies of a board can be told apart: one model for intervals, comparisons and ranks."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class Comparison:
     """What can be said about one strategy.
 
     lead: how many more of its runs reached 95 % of the full-data mIoU than would be expected if it
@@ -129,7 +129,7 @@ class Significance:
     penalty: the share of budgets at which the first beats the second.
     """
 
-    verdicts: dict[str, Verdict]
+    comparisons: dict[str, Comparison]
     clicks: Axis
     pixels: Axis
     penalty: dict[str, dict[str, float]]
@@ -172,7 +172,7 @@ def compare_strategies(board: Board) -> Significance | None:
     names = [row.strategy for row in kept]
     return Significance(
         {
-            row.strategy: Verdict(
+            row.strategy: Comparison(
                 clicks.places[row.strategy],
                 pixels.places[row.strategy],
                 *sooner.get(row.strategy, (None, None)),

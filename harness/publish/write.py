@@ -57,10 +57,10 @@ def write_files(
     Returns:
         What was compared, the notes, and which figures could not be drawn.
     """
-    verdicts = compare_strategies(board)
-    beside = notes(board, verdicts)
-    columns = columns_of(board, verdicts)
-    document = build_document(board, verdicts, beside)
+    significance = compare_strategies(board)
+    beside = notes(board, significance)
+    columns = columns_of(board, significance)
+    document = build_document(board, significance, beside)
     calibrated = [
         (entry.strategy, entry.cost_calibration)
         for entry in document.entries
@@ -71,11 +71,11 @@ def write_files(
         "leaderboard": lambda path: draw_pixels(board, path),
     }
     in_full = {"leaderboard": lambda path: draw_curves(board, path)}
-    if verdicts:
-        if NOISE_STRATEGY in verdicts.verdicts:
+    if significance:
+        if NOISE_STRATEGY in significance.comparisons:
             drawings["differences"] = lambda path: draw_differences(board, path)
-        drawings["ranks"] = lambda path: draw_places(verdicts, board, path)
-        in_full["ranks"] = lambda path: draw_ranks(verdicts, board, path)
+        drawings["ranks"] = lambda path: draw_places(significance, board, path)
+        in_full["ranks"] = lambda path: draw_ranks(significance, board, path)
     if calibrated:
         drawings["cost-model"] = lambda path: draw_cost_model(board, calibrated, path)
     to_csv(board, columns, out / "leaderboard.csv")
@@ -103,4 +103,4 @@ def write_files(
         except Exception as error:  # noqa: BLE001  a drawing library may raise anything
             said = one_line(f"{type(error).__name__}: {error}")
             faults.append(f"{out / name}.{kind} cannot be drawn ({said})")
-    return verdicts, beside, faults
+    return significance, beside, faults

@@ -28,12 +28,12 @@ def main() -> None:
             rows=[row for row in whole.rows if row.strategy in shared and not row.is_bound],
             groups={key: runs for key, runs in whole.groups.items() if key in shared},
         )
-        verdicts = compare_strategies(board)
-        if verdicts is None:
+        significance = compare_strategies(board)
+        if significance is None:
             raise SystemExit(f"{name}: too few seeds")
         first, last = 100 * board.budget_shares[0], 100 * board.budget_shares[-1]
-        heads.append(f"{name}: {first:.0f} to {last:.0f} % px, {verdicts.seeds} seeds")
-        places_of.append({key: verdict.clicks for key, verdict in verdicts.verdicts.items()})
+        heads.append(f"{name}: {first:.0f} to {last:.0f} % px, {significance.seeds} seeds")
+        places_of.append({key: one.clicks for key, one in significance.comparisons.items()})
     print("| strategy | " + " | ".join(heads) + " |")
     print("|---" * (len(heads) + 1) + "|")
     order = [

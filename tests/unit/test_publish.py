@@ -197,14 +197,14 @@ def test_a_board_of_equal_clicks_by_hand(tmp_path):
     assert board.pixel_stop == pytest.approx(0.15)
     assert rows["dear"].aubc_pixels.mean == pytest.approx((0.02 * 0.56 + 0.03 * 0.75) / 0.05)
     assert rows["cheap"].aubc_pixels.mean == pytest.approx((0.41 + 0.51) / 2)
-    verdicts = compare_strategies(board)
-    titles = [column.title for column in columns_of(board, verdicts)]
+    significance = compare_strategies(board)
+    titles = [column.title for column in columns_of(board, significance)]
     assert {"mIoU at the seed set", "mIoU at 15.0 % clicks"} <= set(titles)
     assert not any("% px" in title for title in titles)
-    said = " ".join(notes(board, verdicts))
+    said = " ".join(notes(board, significance))
     assert "EQUAL CLICKS" in said
     assert "Ran out" not in said
-    assert "equal clicks" in build_document(board, verdicts, []).marks
+    assert "equal clicks" in build_document(board, significance, []).marks
 
 
 def test_a_strategy_that_ran_out_does_not_end_the_axis_of_equal_clicks(tmp_path):
@@ -240,14 +240,14 @@ def test_equal_clicks_and_equal_pixels_cannot_stand_in_one_table(out):
 
 
 def test_planted_differences_are_found_and_bounds_are_not_ranked(out):
-    verdicts = compare_strategies(build_board(out)).verdicts
+    comparisons = compare_strategies(build_board(out)).comparisons
     assert (
-        verdicts["good"].clicks.rank,
-        verdicts["random-region"].clicks.rank,
-        verdicts["cheat-oracle-cost"].clicks.rank,
+        comparisons["good"].clicks.rank,
+        comparisons["random-region"].clicks.rank,
+        comparisons["cheat-oracle-cost"].clicks.rank,
     ) == (1, 2, None)
-    assert verdicts["good"].clicks.gain.low > 0
-    assert verdicts["random-region"].clicks.gain is None
+    assert comparisons["good"].clicks.gain.low > 0
+    assert comparisons["random-region"].clicks.gain is None
 
 
 def test_what_cannot_be_told_apart_shares_a_rank(tmp_path):
@@ -255,9 +255,9 @@ def test_what_cannot_be_told_apart_shares_a_rank(tmp_path):
         write(tmp_path, "random-region", seed, [0.4, 0.45, one], [100, 200, 300])
         write(tmp_path, "other", seed, [0.4, 0.45, other], [100, 200, 300])
     board = build_board(tmp_path)
-    verdicts = compare_strategies(board)
-    assert {verdict.clicks.rank for verdict in verdicts.verdicts.values()} == {1}
-    assert any("NOT SEPARABLE" in line for line in notes(board, verdicts))
+    significance = compare_strategies(board)
+    assert {one.clicks.rank for one in significance.comparisons.values()} == {1}
+    assert any("NOT SEPARABLE" in line for line in notes(board, significance))
 
 
 def test_intervals_of_pairs_and_ranks_say_the_same(out):
@@ -282,7 +282,9 @@ def test_a_board_that_cannot_tell_says_what_it_would_take(tmp_path):
         f"the next pair, other and random-region, would take about {found.clicks.power.seeds} seeds"
         in said
     )
-    assert {(one.clicks.rank, one.clicks.worst_rank) for one in found.verdicts.values()} == {(1, 2)}
+    assert {(one.clicks.rank, one.clicks.worst_rank) for one in found.comparisons.values()} == {
+        (1, 2)
+    }
 
 
 def test_two_seeds_give_no_ranks(tmp_path):
@@ -398,7 +400,10 @@ def test_the_csv_and_the_summary_hold_each_interval_that_the_tables_show(out, tm
     found = compare_strategies(board)
     to_csv(board, columns_of(board, found), tmp_path / "board.csv")
     line = pd.read_csv(tmp_path / "board.csv").groupby("strategy").last().loc["good"]
-    place, row = found.verdicts["good"].clicks, next(r for r in board.rows if r.strategy == "good")
+    place, row = (
+        found.comparisons["good"].clicks,
+        next(r for r in board.rows if r.strategy == "good"),
+    )
     assert (line.rank_low, line.rank_high) == (place.rank, place.worst_rank)
     assert line.gain_clicks_low == pytest.approx(place.gain.low, abs=1e-6)
     assert line.gain_clicks_high == pytest.approx(place.gain.high, abs=1e-6)
@@ -433,8 +438,8 @@ def test_a_board_without_a_comparison_has_a_summary_and_no_pairs(tmp_path):
 
 def test_who_reaches_the_level_sooner(out):
     found = compare_strategies(build_board(out))
-    assert found.verdicts["random-region"].sooner is None
-    good = found.verdicts["good"]
+    assert found.comparisons["random-region"].sooner is None
+    good = found.comparisons["good"]
     # three of three against none: two of twenty ways to deal them out, and two comparisons
     assert good.sooner == pytest.approx(0.2)
     assert good.lead > 0
