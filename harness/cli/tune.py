@@ -46,7 +46,9 @@ def tune(
     ] = True,
     grace: Annotated[
         float,
-        typer.Option(help="Seconds without a beat after which another process's trial is dead."),
+        typer.Option(
+            help="Seconds without a heartbeat after which another process's trial is dead."
+        ),
     ] = 60.0,
     workers: Annotated[
         int | None,

@@ -38,11 +38,11 @@ Pruning = Literal["median", "hyperband", "none"]
 Sampling = Literal["tpe", "grid"]
 
 _BOUND_TO = "harness:bound-to"
-_BEAT = "harness:beat"
+_HEARTBEAT = "harness:beat"
 _OPENINGS = "harness:openings"
 _UNDEFINED = "harness:undefined"
-_BEATS_EVERY_S = 1.0
-SHORTEST_GRACE_S = 4 * _BEATS_EVERY_S
+_HEARTBEAT_EVERY_S = 1.0
+SHORTEST_GRACE_S = 4 * _HEARTBEAT_EVERY_S
 
 
 Report = Callable[[float, int], None]
@@ -244,9 +244,9 @@ class Search:
 
     With ``trials`` = 0 only what is queued is done: a grid.
 
-    A process beats for its trial every few seconds. A trial is dead when this process has seen the
-    same beat for ``grace_s`` by its own clock, so clocks of two machines need not agree; its point
-    is then put back in the queue.
+    A process sends a heartbeat for its trial every few seconds. A trial is stale when this process
+    has seen the same heartbeat for ``grace_s`` by its own clock, so clocks of two machines need not
+    agree; its point is then queued again.
     """
 
     study: optuna.Study
@@ -264,7 +264,7 @@ class Search:
         Other processes' trials are waited for, in case they die.
         """
         while True:
-            self._bury_the_dead()
+            self._reap_stale_trials()
             trials = self.study.get_trials(deepcopy=False)
             states = [trial.state for trial in trials]
             started = sum(
@@ -284,7 +284,7 @@ class Search:
         self._own.add(trial.number)
         values: list[float] | None = None
         try:
-            with _beating(trial):
+            with _sending_heartbeats(trial):
                 values = list(self.evaluate(self.space.suggest(trial), _reporter(trial)))
             state = TrialState.COMPLETE
             if not all(math.isfinite(value) for value in values):
@@ -302,17 +302,17 @@ class Search:
             raise
         self.ended(self.study.tell(trial, values, state=state, skip_if_finished=True))
 
-    def _bury_the_dead(self) -> None:
+    def _reap_stale_trials(self) -> None:
         now = time.monotonic()
         for trial in self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
             if trial.number in self._own:
                 continue
-            beat = trial.user_attrs.get(_BEAT)
+            heartbeat = trial.user_attrs.get(_HEARTBEAT)
             if (
-                self._seen.get(trial.number, (None, 0.0))[0] != beat
+                self._seen.get(trial.number, (None, 0.0))[0] != heartbeat
                 or trial.number not in self._seen
             ):
-                self._seen[trial.number] = beat, now
+                self._seen[trial.number] = heartbeat, now
             elif now - self._seen[trial.number][1] >= self.grace_s:
                 self._retry(trial.number)
 
@@ -346,19 +346,19 @@ def _reporter(trial: optuna.Trial) -> Report:
 
 
 @contextmanager
-def _beating(trial: optuna.Trial) -> Iterator[None]:
+def _sending_heartbeats(trial: optuna.Trial) -> Iterator[None]:
     """Show every few seconds that this trial's process is alive."""
     over = threading.Event()
 
-    def beat() -> None:
+    def send_heartbeats() -> None:
         number = 0
         while not over.is_set():
-            with suppress(Exception):  # a busy database must not end the beat
-                trial.set_user_attr(_BEAT, number)
+            with suppress(Exception):  # a busy database must not end the heartbeats
+                trial.set_user_attr(_HEARTBEAT, number)
             number += 1
-            over.wait(_BEATS_EVERY_S)
+            over.wait(_HEARTBEAT_EVERY_S)
 
-    thread = threading.Thread(target=beat, daemon=True)
+    thread = threading.Thread(target=send_heartbeats, daemon=True)
     thread.start()
     try:
         yield

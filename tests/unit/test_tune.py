@@ -324,7 +324,7 @@ def test_two_processes_share_a_study_and_one_is_killed(tmp_path, kind):
         time.sleep(0.2)
     os.kill(doomed.pid, signal.SIGKILL)
     doomed.join()
-    # a live process's trial takes longer than the grace, and is not taken away: it beats
+    # a live process's trial takes longer than the grace, and is not taken away: it sends heartbeats
     live = context.Process(target=_work, args=(tmp_path, storage, 6.0, 5.0))
     live.start()
     _work(tmp_path, storage, 0.1, 5.0)
