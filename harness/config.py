@@ -374,7 +374,7 @@ def _data_root(data: dict[str, Any], file: Path, asked: Path | None) -> str:
 
 
 def _pretrained(document: dict[str, Any], file: Path) -> str:
-    """Return the SHA-256 of the trunk's weights, if some are named: part of a board's identity.
+    """Return the SHA-256 of the backbone's weights, if some are named: part of a board's identity.
 
     Raises:
         InputError: no such file.

@@ -1,4 +1,4 @@
-"""``harness pretext``: weights for the trunk, learned on other generated scenes."""
+"""``harness pretext``: weights for the backbone, learned on other generated scenes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def pretext(
     config: Annotated[
         Path | None,
         typer.Option(
-            help="The config whose trunk and scene size to take; the embedded pack's without it."
+            help="The config whose backbone and scene size to take; the embedded pack's without it."
         ),
     ] = None,
     scenes: Annotated[int, typer.Option(help="How many scenes to make.")] = 400,
@@ -25,13 +25,13 @@ def pretext(
         int, typer.Option(help="Seed of scenes and weights; no board may use it for its pack.")
     ] = 90_000,
 ) -> int:
-    """Train the config's network to tell seven coarse groups apart on scenes that no board uses, and keep its trunk."""
+    """Train the config's network to tell seven coarse groups apart on scenes that no board uses, and keep its backbone."""
     limit_threads()
     from harness.blocks import StreetsData
     from harness.config import load_spec
     from harness.data.source import open_splits
     from harness.experiment import build_trainer, set_up_torch
-    from harness.segmentor.pretext import grouped_pool, save_trunk
+    from harness.segmentor.pretext import grouped_pool, save_backbone
 
     spec = load_spec(config)
     if not isinstance(spec.data, StreetsData):
@@ -68,7 +68,7 @@ def pretext(
     train, val = open_splits(spec.data)
     typer.echo(f"training {steps} steps on {scenes} scenes of seed {seed}")
     network = build_trainer(spec, train, val).fit(grouped_pool(train), seed, 0, with_cost=False)
-    save_trunk(
+    save_backbone(
         network.model.backbone,
         out,
         f"{steps} steps on {scenes} scenes of {data.height} x {data.width}, seed {seed}: seven "

@@ -94,7 +94,7 @@ class Assembly:
             for key in ("backbone", "neck"):
                 if self._config.get(key) is not None:
                     part = revert_sync_batchnorm(MODELS.build(self._config[key]))
-                    part.eval()  # mmseg's own trunks return nothing here
+                    part.eval()  # mmseg's own backbones return nothing here
                     levels = part(levels)
         channels = [level.shape[1] for level in levels]
         for name, head in self._heads():

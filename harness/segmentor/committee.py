@@ -50,7 +50,7 @@ class Passes:
         ]
         """Whether members drop channels before the last layer and nowhere else."""
         in_head = {id(module) for module in model.decode_head.modules()}
-        self._repeats_trunk = slides or any(id(item) not in in_head for item in self._dropouts)
+        self._repeats_backbone = slides or any(id(item) not in in_head for item in self._dropouts)
 
     @property
     def has_dropout(self) -> bool:
@@ -109,7 +109,9 @@ class Passes:
     def _again(self, state: _State) -> Tensor:
         if self._slides:
             return self._window_by_window(state.batch)
-        features = self._model.extract_feat(state.batch) if self._repeats_trunk else state.features
+        features = (
+            self._model.extract_feat(state.batch) if self._repeats_backbone else state.features
+        )
         return self._at_size(state.batch, self._model.decode_head(features))
 
     def _at_size(self, batch: Tensor, logits: Tensor) -> Tensor:
@@ -146,7 +148,7 @@ class _State(NamedTuple):
 
 
 class FCN8sPasses:
-    """FCN8s: the trunk, fc6 and the skip scores run once; members run side by side after that."""
+    """FCN8s: backbone, fc6 and skip scores run once; members run side by side after that."""
 
     drops_last = True
 

@@ -1,4 +1,4 @@
-"""The cost network: clicks per pixel from the frozen trunk's features and the class probabilities (after arXiv 1611.08272).
+"""The cost network: clicks per pixel from the frozen backbone's features and the class probabilities (after arXiv 1611.08272).
 
 It works on cells of 8 x 8 pixels, the stride of pool3, whatever the strides of the network. Every
 choice here is ours: the paper names the idea only. docs/notebook/cost-model.md compares the
@@ -90,8 +90,8 @@ def feature_levels(
         size: (H, W) of the image in pixels.
 
     Returns:
-        (1, c_i, h_i, w_i) maps: trunk features, class probabilities, and how much each probability
-        varies over the 3 x 3 neighbour cells, which is high at predicted class borders.
+        (1, c_i, h_i, w_i) maps: backbone features, class probabilities, and how much each
+        probability varies over the 3 x 3 neighbour cells, which is high at predicted class borders.
     """
     probabilities = _at_cells(logits.softmax(1), cells_of(size))
     return [

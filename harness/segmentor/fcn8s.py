@@ -1,4 +1,4 @@
-"""FCN8s in MMSegmentation: a VGG16 trunk of any width and a head with skips from pool4 and pool3 (arXiv 1411.4038).
+"""FCN8s in MMSegmentation: a VGG16 backbone of any width and a head with skips from pool4 and pool3 (arXiv 1411.4038).
 
 mmseg's ``fcn_*-d8`` models are dilated ResNets, another network; and ``mmcv.cnn.VGG`` has a fixed
 width.
@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from harness.errors import InputError
 from harness.logits import upsample
-from harness.segmentor.pretext import FORMAT, read_trunk
+from harness.segmentor.pretext import FORMAT, read_backbone
 from harness.shipped import weights_path
 
 STAGES: tuple[tuple[int, int], ...] = ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3))
@@ -85,13 +85,13 @@ class VGG16(BaseModule):  # type: ignore[misc]
         if self.pretrained is None:
             return
         path = weights_path(self.pretrained)
-        document = read_trunk(path)
+        document = read_backbone(path)
         if document.get("format") == FORMAT:
             try:
                 self.load_state_dict(document["state"])
             except (RuntimeError, KeyError) as error:
                 raise InputError(
-                    f"backbone.pretrained: {path} is of another trunk than this one, of width "
+                    f"backbone.pretrained: {path} is of another backbone than this one, of width "
                     f"{self._width:g}"
                 ) from error
         else:
@@ -117,7 +117,7 @@ class VGG16(BaseModule):  # type: ignore[misc]
             tuple(value.shape) for _, value in target
         ]:
             raise InputError(
-                f"backbone.pretrained: {path} does not fit this trunk; with batch norm use "
+                f"backbone.pretrained: {path} does not fit this backbone; with batch norm use "
                 "vgg16_bn, without it vgg16"
             )
         self.load_state_dict(

@@ -1,4 +1,4 @@
-"""Proxy boards: the trunk is given and stays as it is, so its features are made once per image and only the head is trained."""
+"""Proxy boards: the backbone is given and stays as it is, so its features are made once per image and only the head is trained."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _GREY = 128
 
 
 class FeatureCache:
-    """What a frozen trunk makes of each image, for all trainings and passes while there is room.
+    """What a frozen backbone makes of each image, for all trainings and passes while there is room.
 
     Args:
         most_bytes: of this process's memory; pages of files do not count, which the system takes
@@ -67,8 +67,8 @@ def batch_of(model: Any, photo: npt.NDArray[np.uint8]) -> Tensor:
     return batch.contiguous(memory_format=torch.channels_last)
 
 
-def trunk_features(model: Any, photo: npt.NDArray[np.uint8]) -> Features:
-    """Run a segmentor's trunk on an (H, W, 3) photograph."""
+def backbone_features(model: Any, photo: npt.NDArray[np.uint8]) -> Features:
+    """Run a segmentor's backbone on an (H, W, 3) photograph."""
     return tuple(model.extract_feat(batch_of(model, photo)))
 
 
@@ -154,7 +154,7 @@ class LabelledFeatureCrops(Dataset[dict[str, Any]]):
         self._stride = round(height / first.shape[-2])
         if any(side % self._stride for size in pool.sizes.values() for side in size):
             raise RunError(
-                f"sampler 'cover' on a frozen trunk needs images whose sides are multiples of "
+                f"sampler 'cover' on a frozen backbone needs images whose sides are multiples of "
                 f"{self._stride} px, the finest stride, got {height}x{width} px"
             )
         smallest = (min(size[axis] for size in pool.sizes.values()) for axis in (0, 1))
@@ -220,7 +220,7 @@ def _features_of(
     key = f"train/{image_id}{' mirrored' if mirrored else ''}{padded}"
 
     def make() -> Features:
-        return trunk_features(model, _padded(photo[:, ::-1] if mirrored else photo, size, _GREY))
+        return backbone_features(model, _padded(photo[:, ::-1] if mirrored else photo, size, _GREY))
 
     return cache.get(key, make)
 

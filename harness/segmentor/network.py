@@ -98,7 +98,7 @@ class TrainedNetwork:
     def predict(self, image_id: str, n_passes: int) -> View:
         """Predict one training image.
 
-        Nothing stochastic runs before ``passes`` is read, and the trunk runs once. What a view
+        Nothing stochastic runs before ``passes`` is read, and the backbone runs once. What a view
         gives are copies: no strategy can change what another one reads.
 
         Raises:
@@ -140,9 +140,9 @@ class TrainedNetwork:
 
     @torch.no_grad()
     def see(self, photo: npt.NDArray[np.uint8], key: str | None = None) -> _Seen:
-        """Run trunk and head once on an (H, W, 3) photograph.
+        """Run backbone and head once on an (H, W, 3) photograph.
 
-        A frozen trunk only once for each ``key``.
+        A frozen backbone only once for each ``key``.
         """
         batch = functools.cache(functools.partial(batch_of, self._model, photo))
         if self._features is None or key is None:

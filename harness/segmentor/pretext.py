@@ -1,4 +1,4 @@
-"""A trunk that starts with something.
+"""A backbone that starts with something.
 
 Weights learned on other generated scenes, on a coarser task than the board's.
 """
@@ -51,21 +51,21 @@ def grouped_pool(split: Split) -> LabelledPool:
     return pool
 
 
-def save_trunk(backbone: Any, path: Path, about: str) -> None:
-    """Write a trunk's weights in half precision, with a line that says where they come from."""
+def save_backbone(backbone: Any, path: Path, about: str) -> None:
+    """Write a backbone's weights in half precision, with a line that says where they come from."""
     state = {
         name: value.half() if value.is_floating_point() else value
         for name, value in backbone.state_dict().items()
     }
     if not all(bool(torch.isfinite(value).all()) for value in state.values()):
         raise RunError(
-            "a weight or running statistic of the trunk does not fit into half precision"
+            "a weight or running statistic of the backbone does not fit into half precision"
         )
     with atomic_write(path) as draft, draft.open("wb") as stream:
         torch.save({"format": FORMAT, "about": about, "state": state}, stream)
 
 
-def read_trunk(path: Path) -> dict[str, Any]:
+def read_backbone(path: Path) -> dict[str, Any]:
     """Read weights, ours or torchvision's; tensors only.
 
     Raises:

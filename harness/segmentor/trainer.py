@@ -48,8 +48,8 @@ from harness.segmentor.frozen import (
     HeadTraining,
     LabelledFeatureCrops,
     LabelledFeatures,
+    backbone_features,
     collate,
-    trunk_features,
 )
 from harness.segmentor.logs import check_backends
 from harness.segmentor.network import TrainedNetwork
@@ -89,10 +89,11 @@ def recipe_digest(spec: ExperimentSpec) -> str:
 
 
 class SegmentorTrainer:
-    """Trains a network with mmengine's Runner, then the cost head on its frozen trunk.
+    """Trains a network with mmengine's Runner, then the cost head on its frozen backbone.
 
     Args:
-        feature_folder: where processes share a frozen trunk's features; each makes its own without.
+        feature_folder: where processes share a frozen backbone's features; each makes its own
+            without.
         feature_bytes: what this process may write there.
     """
 
@@ -337,7 +338,7 @@ class SegmentorTrainer:
     ) -> LabelledCrops | LabelledFeatures | LabelledFeatureCrops | LabelledPipeline:
         """Return what a training is shown.
 
-        Crops, or whole images as features of a trunk that stays as it is.
+        Crops, or whole images as features of a backbone that stays as it is.
         """
         options = self._training
         if self._pipeline is not None:
@@ -364,7 +365,7 @@ class SegmentorTrainer:
     def labelled_cells(
         self, network: TrainedNetwork, pool: LabelledPool, seed: int, round_number: int
     ) -> Cells:
-        """Run the frozen trunk once over what is labelled, and keep the labelled cells."""
+        """Run the frozen backbone once over what is labelled, and keep the labelled cells."""
         kept = self._drawn_cells(pool, seed, round_number)
         parts = (
             self._labelled_cells(network, pool, image_id, kept.get(image_id))
@@ -435,7 +436,7 @@ class SegmentorTrainer:
         """Return what the backbone's features of one (H, W) image take in memory."""
         photo = np.zeros((*size, 3), np.uint8)
         with torch.no_grad():
-            levels = trunk_features(self.assembly.build().eval(), photo)
+            levels = backbone_features(self.assembly.build().eval(), photo)
         return sum(level.nbytes for level in levels)
 
     def load(self, path: Path, seed: int, round_number: int) -> TrainedNetwork:
@@ -454,7 +455,10 @@ class SegmentorTrainer:
 
 
 def _surroundings(labelled: npt.NDArray[np.bool_]) -> tuple[slice, slice]:
-    """Return the rows and columns around all labelled pixels with the receptive field of the trunk, in whole cells of pool5."""
+    """Return rows and columns around all labelled pixels, with the backbone's receptive field.
+
+    In whole cells of pool5.
+    """
     spans = []
     for axis, extent in enumerate(labelled.shape):
         where = np.flatnonzero(labelled.any(axis=1 - axis))

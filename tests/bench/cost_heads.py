@@ -3,7 +3,7 @@
     python -m tests.bench.cost_heads --config streets-standard --seeds 0 1 2 3 4
 
 For each seed and number of labelled images (the seed set's, then with as much again in random windows), one segmentation network is
-trained on half of the training images, and every head on its frozen trunk; the other half scores them, in windows that tile the
+trained on half of the training images, and every head on its frozen backbone; the other half scores them, in windows that tile the
 images. val is never touched: the default head is chosen here. Times are of one thread: the head's training with its pass over the
 labelled cells, relative to the segmentation network's training; and its prediction, relative to the plain forward pass.
 """
@@ -22,7 +22,7 @@ from harness.segmentor.cost_head import train_cost_head
 from tests.bench.training import Notebook, halves, label
 
 HEADS = {
-    "(b, c) trunk + probabilities, density, Poisson": {"hidden": 64, "weight_decay": 1e-2},
+    "(b, c) backbone + probabilities, density, Poisson": {"hidden": 64, "weight_decay": 1e-2},
     "(b) with 16 hidden units": {"hidden": 16},
     "(b) with 16 hidden units, 100 steps": {"hidden": 16, "steps": 100},
     "(b) with 16 hidden units, weight decay 0.3": {"hidden": 16, "weight_decay": 0.3},

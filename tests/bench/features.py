@@ -22,7 +22,7 @@ from harness.data.source import open_splits
 from harness.experiment import build_trainer, set_up_torch
 from harness.memory import private_bytes
 from harness.segmentor.feature_files import FeatureFiles
-from harness.segmentor.frozen import FeatureCache, Features, trunk_features
+from harness.segmentor.frozen import FeatureCache, Features, backbone_features
 
 
 def see_all(
@@ -49,8 +49,8 @@ def main() -> None:
     model = build_trainer(spec, train, val).assembly.initial(0)
     model = model.to(memory_format=torch.channels_last).eval().requires_grad_(False)
     chosen = list(train.files)[: arguments.images]
-    makers = {key: lambda key=key: trunk_features(model, train.photo(key)) for key in chosen}
-    trunk_features(model, train.photo(chosen[0]))  # the first time is that of a cold start
+    makers = {key: lambda key=key: backbone_features(model, train.photo(key)) for key in chosen}
+    backbone_features(model, train.photo(chosen[0]))  # the first time is that of a cold start
 
     with tempfile.TemporaryDirectory() as folder:
         made_s, made_bytes, made = see_all(FeatureCache(), makers)

@@ -291,7 +291,9 @@ def test_without_dropout_votes_are_refused_and_all_else_works(train_split, val_s
         votes_of(network, next(iter(train_split.files)), 2)
 
 
-def test_several_sizes_can_stand_on_a_frozen_trunk(train_split, val_split, tmp_path, monkeypatch):
+def test_several_sizes_can_stand_on_a_frozen_backbone(
+    train_split, val_split, tmp_path, monkeypatch
+):
     """Beyond the rim of a smaller image lie void pixels, which count nowhere."""
     from harness.data.labels import IGNORE
     from harness.seeds import Purpose, sequence
@@ -492,7 +494,7 @@ def test_crops_of_features_are_parts_of_the_whole_and_count_each_pixel_once(
     from harness.data.labels import IGNORE
     from harness.logits import upsample
     from harness.seeds import Purpose, sequence
-    from harness.segmentor.frozen import FeatureCache, LabelledFeatureCrops, trunk_features
+    from harness.segmentor.frozen import FeatureCache, LabelledFeatureCrops, backbone_features
 
     model = trainer_of(model_of("mobilenet"), train_split, val_split).assembly.build().eval()
     height, width = next(iter(pool.sizes.values()))
@@ -516,7 +518,7 @@ def test_crops_of_features_are_parts_of_the_whole_and_count_each_pixel_once(
         photo = train_split.photo(place.image_id)
         for shown in (photo, photo[:, ::-1]):
             with torch.no_grad():
-                whole = trunk_features(model, shown)
+                whole = backbone_features(model, shown)
             finest = tuple(whole[0].shape[-2:])
             made = [upsample(level, finest) for level in whole]
             if any(
@@ -666,7 +668,7 @@ def test_a_schedule_that_never_comes_to_its_end_is_said(train_split, val_split, 
 @pytest.mark.parametrize("swapped", [{}, {"bgr_to_rgb": True}, {"bgr_to_rgb": False}])
 def test_a_network_is_shown_rgb_as_mmseg_s_own_configs_ask_for(train_split, val_split, swapped):
     """Their photographs are BGR and ours RGB: one of two swaps too many shows every colour wrong."""
-    from harness.segmentor.frozen import trunk_features
+    from harness.segmentor.frozen import backbone_features
 
     model = model_of("mobilenet")
     model["data_preprocessor"] = {"mean": [10.0, 20.0, 30.0], "std": [1.0, 2.0, 4.0], **swapped}
@@ -676,7 +678,7 @@ def test_a_network_is_shown_rgb_as_mmseg_s_own_configs_ask_for(train_split, val_
     photo = np.zeros((64, 64, 3), np.uint8)
     photo[..., 0], photo[..., 2] = 110, 50
     with torch.no_grad():
-        trunk_features(built, photo)
+        backbone_features(built, photo)
     assert seen[0][0, :, 0, 0].tolist() == pytest.approx([100.0, -10.0, 5.0])
     swapped_back = model_of("mobilenet")
     swapped_back["data_preprocessor"] = {**model["data_preprocessor"], "rgb_to_bgr": True}
@@ -684,7 +686,7 @@ def test_a_network_is_shown_rgb_as_mmseg_s_own_configs_ask_for(train_split, val_
     built = trainer_of(swapped_back, train_split, val_split).assembly.build().eval()
     built.backbone.register_forward_pre_hook(lambda _module, given: seen.append(given[0].clone()))
     with torch.no_grad():
-        trunk_features(built, photo)
+        backbone_features(built, photo)
     assert seen[1][0, :, 0, 0].tolist() == pytest.approx([40.0, -10.0, 20.0])
 
 

@@ -129,7 +129,7 @@ def test_workers_share_the_time_but_not_a_job():
     assert replace(plan, workers=1000).seconds(PROFILE, 1) >= longest - 30
 
 
-def test_memory_counts_processes_and_a_frozen_trunk_s_features():
+def test_memory_counts_processes_and_a_frozen_backbone_s_features():
     plan = estimate(["random-region"])
     assert replace(plan, workers=1).memory_bytes(PROFILE, 60) == 10**9
     assert plan.memory_bytes(PROFILE, 60) == 3 * 10**9

@@ -1,4 +1,4 @@
-"""Proxy boards: a given trunk that stays as it is, and features that are made once per image."""
+"""Proxy boards: a given backbone that stays as it is, and features that are made once per image."""
 
 import copy
 import hashlib
@@ -19,14 +19,14 @@ from harness.pool import LabelledPool
 from harness.seeds import Purpose, sequence
 from harness.segmentor import frozen
 from harness.segmentor.fcn8s import VGG16, draw_weights
-from harness.segmentor.frozen import FeatureCache, LabelledFeatures, trunk_features
-from harness.segmentor.pretext import GROUPS, group_table, grouped_pool, save_trunk
+from harness.segmentor.frozen import FeatureCache, LabelledFeatures, backbone_features
+from harness.segmentor.pretext import GROUPS, group_table, grouped_pool, save_backbone
 from harness.segmentor.network import TrainedNetwork
 from harness.segmentor.trainer import SegmentorTrainer
 from tests.specs import short_spec
 
 
-def trunk(seed: int = 0) -> VGG16:
+def backbone(seed: int = 0) -> VGG16:
     made = VGG16(width=1 / 16, norm_cfg={"type": "BN"})
     draw_weights(made, seed)
     return made
@@ -34,8 +34,8 @@ def trunk(seed: int = 0) -> VGG16:
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory):
-    path = tmp_path_factory.mktemp("trunk") / "trunk.pth"
-    save_trunk(trunk(7), path, "a test")
+    path = tmp_path_factory.mktemp("backbone") / "backbone.pth"
+    save_backbone(backbone(7), path, "a test")
     return path
 
 
@@ -141,7 +141,7 @@ def test_every_touched_image_is_shown_once_an_epoch_with_its_labels(trainer, poo
             labels[:, ::-1] if mirrored else labels,
         )
         photo = train_split.photo(image_id)
-        expected = trunk_features(model, photo[:, ::-1] if mirrored else photo)
+        expected = backbone_features(model, photo[:, ::-1] if mirrored else photo)
         assert all(
             torch.equal(a, b) for a, b in zip(data[index]["features"], expected, strict=True)
         )
@@ -176,7 +176,7 @@ def test_features_on_disk_are_read_by_another_process_and_give_the_same_networks
     plain = trainer.fit(pool, 0, 0, with_cost=False)
     writing = on_disk(1 << 30).fit(pool, 0, 0, with_cost=False)
     assert writing.evaluate() == plain.evaluate()
-    monkeypatch.setattr(frozen, "trunk_features", None)  # would fail if it were called
+    monkeypatch.setattr(frozen, "backbone_features", None)  # would fail if it were called
     reading = on_disk(0).fit(pool, 0, 0, with_cost=False)
     monkeypatch.setattr(reading.model, "extract_feat", None)
     assert reading.evaluate() == plain.evaluate()
@@ -188,7 +188,7 @@ def test_features_on_disk_are_read_by_another_process_and_give_the_same_networks
 
 
 def test_features_of_other_weights_lie_apart(weights, pool, train_split, val_split, tmp_path):
-    save_trunk(trunk(8), tmp_path / "other.pth", "other weights of the same trunk")
+    save_backbone(backbone(8), tmp_path / "other.pth", "other weights of the same backbone")
     for path in (weights, tmp_path / "other.pth"):
         SegmentorTrainer(
             recipe(path),
@@ -202,7 +202,7 @@ def test_features_of_other_weights_lie_apart(weights, pool, train_split, val_spl
     assert {file.read_bytes() for file in one}.isdisjoint(file.read_bytes() for file in two)
 
 
-def test_a_frozen_trunk_needs_weights(weights, train_split, val_split):
+def test_a_frozen_backbone_needs_weights(weights, train_split, val_split):
     with pytest.raises(InputError, match="needs a backbone with given weights"):
         SegmentorTrainer(
             recipe(weights, pretrained_sha256=""),
@@ -211,8 +211,8 @@ def test_a_frozen_trunk_needs_weights(weights, train_split, val_split):
         )
 
 
-def test_weights_of_another_trunk_are_one_line(weights):
-    with pytest.raises(InputError, match=r"of another trunk than this one, of width 0\.125"):
+def test_weights_of_another_backbone_are_one_line(weights):
+    with pytest.raises(InputError, match=r"of another backbone than this one, of width 0\.125"):
         VGG16(width=1 / 8, norm_cfg={"type": "BN"}, pretrained=str(weights)).load_pretrained()
 
 
@@ -228,8 +228,8 @@ def test_the_pretext_task_has_all_classes_in_seven_groups(train_split):
 
 def test_the_file_of_weights_is_part_of_a_board_s_identity(tmp_path, weights):
     first, second = tmp_path / "one.pth", tmp_path / "two.pth"
-    save_trunk(trunk(1), first, "one")
-    save_trunk(trunk(2), second, "two")
+    save_backbone(backbone(1), first, "one")
+    save_backbone(backbone(2), second, "two")
     digests = set()
     for path in (first, second):
         file = tmp_path / f"{path.stem}.py"
@@ -252,13 +252,13 @@ def test_the_file_of_weights_is_part_of_a_board_s_identity(tmp_path, weights):
 def test_weights_that_have_changed_since_the_board_began_are_refused(
     weights, pool, train_split, val_split, tmp_path
 ):
-    shutil.copy(weights, tmp_path / "trunk.pth")
+    shutil.copy(weights, tmp_path / "backbone.pth")
     made = SegmentorTrainer(
-        recipe(tmp_path / "trunk.pth"),
+        recipe(tmp_path / "backbone.pth"),
         train_split=train_split,
         val_split=val_split,
     )
-    save_trunk(trunk(8), tmp_path / "trunk.pth", "others")
+    save_backbone(backbone(8), tmp_path / "backbone.pth", "others")
     with pytest.raises(InputError, match="is not the file that this board began with"):
         made.fit(pool, 0, 0, with_cost=False)
 
@@ -294,7 +294,7 @@ def test_the_heads_batches_go_where_the_head_is(trainer):
 def test_the_heads_step_is_what_the_segmentor_would_do(trainer, pool, train_split):
     model = trainer.assembly.build().eval()
     image_id = pool.touched_ids[0]
-    features = trunk_features(model, train_split.photo(image_id))
+    features = backbone_features(model, train_split.photo(image_id))
     sample = frozen.sample_of(pool.labels(image_id))
     loss = frozen.HeadTraining(model).eval().forward(list(features), [sample])
     whole = model.decode_head.loss_by_feat(model.decode_head(features), [sample])

@@ -36,9 +36,9 @@ def head(channels=(16, 32, 32), **options) -> FCN8sHead:
 
 
 def test_vgg16_has_thirteen_convolutions_of_the_published_widths():
-    trunk = VGG16()
+    backbone = VGG16()
     shapes = [
-        tuple(p.shape) for name, p in trunk.named_parameters() if name.endswith("conv.weight")
+        tuple(p.shape) for name, p in backbone.named_parameters() if name.endswith("conv.weight")
     ]
     assert [shape[0] for shape in shapes] == [
         64,
@@ -59,16 +59,16 @@ def test_vgg16_has_thirteen_convolutions_of_the_published_widths():
 
 
 def test_strides_and_channels_under_a_width_multiplier():
-    trunk = VGG16(width=1 / 16, norm_cfg={"type": "BN"})
-    pools = trunk(torch.zeros(1, 3, 64, 96))
+    backbone = VGG16(width=1 / 16, norm_cfg={"type": "BN"})
+    pools = backbone(torch.zeros(1, 3, 64, 96))
     assert [tuple(pool.shape[1:]) for pool in pools] == [(16, 8, 12), (32, 4, 6), (32, 2, 3)]
     assert scaled(4096, 1 / 16) == 256
 
 
 def test_logits_lie_at_stride_8_for_any_size():
-    trunk, classifier = VGG16(width=1 / 16), head()
+    backbone, classifier = VGG16(width=1 / 16), head()
     for height, width in ((64, 96), (50, 70)):
-        logits = classifier(trunk(torch.zeros(2, 3, height, width)))
+        logits = classifier(backbone(torch.zeros(2, 3, height, width)))
         assert logits.shape == (2, 19, -(-height // 8), -(-width // 8))
 
 
@@ -413,7 +413,7 @@ def test_no_vertex_outside_the_labelled_regions_moves_a_weight(train_split, val_
 
 
 def test_features_of_a_labelled_part_are_those_of_the_whole_image(val_split, tmp_path):
-    """The trunk runs on the labelled pixels and a receptive field around them: to the last bits what the whole image gives."""
+    """The backbone runs on the labelled pixels and a receptive field around them: to the last bits what the whole image gives."""
     from harness.data.cityscapes import Split
     from harness.data.streets.pack import PackSpec, make_pack
 
@@ -576,9 +576,9 @@ def test_an_optimizer_or_schedule_that_cannot_be_built_is_bad_input(train_split,
 
 
 def test_other_norms_start_at_one():
-    trunk = VGG16(width=1 / 16, norm_cfg={"type": "GN", "num_groups": 2})
-    draw_weights(trunk, 0)
-    assert float(trunk(torch.rand(1, 3, 64, 64))[2].detach().abs().sum()) > 0
+    backbone = VGG16(width=1 / 16, norm_cfg={"type": "GN", "num_groups": 2})
+    draw_weights(backbone, 0)
+    assert float(backbone(torch.rand(1, 3, 64, 64))[2].detach().abs().sum()) > 0
 
 
 def test_the_digest_of_a_training_sees_every_part():
