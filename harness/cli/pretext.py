@@ -31,7 +31,7 @@ def pretext(
     from harness.config import load_spec
     from harness.data.source import open_splits
     from harness.experiment import build_trainer, set_up_torch
-    from harness.segmentor.pretext import grouped_pool, save_backbone
+    from harness.segmentor.pretraining import grouped_pool, save_backbone
 
     spec = load_spec(config)
     if not isinstance(spec.data, StreetsData):

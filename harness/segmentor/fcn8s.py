@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from harness.errors import InputError
 from harness.logits import upsample
-from harness.segmentor.pretext import FORMAT, read_backbone
+from harness.segmentor.pretraining import FORMAT, read_backbone
 from harness.shipped import weights_path
 
 STAGES: tuple[tuple[int, int], ...] = ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3))

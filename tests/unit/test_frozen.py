@@ -20,8 +20,8 @@ from harness.seeds import Purpose, sequence
 from harness.segmentor import frozen
 from harness.segmentor.fcn8s import VGG16, draw_weights
 from harness.segmentor.frozen import FeatureCache, LabelledFeatures, backbone_features
-from harness.segmentor.pretext import GROUPS, group_table, grouped_pool, save_backbone
 from harness.segmentor.network import TrainedNetwork
+from harness.segmentor.pretraining import GROUPS, group_table, grouped_pool, save_backbone
 from harness.segmentor.trainer import SegmentorTrainer
 from tests.specs import short_spec
 
@@ -216,7 +216,7 @@ def test_weights_of_another_backbone_are_one_line(weights):
         VGG16(width=1 / 8, norm_cfg={"type": "BN"}, pretrained=str(weights)).load_pretrained()
 
 
-def test_the_pretext_task_has_all_classes_in_seven_groups(train_split):
+def test_the_pretraining_task_has_all_classes_in_seven_groups(train_split):
     assert sorted(name for names in GROUPS.values() for name in names) == sorted(CLASS_NAMES)
     table = group_table()
     assert set(table[:19]) == set(range(7))

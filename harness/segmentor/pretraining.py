@@ -1,4 +1,4 @@
-"""A backbone that starts with something.
+"""Pretraining of a backbone.
 
 Weights learned on other generated scenes, on a coarser task than the board's.
 """
@@ -30,7 +30,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
     "human": ("person", "rider"),
     "vehicle": ("car", "truck", "bus", "train", "motorcycle", "bicycle"),
 }
-"""Choice: the pretext task is to tell Cityscapes' seven categories apart, as ImageNet's classes are coarser than a board's pixels."""
+"""Choice: the pretraining task is to tell Cityscapes' seven categories apart, as ImageNet's classes are coarser than a board's pixels."""
 
 
 def group_table() -> np.ndarray[Any, np.dtype[np.uint8]]:
