@@ -31,7 +31,7 @@ class Experiment:
         device: str | None = None,
         changes: Sequence[str] = (),
     ) -> Experiment:
-        """Read a config file, or one that ships by its name; the default board's without one.
+        """Read a config file, or a built-in one by its name; the default board's without one.
 
         Args:
             config: a file, or a name that ``harness config list`` prints.

@@ -42,9 +42,9 @@ from harness.blocks import (
     Tune,
     Tuned,
 )
+from harness.built_in import built_in_configs, config_path, weights_named, weights_path
 from harness.errors import InputError, one_line, shorten
 from harness.identity import changed_constants
-from harness.shipped import config_path, shipped_configs, weights_named, weights_path
 from harness.sources import digest_of, files_of, with_imports
 
 DATA_ROOT_VARIABLE = "CITYSCAPES_DATASET"
@@ -464,12 +464,14 @@ def check_values(document: Any, file: Path) -> None:
 
 
 def _config_file(path: Path | None) -> Path:
-    """Return the file of a path, or of the bare name of a configuration that ships with the product."""
+    """Return the file of a path, or of the bare name of a built-in configuration."""
     if path is None:
         return config_path("streets")
-    shipped = config_path(path.stem if path.parent == Path() else "")
+    built_in = config_path(path.stem if path.parent == Path() else "")
     return (
-        shipped if not path.is_file() and path.suffix in {"", ".py"} and shipped.is_file() else path
+        built_in
+        if not path.is_file() and path.suffix in {"", ".py"} and built_in.is_file()
+        else path
     )
 
 
@@ -477,7 +479,7 @@ def _read(file: Path) -> dict[str, Any]:
     if not file.is_file():
         raise InputError(
             f"config {file}: no such file; give a Python config file, or the name of a built-in "
-            f"one: {', '.join(shipped_configs())}"
+            f"one: {', '.join(built_in_configs())}"
         )
     with contextlib.redirect_stdout(io.StringIO()):  # it prints what it could not import
         from mmengine.config import Config

@@ -1,4 +1,4 @@
-"""The edges between the rooms.
+"""The edges between the modules.
 
 What a strategy is, and what an oracle, a network and a cache must offer.
 """

@@ -1,4 +1,4 @@
-"""Frozen values that pass between the rooms: regions, clicks, annotations, round records."""
+"""Frozen values that pass between modules: regions, clicks, annotations, round records."""
 
 from __future__ import annotations
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from harness.blocks import CostModel, Training
+from harness.built_in import config_path
 from harness.config import ExperimentSpec, load_spec
-from harness.shipped import config_path
 
 
 def training(**changes: Any) -> Training:

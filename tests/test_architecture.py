@@ -19,7 +19,7 @@ LAYERS = {
     "harness.files": 0,
     "harness.drawing": 0,
     "harness.memory": 0,
-    "harness.shipped": 0,
+    "harness.built_in": 0,
     "harness.sources": 0,
     "harness.cells": 0,
     "harness.logits": 0,

@@ -30,7 +30,7 @@ PRESETS = {
         "cereals-g2-entropy-oracle-cost",
     ),
 }
-"""Configs that ship with strategies: a first impression, and the board of ``make bench``."""
+"""Built-in configs with strategies: a first impression, and the board of ``make bench``."""
 
 
 def parse_seeds(text: str | None) -> tuple[int, ...] | None:
@@ -62,7 +62,7 @@ def bench(
     config: Annotated[
         Path | None,
         typer.Option(
-            help="A config file, or the name of one that ships, such as streets_standard; streets without it."
+            help="A config file, or the name of a built-in one, such as streets_standard; streets without it."
         ),
     ] = None,
     preset: Annotated[

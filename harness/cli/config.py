@@ -19,10 +19,10 @@ app = typer.Typer(
 
 @app.command("list")
 def list_configs() -> None:
-    """List the configurations that ship."""
-    from harness.shipped import shipped_configs
+    """List the built-in configurations."""
+    from harness.built_in import built_in_configs
 
-    for name in shipped_configs():
+    for name in built_in_configs():
         typer.echo(name)
 
 
@@ -30,7 +30,7 @@ def list_configs() -> None:
 def show(
     config: Annotated[
         Path | None,
-        typer.Argument(help="A config file, or the name of one that ships; streets without it."),
+        typer.Argument(help="A config file, or the name of a built-in one; streets without it."),
     ] = None,
     data_root: Annotated[Path | None, typer.Option(help="Where the data lie.")] = None,
     changes: Annotated[

@@ -29,7 +29,7 @@ def noise(
     config: Annotated[
         Path | None,
         typer.Option(
-            help="A config file, or the name of one that ships, such as streets_standard; streets without it."
+            help="A config file, or the name of a built-in one, such as streets_standard; streets without it."
         ),
     ] = None,
     out: Annotated[

@@ -1,4 +1,4 @@
-"""The only room that knows mmseg, mmcv and mmengine's Runner.
+"""The only package that knows mmseg, mmcv and mmengine's Runner.
 
 Importing it imports them, quietly: they print to standard output and warn about operators that
 FCN8s does not use.

@@ -21,9 +21,9 @@ from mmengine.registry import init_default_scope
 from mmseg.registry import MODELS
 from torch import Tensor
 
+from harness.built_in import weights_named, weights_path
 from harness.errors import InputError, one_line, shorten
 from harness.segmentor import efficientnet, fcn8s, light_head  # noqa: F401  two are registered
-from harness.shipped import weights_named, weights_path
 
 _HEADS = ("decode_head", "auxiliary_head")
 _PROBED_PX = 128

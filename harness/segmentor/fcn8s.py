@@ -18,10 +18,10 @@ from mmseg.models.decode_heads.decode_head import BaseDecodeHead
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
+from harness.built_in import weights_path
 from harness.errors import InputError
 from harness.logits import upsample
 from harness.segmentor.pretraining import FORMAT, read_backbone
-from harness.shipped import weights_path
 
 STAGES: tuple[tuple[int, int], ...] = ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3))
 """VGG16 (configuration D): output channels and number of 3x3 convolutions of each of the five stages."""

@@ -446,11 +446,11 @@ def test_batch_norm_of_an_imagenet_backbone_keeps_its_statistics_where_asked(kep
     assert all(weight.grad is not None for weight in backbone.stem_norm.parameters())
 
 
-SHIPPED = ("deeplabv3plus", "mobilenet", "segformer", "unet", "efficientnet")
+BUILT_IN = ("deeplabv3plus", "mobilenet", "segformer", "unet", "efficientnet")
 
 
-@pytest.mark.parametrize("name", SHIPPED)
-def test_each_shipped_config_runs_end_to_end(name, train_split, val_split, pool):
+@pytest.mark.parametrize("name", BUILT_IN)
+def test_each_built_in_config_runs_end_to_end(name, train_split, val_split, pool):
     """Train, evaluate, ask a committee and predict clicks, with the config's own network."""
     spec = load_spec(config_path(f"streets_{name}"))
     trainer = trainer_of(

@@ -15,7 +15,7 @@ def write(folder: Path, text: str) -> Path:
 
 
 @pytest.mark.parametrize("name", ["streets", "streets_standard", "streets_tune"])
-def test_shipped_configs_are_valid(name):
+def test_built_in_configs_are_valid(name):
     spec = load_spec(config_path(name))
     assert spec.name == name
     assert spec.data.type == "streets"
@@ -79,7 +79,7 @@ def test_a_bad_config_gets_one_line_that_names_it(tmp_path, text, message):
     assert str(file) in str(caught.value)
 
 
-def test_shipped_configs_go_by_their_name():
+def test_built_in_configs_go_by_their_name():
     assert load_spec(Path("streets_standard")).name == "streets_standard"
     assert load_spec(Path("streets.py")).name == "streets"
 

@@ -1,4 +1,4 @@
-"""Files that ship with the product: configurations, and weights that they name."""
+"""Built-in files: configurations, and weights that they name."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _PACKAGE = Path(__file__).resolve().parent
 
 
 def config_path(name: str) -> Path:
-    """Return the path of a configuration that ships with the product.
+    """Return the path of a built-in configuration.
 
     It lies in the package when that is installed, beside it in a checkout.
     """
@@ -18,15 +18,15 @@ def config_path(name: str) -> Path:
     return inside if inside.is_file() else _PACKAGE.parent / "configs" / f"{name}.py"
 
 
-def shipped_configs() -> list[str]:
-    """List the configurations that ship with the product."""
+def built_in_configs() -> list[str]:
+    """List the built-in configurations."""
     return sorted(file.stem for file in config_path("streets").parent.glob("*.py"))
 
 
 def weights_path(name: str) -> Path:
-    """Return where weights lie: as named, or among those that ship with the configurations."""
-    shipped = config_path("streets").parent / name
-    return shipped if not Path(name).is_file() and shipped.is_file() else Path(name)
+    """Return where weights lie: as named, or among the built-in ones."""
+    built_in = config_path("streets").parent / name
+    return built_in if not Path(name).is_file() and built_in.is_file() else Path(name)
 
 
 _WEIGHTS = {"checkpoint", "checkpoint_path", "pretrained"}
