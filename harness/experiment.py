@@ -7,7 +7,7 @@ import itertools
 import math
 import os
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -110,12 +110,14 @@ def _check_room(spec: ExperimentSpec, sizes: ImageSizes, images: int) -> None:
 
 
 def check_seed_sets(spec: ExperimentSpec, train: Split) -> None:
-    """Refuse a first budget of clicks that a seed's seed set has spent already.
+    """Refuse a first budget that a seed's seed set has spent already.
 
     Raises:
         InputError: one line with the seed and both numbers.
     """
     protocol = spec.harness
+    if protocol.budget_unit == "pixels":
+        _check_seed_pixels(spec, train.index.sizes)
     if protocol.budget_unit != "clicks" or not protocol.budgets:
         return
     for seed in protocol.seeds:
@@ -131,6 +133,52 @@ def check_seed_sets(spec: ExperimentSpec, train: Split) -> None:
                 f"{spent} clicks, the first budget is {first:.0f} "
                 f"({100 * protocol.budgets[0]:g} %)"
             )
+
+
+def _check_seed_pixels(spec: ExperimentSpec, sizes: ImageSizes) -> None:
+    """Refuse a first budget of pixels that large images of a seed set have spent already.
+
+    Raises:
+        InputError: one line with the seed and both numbers.
+    """
+    protocol, schedule = spec.harness, schedule_of(spec)
+    if len(set(sizes.values())) < 2 or schedule.rounds < 1:
+        return
+    for seed in protocol.seeds:
+        own = protocol.pool_per_seed
+        pool = sizes if own is None else {key: sizes[key] for key in draw_pool(sizes, own, seed)}
+        query = draw_seed_set(pool, protocol.seed_images, seed)
+        spent, first = sum(one.region.area_px for one in query), schedule.budget_px(1, pool)
+        if spent > first:
+            raise InputError(
+                f"round 1's budget must hold the seed set, whose images differ in size: seed {seed}'s "
+                f"has {spent} px, the budget is {first} px"
+            )
+
+
+def check_whole_images(
+    spec: ExperimentSpec, strategies: Iterable[Strategy], sizes: ImageSizes
+) -> None:
+    """Refuse a strategy of whole images where the largest is more than a round's budget.
+
+    Its query would end at that image in every round.
+
+    Raises:
+        InputError: one line with the strategy, the image and both numbers.
+    """
+    names = [strategy.name for strategy in strategies if strategy.whole_image]
+    schedule = schedule_of(spec)
+    if not names or spec.harness.budget_unit != "pixels" or len(set(sizes.values())) < 2:
+        return
+    budgets = [schedule.budget_px(number, sizes) for number in range(schedule.rounds + 1)]
+    least = min((later - sooner for sooner, later in itertools.pairwise(budgets)), default=0)
+    largest = max(sizes, key=lambda key: math.prod(sizes[key]))
+    if schedule.rounds and math.prod(sizes[largest]) > least:
+        raise InputError(
+            f"each round's budget must hold the largest image for {names[0]}, which asks for whole "
+            f"images: {largest} has {math.prod(sizes[largest])} px, a round buys {least} px; leave "
+            f"out {', '.join(names)}, or buy more a round"
+        )
 
 
 def pool_sizes(spec: ExperimentSpec, sizes: ImageSizes) -> ImageSizes:

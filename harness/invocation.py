@@ -24,6 +24,7 @@ from harness.experiment import (
     build_trainer,
     check_seed_sets,
     check_sizes,
+    check_whole_images,
     info_template,
     pool_sizes,
     rules_of,
@@ -229,6 +230,7 @@ class Invocation:
         train, val = open_splits(self.spec.data)
         check_sizes(self.spec, train.index.sizes, len(train.class_names), val.index.sizes)
         check_seed_sets(self.spec, train)
+        check_whole_images(self.spec, self.strategies, train.index.sizes)
         provenance = collect(THREADS, self.spec.device, deterministic=self.deterministic)
         self.template = info_template(self.spec, train, val, provenance)
         return train, val

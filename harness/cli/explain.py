@@ -134,6 +134,10 @@ def explain(
     return 0 if explanation.reproduced else 1
 
 
+_WITH_ROOT = {"cityscapes", "masks", "polygons"}
+"""Types of data whose folder is no part of a run, so that it has to be given."""
+
+
 def _spec(run: Run, path: Path, data_root: Path | None) -> ExperimentSpec:
     """Return the config that a run was made with, from its run.json."""
     from pydantic import ValidationError
@@ -144,9 +148,10 @@ def _spec(run: Run, path: Path, data_root: Path | None) -> ExperimentSpec:
     if not isinstance(document.get("data"), dict):
         raise InputError(f"{path / 'run.json'}: its config must have a data block")
     check_values(document, path / "run.json")
-    if data_root is not None and document["data"].get("type") == "streets":
+    if data_root is not None and document["data"].get("type") not in _WITH_ROOT:
         raise InputError(
-            f"--data-root {data_root}: {path} made its own data; leave --data-root out"
+            f"--data-root must be left out: the config in {path} says where its data come from, "
+            f"got {data_root}"
         )
     if data_root is not None:
         document["data"] = {**document["data"], "root": str(data_root)}
@@ -157,7 +162,7 @@ def _spec(run: Run, path: Path, data_root: Path | None) -> ExperimentSpec:
             f"{path / 'run.json'}: its config cannot be read ({error.errors()[0]['msg']})"
         ) from error
     check_types(spec, path / "run.json")
-    if spec.data.type != "streets" and data_root is None:
+    if spec.data.type in _WITH_ROOT and data_root is None:
         raise InputError(f"{path}: the run is on data of its own; give --data-root DIR")
     return spec
 

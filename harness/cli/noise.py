@@ -65,7 +65,13 @@ def noise(
         )
         repeated = spec.model_copy(update={"training": training})
         board = Invocation(
-            repeated, [name], folder, Machine(), references=False, deterministic=deterministic
+            repeated,
+            [name],
+            folder,
+            Machine(),
+            references=False,
+            deterministic=deterministic,
+            stay=True,  # where another process does the same, its runs are this one's too
         )
         if run(board, tables=False):
             return 1

@@ -8,6 +8,7 @@ import difflib
 import functools
 import hashlib
 import logging
+import re
 import traceback
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,6 +23,7 @@ from mmseg.registry import MODELS
 from torch import Tensor
 
 from harness.built_in import weights_named, weights_path
+from harness.data.labels import IGNORE
 from harness.errors import InputError, one_line, shorten
 from harness.segmentor import efficientnet, fcn8s, light_head  # noqa: F401  two are registered
 
@@ -65,12 +67,15 @@ class Assembly:
             got = shorten(self._config.get("type"))
             raise InputError(f"model.type must be EncoderDecoder, got {got}")
         self._config.test_cfg = self._config.get("test_cfg") or ConfigDict(mode="whole")
+        if (mode := self._config.test_cfg.get("mode", "whole")) not in {"whole", "slide"}:
+            raise InputError(f"model.test_cfg.mode must be 'whole' or 'slide', got {shorten(mode)}")
         preprocessor = self._config.setdefault("data_preprocessor", ConfigDict())
         preprocessor.setdefault("type", "SegDataPreProcessor")
         if preprocessor.get("bgr_to_rgb") and not preprocessor.get("rgb_to_bgr"):
             preprocessor.bgr_to_rgb = False  # what a network is shown is RGB already
         for name, head in self._heads():
             _fill_classes(name, head, n_classes)
+            _check_losses(name, head)
         if any("in_channels" not in head for _, head in self._heads()):
             self._fill_channels()
 
@@ -121,7 +126,7 @@ class Assembly:
         """
         config = copy.deepcopy(self._config)
         config.data_preprocessor.size = size or self._crop
-        heads = [head for key in _HEADS for head in _as_list(config.get(key))]
+        heads = [head for key in _HEADS for head in as_list(config.get(key))]
         if not sum([_set_up_losses(head, class_weight) for head in heads]) and class_weight:
             raise InputError(
                 "training.class_weights must be False: no loss of the model is a "
@@ -135,7 +140,7 @@ class Assembly:
                 f"got {model.decode_head.out_channels}"
             )
         if self._loss_stride > 1:
-            for head in [model.decode_head, *_as_list(getattr(model, "auxiliary_head", None))]:
+            for head in [model.decode_head, *as_list(getattr(model, "auxiliary_head", None))]:
                 head._stack_batch_gt = functools.partial(  # noqa: SLF001
                     _strided,
                     head._stack_batch_gt,  # noqa: SLF001
@@ -162,6 +167,8 @@ class Assembly:
             torch.manual_seed(seed)
             model = self.build(class_weight)
             model.init_weights()
+            if hasattr(model.backbone, "load_pretrained"):
+                model.backbone.load_pretrained()
         return model
 
     @functools.cached_property
@@ -201,13 +208,21 @@ class Assembly:
         model = None
         for key, name in weights_named("model", self._config):
             place, _, last = key.rpartition(".")
-            if last != "checkpoint" or not place.endswith("init_cfg"):
+            if self.is_fcn8s and key != "model.backbone.pretrained":
+                raise InputError(
+                    f"{key} must be left out: FCN8s takes weights from model.backbone.pretrained"
+                )
+            owner = re.sub(r"\.?init_cfg(\[\d+\])?$", "", place)
+            if last == "pretrained" and owner == place:
+                owner = "model.backbone" if place == "model" else place
+                if hasattr(MODELS.get(self._config.backbone.type), "load_pretrained"):
+                    continue  # reads a format of its own, and checks it
+            elif last != "checkpoint" or owner == place:
                 continue
             model = self.build() if model is None else model
-            part, config = model, self._config
-            for step in place.split(".")[1:-1]:
-                part, config = getattr(part, step), config[step]
-            _check_weights(key, weights_path(name), part, config.init_cfg.get("prefix"))
+            part = _part_of(key, model, owner)
+            prefix = _part_of(key, self._config, place).get("prefix") if owner != place else None
+            _check_weights(key, weights_path(name), part, prefix)
 
     @property
     def has_given_weights(self) -> bool:
@@ -227,6 +242,38 @@ def _fill_classes(name: str, head: ConfigDict, n_classes: int) -> None:
         )
 
 
+def _check_losses(name: str, head: ConfigDict) -> None:
+    """Refuse what would make a loss depend on a file, or on pixels that are not labelled."""
+    for block in (head, *as_list(head.get("loss_decode"))):
+        if block.get("ignore_index", IGNORE) != IGNORE:
+            raise InputError(
+                f"{name}: ignore_index must be {IGNORE}, what is void here, "
+                f"got {shorten(block.ignore_index)}"
+            )
+        if isinstance(block.get("class_weight"), str):
+            raise InputError(
+                f"{name}: class_weight must be a list of numbers, got a file, "
+                f"{shorten(block.class_weight)}"
+            )
+
+
+def _part_of(key: str, root: Any, place: str) -> Any:
+    """Return what a dotted key names below a model or its config, such as auxiliary_head[0]."""
+    part = root
+    for step in re.findall(r"[^.\[\]]+", place)[1:]:
+        try:
+            if step.isdigit():
+                part = part[int(step)]
+            else:
+                part = part[step] if isinstance(part, dict) else getattr(part, step)
+        except (AttributeError, IndexError, KeyError) as error:
+            raise InputError(
+                f"{key}: the network has no part {place} to hold the file against; give the weights "
+                "of the whole network in model.init_cfg"
+            ) from error
+    return part
+
+
 def _set_up_losses(head: ConfigDict, class_weight: list[float] | None) -> int:
     """Give a head's cross entropies class weights; return how many took or had some.
 
@@ -234,7 +281,7 @@ def _set_up_losses(head: ConfigDict, class_weight: list[float] | None) -> int:
     itself, and fails where it is told to.
     """
     losses = head.setdefault("loss_decode", ConfigDict(type="CrossEntropyLoss"))
-    weighted = [loss for loss in _as_list(losses) if loss.get("type") == "CrossEntropyLoss"]
+    weighted = [loss for loss in as_list(losses) if loss.get("type") == "CrossEntropyLoss"]
     for loss in weighted:
         if class_weight is not None and loss.get("class_weight") is None:
             loss.class_weight = class_weight
@@ -243,7 +290,8 @@ def _set_up_losses(head: ConfigDict, class_weight: list[float] | None) -> int:
     return len(weighted)
 
 
-def _as_list(value: Any) -> list[Any]:
+def as_list(value: Any) -> list[Any]:
+    """Return the items of a list, one thing as a list of it, nothing as an empty list."""
     if value is None:
         return []
     return list(value) if isinstance(value, list | tuple | torch.nn.ModuleList) else [value]

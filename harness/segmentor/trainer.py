@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import hashlib
 import json
 import math
 import sys
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +24,14 @@ from torch.utils.data import Subset
 
 from harness.config import COMPUTED, ExperimentSpec
 from harness.data.cityscapes import Split
+from harness.data.labels import IGNORE
 from harness.errors import InputError, RunError, one_line, shorten
 from harness.identity import changed_constants
 from harness.pool import LabelledPool
 from harness.results import TRAINER_VERSION
 from harness.seeds import Purpose, generator, sequence, torch_seed
 from harness.segmentor import fcn8s
-from harness.segmentor.assembly import Assembly, quiet
+from harness.segmentor.assembly import Assembly, as_list, quiet
 from harness.segmentor.batches import AHEAD, Batches
 from harness.segmentor.checkpoint import Checkpoints
 from harness.segmentor.committee import names_of_dropout
@@ -181,17 +183,13 @@ class SegmentorTrainer:
             even = [1.0] * len(self._train.class_names)
             model = self.assembly.build(even if training.class_weights else None, side)
             shown = [self._example(side, number) for number in range(2)]
-            batch = {key: [item[key] for item in shown] for key in shown[0]}
-            try:
-                losses = model(**model.data_preprocessor(batch, training=True), mode="loss")
-                loss, _ = model.parse_losses(losses)
-            except Exception as error:
-                raise InputError(
-                    f"the config's model cannot make a step on crops of {side[0]}x{side[1]} px: "
-                    f"{one_line(f'{type(error).__name__}: {error}')}"
-                ) from error
+            model.train()
+            if training.batch_size == 1:
+                _step(model, shown[:1], side)
+            loss, seen = _step(model, shown, side)
         if not bool(torch.isfinite(loss)):
             raise InputError("the config's model must have a finite loss before it is trained")
+        _check_void(loss, seen)
         self._check_passes(model, votes)
         lengths = {training.steps_for(number, 1.0) for number in images}
         for number, item in enumerate(spec.param_scheduler):
@@ -206,15 +204,17 @@ class SegmentorTrainer:
             check_schedules(model, spec.optim_wrapper, spec.param_scheduler, steps)
 
     def _example(self, side: tuple[int, int], number: int) -> dict[str, Any]:
-        """Return random pixels as a training is shown them.
+        """Return random pixels as a training is shown them, the right half void.
 
         Raises:
             InputError: a train_pipeline that gives something else than images with labels.
         """
         if self._pipeline is None:
+            labels = np.zeros(side, np.uint8)
+            labels[:, side[1] // 2 :] = IGNORE  # as beside a window that is labelled
             return {
                 "inputs": torch.randint(256, (3, *side), dtype=torch.uint8),
-                "data_samples": sample_of(np.zeros(side, np.uint8)),
+                "data_samples": sample_of(labels),
             }
         rng, size = np.random.default_rng(number), min(self._train.index.sizes.values())
         photo = rng.integers(256, size=(*size, 3), dtype=np.uint8)
@@ -480,6 +480,69 @@ What lies further away cannot change a labelled cell's features.
 """
 
 
+_Shown = list[tuple[Tensor, Tensor]]
+"""What losses were given: (N, C, H, W) logits and (N, H, W) labels."""
+
+
+@contextlib.contextmanager
+def _watched_losses(model: Any) -> Iterator[_Shown]:
+    """Collect what each loss of each head is given."""
+    seen: _Shown = []
+
+    def watch(_loss: Any, given: tuple[Any, ...]) -> None:
+        both = all(isinstance(item, Tensor) for item in given[:2]) and len(given) > 1
+        if both and given[0].requires_grad and given[1].shape == given[0][:, 0].shape:
+            given[0].retain_grad()
+            seen.append((given[0], given[1]))
+
+    heads = [model.decode_head, *as_list(getattr(model, "auxiliary_head", None))]
+    losses = [loss for head in heads for loss in as_list(getattr(head, "loss_decode", None))]
+    hooks = [
+        loss.register_forward_pre_hook(watch)
+        for loss in losses
+        if isinstance(loss, torch.nn.Module)
+    ]
+    try:
+        yield seen
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def _step(
+    model: Any, shown: Sequence[dict[str, Any]], side: tuple[int, int]
+) -> tuple[Tensor, _Shown]:
+    """Return the loss of some examples, and what it was taken of."""
+    batch = {key: [item[key] for item in shown] for key in shown[0]}
+    try:
+        with _watched_losses(model) as seen:
+            losses = model(**model.data_preprocessor(batch, training=True), mode="loss")
+            loss, _ = model.parse_losses(losses)
+    except Exception as error:
+        raise InputError(
+            f"the config's model cannot make a step on crops of {side[0]}x{side[1]} px: "
+            f"{one_line(f'{type(error).__name__}: {error}')}"
+        ) from error
+    return loss, seen
+
+
+def _check_void(loss: Tensor, seen: _Shown) -> None:
+    """Refuse a loss that looks at pixels without a label.
+
+    Raises:
+        InputError: such a loss.
+    """
+    if not seen or not loss.requires_grad:
+        return
+    loss.backward()  # type: ignore[no-untyped-call]
+    for logits, labels in seen:
+        if logits.grad is not None and bool((logits.grad.abs().sum(1)[labels == IGNORE] > 0).any()):
+            raise InputError(
+                "each loss of the config's model must leave out void pixels, as CrossEntropyLoss "
+                "does, got one with a gradient there: it would learn from what nobody labelled"
+            )
+
+
 def check_hooks(hooks: Sequence[dict[str, Any]]) -> None:
     """Refuse a hook that a training here has no place for.
 
@@ -492,6 +555,12 @@ def check_hooks(hooks: Sequence[dict[str, Any]]) -> None:
                 f"custom_hooks[{number}] must be an EMAHook: checkpoints, logs and validation are "
                 f"the loop's own, got {shorten(hook.get('type'))}"
             )
+        for key in ("begin_iter", "begin_epoch"):
+            if hook.get(key):
+                raise InputError(
+                    f"custom_hooks[{number}].{key} must be 0, got {shorten(hook[key])}: a training "
+                    "that goes on after a kill begins to count again"
+                )
         try:
             built = HOOKS.build(copy.deepcopy(hook))
             MODELS.build(built.ema_cfg, default_args={"model": torch.nn.Linear(1, 1)})

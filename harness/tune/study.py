@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import time
 import uuid
@@ -20,7 +21,13 @@ from harness.config import ExperimentSpec
 from harness.data.source import open_splits
 from harness.errors import InputError
 from harness.executors import Executor
-from harness.experiment import check_seed_sets, check_sizes, import_modules, set_up_torch
+from harness.experiment import (
+    check_seed_sets,
+    check_sizes,
+    import_modules,
+    schedule_of,
+    set_up_torch,
+)
 from harness.files import write_text
 from harness.invocation import Invocation
 from harness.machine import Machine
@@ -65,11 +72,17 @@ class Study:
         self.tune = self.space.tune
         train, _ = open_splits(spec.data)
         bought, scored = tuning_splits(train, self.tune.city_share)
-        for window in self.tune.window or (spec.harness.window,):
+        if schedule_of(spec).rounds < 1:
+            raise InputError(
+                "harness.rounds must be 1 or more to tune on: without a query all trials are alike, "
+                "got 0"
+            )
+        windows = self.tune.window or (spec.harness.window,)
+        strides = self.tune.stride or (spec.harness.stride,)
+        for window, stride in itertools.product(windows, strides):
+            changes = {"window": window, "stride": stride}
             check_sizes(
-                spec.model_copy(
-                    update={"harness": spec.harness.model_copy(update={"window": window})}
-                ),
+                spec.model_copy(update={"harness": spec.harness.model_copy(update=changes)}),
                 bought.index.sizes,
                 len(train.class_names),
                 scored.index.sizes,

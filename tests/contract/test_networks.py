@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import os
 
 import numpy as np
 import pytest
@@ -356,7 +357,7 @@ def test_what_cannot_work_is_one_line_before_any_work(said, train_split, val_spl
 
 def test_losses_without_class_weights_say_so(train_split, val_split):
     model = model_of("mobilenet")
-    model["decode_head"]["loss_decode"] = {"type": "DiceLoss"}
+    model["decode_head"]["loss_decode"] = {"type": "TverskyLoss"}
     trainer = trainer_of(model, train_split, few(val_split))
     with pytest.raises(InputError, match=r"class_weights must be False"):
         trainer.check([2])
@@ -382,6 +383,116 @@ def test_given_weights_are_loaded_and_those_of_another_network_refused(
     path.write_bytes(b"no weights at all")
     with pytest.raises(InputError, match="cannot be read as weights alone"):
         trainer_of(model, train_split, few(val_split)).check([2])
+
+
+def _pretrained(model, path):
+    model["pretrained"] = path
+
+
+def _of_the_backbone(model, path):
+    model["backbone"]["pretrained"] = path
+
+
+def _in_a_list(model, path):
+    model["backbone"]["init_cfg"] = [
+        {"type": "Kaiming", "layer": "Conv2d"},
+        {"type": "Pretrained", "checkpoint": path},
+    ]
+
+
+def _of_an_auxiliary_head(model, path):
+    init = {"type": "Pretrained", "checkpoint": path}
+    head = {"type": "FCNHead", "in_index": 2, "channels": 8, "num_convs": 1, "init_cfg": init}
+    model["auxiliary_head"] = [head]
+
+
+class Runs:
+    """What a pickle may do to whoever reads it."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return (os.mkdir, (str(self.path),))
+
+
+@pytest.mark.parametrize("name", [_pretrained, _of_the_backbone, _in_a_list, _of_an_auxiliary_head])
+def test_a_file_of_weights_is_held_against_the_network_wherever_it_is_named(
+    name, tmp_path, train_split, val_split
+):
+    path, ran = tmp_path / "weights.pth", tmp_path / "ran"
+    model = model_of("deeplabv3plus")
+    model.pop("auxiliary_head", None)
+    name(model, str(path))
+    trainer = trainer_of(model, train_split, few(val_split))
+    torch.save({"stem.0.weight": torch.zeros(1)}, path)
+    with pytest.raises(InputError, match="is of another network: ") as caught:
+        trainer.check([2])
+    assert str(path) in str(caught.value)
+    torch.save({"state_dict": {}, "more": Runs(ran)}, path)
+    with pytest.raises(InputError, match="cannot be read as weights alone"):
+        trainer.check([2])
+    assert not ran.exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (
+            {"init_cfg": {"type": "Pretrained", "checkpoint": "FILE"}},
+            r"model\.init_cfg\.checkpoint must be left out: FCN8s takes weights from "
+            r"model\.backbone\.pretrained",
+        ),
+        ({"test_cfg": {"mode": "Slide"}}, "test_cfg.mode must be 'whole' or 'slide', got 'Slide'"),
+    ],
+)
+def test_what_fcn8s_would_not_use_is_refused(change, said, tmp_path, train_split, val_split):
+    torch.save({}, tmp_path / "w.pth")
+    model = {**copy.deepcopy(short_spec().model), **copy.deepcopy(change)}
+    if "init_cfg" in model:
+        model["init_cfg"]["checkpoint"] = str(tmp_path / "w.pth")
+    with pytest.raises(InputError, match=said):
+        trainer_of(model, train_split, few(val_split)).check([2])
+
+
+@pytest.mark.parametrize(
+    ("head", "said"),
+    [
+        ({"ignore_index": 0}, "ignore_index must be 255, what is void here, got 0"),
+        (
+            {"loss_decode": {"type": "CrossEntropyLoss", "class_weight": "weights.npy"}},
+            "class_weight must be a list of numbers, got a file",
+        ),
+        (
+            {"loss_decode": {"type": "DiceLoss"}},
+            "must leave out void pixels, as CrossEntropyLoss does",
+        ),
+        (
+            {"loss_decode": [{"type": "TverskyLoss"}, {"type": "DiceLoss"}]},
+            "must leave out void pixels",
+        ),
+    ],
+)
+def test_a_loss_that_depends_on_more_than_the_labels_is_refused(head, said, train_split, val_split):
+    model = model_of("mobilenet")
+    model["decode_head"].update(copy.deepcopy(head))
+    with pytest.raises(InputError, match=said):
+        trainer_of(model, train_split, few(val_split), class_weights=False).check([2])
+
+
+def test_a_head_that_needs_two_crops_is_refused_with_one(train_split, val_split):
+    model = model_of("mobilenet")
+    model["decode_head"] = {**HEAD, "type": "PSPHead", "channels": 8, "pool_scales": (1, 2)}
+    trainer_of(model, train_split, few(val_split), batch_size=2).check([2])
+    with pytest.raises(InputError, match="Expected more than 1 value per channel"):
+        trainer_of(model, train_split, few(val_split), batch_size=1).check([2])
+
+
+@pytest.mark.parametrize("key", ["begin_iter", "begin_epoch"])
+def test_averaging_that_would_begin_late_is_refused(key, train_split, val_split):
+    hooks = [{"type": "EMAHook", key: 4}]
+    with pytest.raises(InputError, match=rf"custom_hooks\[0\]\.{key} must be 0, got 4"):
+        trainer_of(model_of("mobilenet"), train_split, few(val_split), custom_hooks=hooks)
 
 
 def test_a_loss_stride_takes_every_so_many_th_label(train_split, val_split):

@@ -23,6 +23,15 @@ def config(tmp_path_factory, tiny_config) -> Path:
     return file
 
 
+def test_a_stride_that_leaves_no_room_for_the_budget_is_refused_before_any_trial(harness, config):
+    file = config.parent / "wide.py"
+    file.write_text(config.read_text() + "tune['stride'] = [1, 500]\n")
+    done = harness("tune", "--config", str(file), "--workers", "1")
+    assert done.returncode == 2, done.stderr
+    assert "harness.stride=500 must leave room for the budget" in done.stderr
+    assert not (harness.folder / "tuning/study.journal").exists()
+
+
 def test_a_study_from_the_first_trial_to_the_board(harness, config):
     done = harness("tune", "--config", str(config), "--workers", "1")
     assert done.returncode == 0, done.stderr

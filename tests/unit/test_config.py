@@ -1,11 +1,20 @@
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from harness.config import ExperimentSpec, config_path, load_spec
 from harness.errors import InputError
-from harness.experiment import check_sizes, rules_of, schedule_of
+from harness.experiment import (
+    check_seed_sets,
+    check_sizes,
+    check_whole_images,
+    rules_of,
+    schedule_of,
+)
+from harness.loop import draw_seed_set
+from strategies import make
 
 
 def write(folder: Path, text: str) -> Path:
@@ -117,6 +126,33 @@ def test_sizes_are_checked_before_anything_is_trained():
         check_sizes(spec, {str(number): (128, 256) for number in range(11)}, 19, {})
     with pytest.raises(InputError, match="num_classes must be 11"):
         check_sizes(spec, {str(number): (128, 256) for number in range(120)}, 11, {})
+
+
+MIXED = {**{str(number): (64, 96) for number in range(10)}, "large": (192, 288)}
+
+
+def test_a_seed_set_of_large_images_may_not_pass_the_first_budget():
+    """Seed 0 or another draws the large image, which is more than two of the mean size."""
+    changes = ["harness.seed_images=1", "harness.images_per_round=1", "harness.rounds=2"]
+    config = config_path("streets_standard")
+    spec = load_spec(config, seeds=tuple(range(30)), changes=changes)
+    train = SimpleNamespace(index=SimpleNamespace(sizes=MIXED))
+    drawn = [draw_seed_set(MIXED, 1, seed)[0].region.image_id for seed in range(30)]
+    said = rf"seed {drawn.index('large')}'s has 55296 px, the budget is \d+ px"
+    with pytest.raises(InputError, match=said):
+        check_seed_sets(spec, train)
+    check_seed_sets(load_spec(config, seeds=(drawn.index("3"),), changes=changes), train)
+
+
+def test_whole_images_that_no_round_can_buy_are_refused():
+    changes = ["harness.seed_images=1", "harness.images_per_round=2", "harness.rounds=2"]
+    spec = load_spec(config_path("streets_standard"), changes=changes)
+    strategies = [make("entropy-region"), make("entropy-image")]
+    with pytest.raises(InputError, match=r"largest image for entropy-image, .* large has 55296 px"):
+        check_whole_images(spec, strategies, MIXED)
+    check_whole_images(spec, strategies[:1], MIXED)
+    alike = {str(number): (64, 96) for number in range(10)}
+    check_whole_images(spec, strategies, alike)
 
 
 def test_a_grid_of_windows_without_room_for_the_budget_is_refused():
