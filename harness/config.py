@@ -567,8 +567,13 @@ def _first_problem(error: ValidationError) -> str:
     if problem["type"] == "missing":
         return f"key {key!r} is missing"
     said = problem["msg"].removeprefix("Value error, ")
-    if isinstance(problem["input"], dict):  # a block: what is said names the option
-        return said
+    if isinstance(problem["input"], dict) and problem["type"] == "value_error":
+        return said  # a block: what is said names the option
+    if said.startswith("Input should be "):
+        wanted = said.removeprefix("Input should be ").replace("a valid tuple", "a list")
+        wanted = wanted.partition(" or instance of ")[0].replace("a valid integer", "an integer")
+        wanted = wanted.replace("valid ", "")
+        return f"{one_line(key)} must be {wanted}, got {shorten(problem['input'])}"
     return f"{one_line(key)} is {shorten(problem['input'])}; {said}"
 
 

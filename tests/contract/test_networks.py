@@ -679,10 +679,13 @@ def test_a_network_of_mmseg_s_zoo_beside_our_protocol(tmp_path, capsys):
         ("training..steps=5", "must be key.of.a.block=value"),
         ("remark.deep=5", "remark must be a block"),
         ("training.stepz=5", "unknown key 'training.stepz'"),
-        ("training.steps=many", "training.steps is 'many'"),
+        ("training.steps=many", "training.steps must be an integer, got 'many'"),
         ("harness.budgets=[0.5,0.2]", "harness.budgets must rise"),
-        ("harness.budget_unit=euros", "harness.budget_unit is 'euros'"),
-        ("harness.budgets=[0.5,1.2]", "harness.budgets.1 is 1.2"),
+        (
+            "harness.budget_unit=euros",
+            "harness.budget_unit must be 'pixels' or 'clicks', got 'euros'",
+        ),
+        ("harness.budgets=[0.5,1.2]", "harness.budgets.1 must be less than or equal to 1, got 1.2"),
     ],
 )
 def test_a_change_that_cannot_be_made_is_one_line(change, said):

@@ -64,17 +64,26 @@ def test_overrides(tmp_path):
     [
         ("windwo = 3\n", "unknown key 'windwo'"),
         ("harnes = dict(a=1)\n", "unknown key 'harnes'"),
-        ("annotator = dict(missed=2.0)\n", r"annotator\.missed is 2.0"),
+        (
+            "annotator = dict(missed=2.0)\n",
+            r"annotator\.missed must be less than or equal to 1, got 2.0",
+        ),
         (
             "harness = dict(windwo=3)\n",
             "unknown key 'harness.windwo'; available there: budget_unit, budgets",
         ),
         ("training = dict(stepz=3)\n", "unknown key 'training.stepz'"),
-        ("harness = dict(window='big')\n", "harness.window is 'big'"),
-        ("harness = dict(window=0)\n", "harness.window is 0"),
-        ("harness = dict(overlap='maybe')\n", "harness.overlap is 'maybe'"),
+        ("harness = dict(window='big')\n", "harness.window must be an integer, got 'big'"),
+        ("harness = dict(window=0)\n", "harness.window must be greater than or equal to 1, got 0"),
+        (
+            "harness = dict(overlap='maybe')\n",
+            "harness.overlap must be 'forbid' or 'allow', got 'maybe'",
+        ),
         ("harness = dict(seeds=[1, 1])\n", "must have each seed once"),
-        ("harness = dict(committee=1)\n", "harness.committee is 1"),
+        (
+            "harness = dict(committee=1)\n",
+            "harness.committee must be greater than or equal to 2, got 1",
+        ),
         ("data = dict(_delete_=True, type='street')\n", "data"),
         ("1/0\n", "ZeroDivisionError"),
         ("this is not python\n", "cannot be read"),
