@@ -53,6 +53,8 @@ NOT_IN_THE_DIGEST = ("device", "seconds_per_click", "remark", "tune", "tuned", "
 COMPUTED = ("pretrained_sha256", "weights_sha256", "imports_sha256")
 """Hashes of files that a config names."""
 _NOT_WRITTEN = {"name", "device", *COMPUTED}
+WITH_ROOT = {"cityscapes", "masks", "polygons"}
+"""Types of data whose folder is no part of a run, so that it has to be given."""
 _ONLY_REFUSES = {"root", "max_void_share", "void"}
 """Options of a data set that decide whether it is read, never how.
 
@@ -275,7 +277,7 @@ def load_spec(
         _say_unused(file, "train_pipeline (training.sampler='pipeline' uses it)")
     check_values(document, file)
     data = document.get("data")
-    if isinstance(data, dict) and data.get("type") in ("cityscapes", "masks", "polygons"):
+    if isinstance(data, dict) and data.get("type") in WITH_ROOT:
         data["root"] = _data_root(data, file, data_root)
     elif data_root is not None:
         raise InputError(

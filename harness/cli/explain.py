@@ -134,21 +134,17 @@ def explain(
     return 0 if explanation.reproduced else 1
 
 
-_WITH_ROOT = {"cityscapes", "masks", "polygons"}
-"""Types of data whose folder is no part of a run, so that it has to be given."""
-
-
 def _spec(run: Run, path: Path, data_root: Path | None) -> ExperimentSpec:
     """Return the config that a run was made with, from its run.json."""
     from pydantic import ValidationError
 
-    from harness.config import ExperimentSpec, check_types, check_values
+    from harness.config import WITH_ROOT, ExperimentSpec, check_types, check_values
 
     document = {**run.info.config, "device": run.info.device, "vis_backends": []}
     if not isinstance(document.get("data"), dict):
         raise InputError(f"{path / 'run.json'}: its config must have a data block")
     check_values(document, path / "run.json")
-    if data_root is not None and document["data"].get("type") not in _WITH_ROOT:
+    if data_root is not None and document["data"].get("type") not in WITH_ROOT:
         raise InputError(
             f"--data-root must be left out: the config in {path} says where its data come from, "
             f"got {data_root}"
@@ -162,7 +158,7 @@ def _spec(run: Run, path: Path, data_root: Path | None) -> ExperimentSpec:
             f"{path / 'run.json'}: its config cannot be read ({error.errors()[0]['msg']})"
         ) from error
     check_types(spec, path / "run.json")
-    if spec.data.type in _WITH_ROOT and data_root is None:
+    if spec.data.type in WITH_ROOT and data_root is None:
         raise InputError(f"{path}: the run is on data of its own; give --data-root DIR")
     return spec
 

@@ -140,7 +140,7 @@ class Assembly:
                 f"got {model.decode_head.out_channels}"
             )
         if self._loss_stride > 1:
-            for head in [model.decode_head, *as_list(getattr(model, "auxiliary_head", None))]:
+            for head in heads_of(model):
                 head._stack_batch_gt = functools.partial(  # noqa: SLF001
                     _strided,
                     head._stack_batch_gt,  # noqa: SLF001
@@ -288,6 +288,11 @@ def _set_up_losses(head: ConfigDict, class_weight: list[float] | None) -> int:
         if head.get("type") != "FCN8sHead":
             loss.avg_non_ignore = loss.get("class_weight") is None
     return len(weighted)
+
+
+def heads_of(model: Any) -> list[Any]:
+    """Return all heads of a segmentor that count in its loss."""
+    return [model.decode_head, *as_list(getattr(model, "auxiliary_head", None))]
 
 
 def as_list(value: Any) -> list[Any]:

@@ -31,7 +31,7 @@ from harness.pool import LabelledPool
 from harness.results import TRAINER_VERSION
 from harness.seeds import Purpose, generator, sequence, torch_seed
 from harness.segmentor import fcn8s
-from harness.segmentor.assembly import Assembly, as_list, quiet
+from harness.segmentor.assembly import Assembly, as_list, heads_of, quiet
 from harness.segmentor.batches import AHEAD, Batches
 from harness.segmentor.checkpoint import Checkpoints
 from harness.segmentor.committee import names_of_dropout
@@ -495,8 +495,8 @@ def _watched_losses(model: Any) -> Iterator[_Shown]:
             given[0].retain_grad()
             seen.append((given[0], given[1]))
 
-    heads = [model.decode_head, *as_list(getattr(model, "auxiliary_head", None))]
-    losses = [loss for head in heads for loss in as_list(getattr(head, "loss_decode", None))]
+    blocks = (getattr(head, "loss_decode", None) for head in heads_of(model))
+    losses = [loss for block in blocks for loss in as_list(block)]
     hooks = [
         loss.register_forward_pre_hook(watch)
         for loss in losses
