@@ -10,7 +10,7 @@ import hashlib
 import logging
 import re
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +73,8 @@ class Assembly:
         preprocessor.setdefault("type", "SegDataPreProcessor")
         if preprocessor.get("bgr_to_rgb") and not preprocessor.get("rgb_to_bgr"):
             preprocessor.bgr_to_rgb = False  # what a network is shown is RGB already
+        _check_preprocessor(preprocessor)
+        _check_windows(self._config.test_cfg)
         for name, head in self._heads():
             _fill_classes(name, head, n_classes)
             _check_losses(name, head)
@@ -95,13 +97,19 @@ class Assembly:
     def _fill_channels(self) -> None:
         """Ask the backbone, and the neck behind it, for the channels that no head's config names."""
         with torch.random.fork_rng(devices=[]), torch.no_grad(), _one_line("model.backbone"):
-            levels = torch.zeros(1, 3, _PROBED_PX, _PROBED_PX)
+            levels: Any = torch.zeros(1, 3, _PROBED_PX, _PROBED_PX)
             for key in ("backbone", "neck"):
                 if self._config.get(key) is not None:
                     part = revert_sync_batchnorm(MODELS.build(self._config[key]))
                     part.eval()  # mmseg's own backbones return nothing here
                     levels = part(levels)
-        channels = [level.shape[1] for level in levels]
+            maps: Sequence[Any] = levels if isinstance(levels, list | tuple) else []
+            if not maps or any(getattr(level, "ndim", 0) != 4 for level in maps):
+                raise InputError(
+                    "model.backbone must give a list of (N, C, H, W) maps, or each head its "
+                    f"in_channels, got {_shape_of(levels)}"
+                )
+            channels = [level.shape[1] for level in maps]
         for name, head in self._heads():
             if "in_channels" in head:
                 continue
@@ -240,6 +248,52 @@ def _fill_classes(name: str, head: ConfigDict, n_classes: int) -> None:
             f"{name}.num_classes must be {n_classes}, the classes of the data, "
             f"got {shorten(head.num_classes)}; it may be left out"
         )
+
+
+def _check_preprocessor(config: ConfigDict) -> None:
+    """Refuse what would pad an image that is predicted, or give the rim of a crop a class."""
+    if config.get("test_cfg"):
+        raise InputError(
+            "model.data_preprocessor.test_cfg must be left out: an image is predicted at its own "
+            "size, without a rim"
+        )
+    if (value := config.get("seg_pad_val", IGNORE)) != IGNORE:
+        raise InputError(
+            f"model.data_preprocessor.seg_pad_val must be {IGNORE}, what is void here, "
+            f"got {shorten(value)}"
+        )
+
+
+def _check_windows(config: ConfigDict) -> None:
+    """Refuse sliding windows that leave pixels out."""
+    if config.get("mode", "whole") != "slide":
+        return
+    sides: dict[str, tuple[int, int]] = {}
+    for key in ("crop_size", "stride"):
+        given = config.get(key)
+        if not (
+            isinstance(given, list | tuple)
+            and len(given) == 2
+            and all(isinstance(side, int) and side > 0 for side in given)
+        ):
+            raise InputError(
+                f"model.test_cfg.{key} must be (height, width) in pixels, got {shorten(given)}"
+            )
+        sides[key] = given[0], given[1]
+    if any(step > side for step, side in zip(sides["stride"], sides["crop_size"], strict=True)):
+        raise InputError(
+            f"model.test_cfg.stride must be at most crop_size, {sides['crop_size']}, got "
+            f"{sides['stride']}: pixels between windows would never be seen"
+        )
+
+
+def _shape_of(levels: Any) -> str:
+    """Say what a backbone gave instead of maps."""
+    if isinstance(levels, Tensor):
+        return f"one tensor of shape {tuple(levels.shape)}"
+    if isinstance(levels, list | tuple):
+        return shorten([_shape_of(level) for level in levels])
+    return type(levels).__name__
 
 
 def _check_losses(name: str, head: ConfigDict) -> None:

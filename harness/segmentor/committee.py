@@ -70,14 +70,24 @@ class Passes:
             return _State(batch, features, self._window_by_window(batch), None)
         layer = getattr(head, "conv_seg", None)
         if not isinstance(layer, nn.Module) or not self.drops_last:
-            return _State(batch, features, self._at_size(batch, head(features)), None)
+            logits = _first(head(features))
+            return _State(batch, features, self._at_size(batch, logits), None)
         seen: list[tuple[Tensor, Tensor]] = []
-        hook = layer.register_forward_hook(lambda _, given, made: seen.append((given[0], made)))
+        dropped: list[Tensor] = []
+        hooks = (
+            layer.register_forward_hook(lambda _, given, made: seen.append((given[0], made))),
+            self._dropouts[0].register_forward_hook(lambda *made: dropped.append(made[-1])),
+        )
         try:
-            logits = head(features)
+            logits = _first(head(features))
         finally:
-            hook.remove()
-        is_last = len(seen) == 1 and seen[0][1] is logits
+            for hook in hooks:
+                hook.remove()
+        is_last = (
+            len(seen) == 1
+            and seen[0][1] is logits
+            and any(made.data_ptr() == seen[0][0].data_ptr() for made in dropped)
+        )
         return _State(
             batch, features, self._at_size(batch, logits), seen[0][0] if is_last else None
         )
@@ -112,7 +122,7 @@ class Passes:
         features = (
             self._model.extract_feat(state.batch) if self._repeats_backbone else state.features
         )
-        return self._at_size(state.batch, self._model.decode_head(features))
+        return self._at_size(state.batch, _first(self._model.decode_head(features)))
 
     def _at_size(self, batch: Tensor, logits: Tensor) -> Tensor:
         """Resize as mmseg does where our own way to see logits at full size is another one."""
@@ -136,6 +146,12 @@ class Passes:
             finally:
                 for module in self._dropouts:
                     module.eval()
+
+
+def _first(made: Any) -> Tensor:
+    """Return a head's logits; more may follow, for its loss, as of mmseg's DAHead and EncHead."""
+    logits: Tensor = made[0] if isinstance(made, tuple | list) else made
+    return logits
 
 
 class _State(NamedTuple):
@@ -185,7 +201,10 @@ def passes_of(model: Any, *, slides: bool = False) -> Passes | FCN8sPasses:
     return Passes(model, slides=slides)
 
 
-def names_of_dropout(model: Any) -> str:
-    """Say which option would give a network a dropout."""
-    stock = isinstance(model.decode_head, BaseDecodeHead)
-    return "decode_head.dropout_ratio" if stock else "a dropout layer in model.decode_head"
+def how_to_drop(model: Any) -> str:
+    """Say what would give a network whose members are alike a dropout."""
+    head = model.decode_head
+    last = isinstance(getattr(head, "conv_seg", None), nn.Module)
+    if isinstance(head, BaseDecodeHead) and last and not head.dropout_ratio:
+        return "set model.decode_head.dropout_ratio"
+    return f"give {type(head).__name__} a dropout layer that its forward pass runs"

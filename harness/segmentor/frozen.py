@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ from torch.utils.data import Dataset
 from harness.blocks import Training
 from harness.data.cityscapes import Split
 from harness.data.labels import IGNORE
-from harness.errors import RunError
+from harness.errors import InputError
 from harness.logits import upsample_part
 from harness.pool import LabelledPool
 from harness.seeds import nth_stream
@@ -70,6 +70,25 @@ def batch_of(model: Any, photo: npt.NDArray[np.uint8]) -> Tensor:
 def backbone_features(model: Any, photo: npt.NDArray[np.uint8]) -> Features:
     """Run a segmentor's backbone on an (H, W, 3) photograph."""
     return tuple(model.extract_feat(batch_of(model, photo)))
+
+
+def finest_stride(levels: Features, height: int) -> int:
+    """Return the stride in pixels of the first level of an image of so many rows."""
+    return round(height / levels[0].shape[-2])
+
+
+def check_multiples(sizes: Iterable[tuple[int, int]], stride: int) -> None:
+    """Refuse images that crops of features cannot be laid on.
+
+    Raises:
+        InputError: (H, W) of which a side is no multiple of the finest stride.
+    """
+    for height, width in sizes:
+        if height % stride or width % stride:
+            raise InputError(
+                f"training.sampler 'cover' on a frozen backbone needs images whose sides are "
+                f"multiples of {stride} px, the finest stride, got one of {height}x{width} px"
+            )
 
 
 class LabelledFeatures(Dataset[dict[str, Any]]):
@@ -131,7 +150,8 @@ class LabelledFeatureCrops(Dataset[dict[str, Any]]):
     ``Choice:``. Crops begin at a cell of that level and are one cell larger than asked for.
 
     Raises:
-        RunError: images whose sides are no multiples of the finest stride, or nothing labelled.
+        InputError: images whose sides are no multiples of the finest stride.
+        RunError: nothing is labelled.
     """
 
     def __init__(
@@ -149,14 +169,10 @@ class LabelledFeatureCrops(Dataset[dict[str, Any]]):
         self._pool, self._key, self._flip = pool, key, options.flip
         self._labels = {image_id: pool.labels(image_id) for image_id in pool.touched_ids}
         self._places = Covering(pool, options, length, key)
-        first = self._levels(pool.touched_ids[0], mirrored=False)[0]
-        height, width = pool.sizes[pool.touched_ids[0]]
-        self._stride = round(height / first.shape[-2])
-        if any(side % self._stride for size in pool.sizes.values() for side in size):
-            raise RunError(
-                f"sampler 'cover' on a frozen backbone needs images whose sides are multiples of "
-                f"{self._stride} px, the finest stride, got {height}x{width} px"
-            )
+        first = self._levels(pool.touched_ids[0], mirrored=False)
+        height = pool.sizes[pool.touched_ids[0]][0]
+        self._stride = finest_stride(first, height)
+        check_multiples(pool.sizes.values(), self._stride)
         smallest = (min(size[axis] for size in pool.sizes.values()) for axis in (0, 1))
         self._cells = tuple(
             min(-(-crop // self._stride) + 1, side // self._stride)

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import hashlib
 import json
-import math
 import sys
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from mmengine.dataset import pseudo_collate
-from mmengine.optim import build_optim_wrapper
-from mmengine.registry import HOOKS, MODELS, PARAM_SCHEDULERS, init_default_scope
+from mmengine.registry import init_default_scope
 from torch import Tensor
 from torch.utils.data import Subset
 
@@ -31,10 +28,20 @@ from harness.pool import LabelledPool
 from harness.results import TRAINER_VERSION
 from harness.seeds import Purpose, generator, sequence, torch_seed
 from harness.segmentor import fcn8s
-from harness.segmentor.assembly import Assembly, as_list, heads_of, quiet
+from harness.segmentor.assembly import Assembly
 from harness.segmentor.batches import AHEAD, Batches
 from harness.segmentor.checkpoint import Checkpoints
-from harness.segmentor.committee import names_of_dropout
+from harness.segmentor.checks import (
+    PROBED_PX,
+    check_hooks,
+    check_optimizer,
+    check_schedules,
+    check_sight,
+    check_void,
+    probed,
+    step,
+)
+from harness.segmentor.committee import how_to_drop
 from harness.segmentor.cost_head import (
     Cells,
     CostHead,
@@ -51,12 +58,14 @@ from harness.segmentor.frozen import (
     LabelledFeatureCrops,
     LabelledFeatures,
     backbone_features,
+    check_multiples,
     collate,
+    finest_stride,
 )
 from harness.segmentor.logs import check_backends
 from harness.segmentor.network import TrainedNetwork
 from harness.segmentor.pipeline import LabelledPipeline, build_pipeline, transformed
-from harness.segmentor.runner import train, with_length
+from harness.segmentor.runner import train
 
 _PRETRAINED = "model.backbone.pretrained"
 
@@ -176,20 +185,21 @@ class SegmentorTrainer:
         spec, training = self._spec, self._training
         side = training.crop
         if self._pipeline is None:  # whose crops have a size of their own
-            side = (min(side[0], _CHECKED_PX), min(side[1], _CHECKED_PX))
+            side = probed(side, PROBED_PX)
         self.assembly.check_weights()
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
             even = [1.0] * len(self._train.class_names)
             model = self.assembly.build(even if training.class_weights else None, side)
-            shown = [self._example(side, number) for number in range(2)]
+            model = model.to(memory_format=torch.channels_last)  # as it is trained
+            shown = self._examples(side)
             model.train()
             if training.batch_size == 1:
-                _step(model, shown[:1], side)
-            loss, seen = _step(model, shown, side)
+                step(model, shown[:1], side)
+            loss, seen = step(model, shown, side)
         if not bool(torch.isfinite(loss)):
             raise InputError("the config's model must have a finite loss before it is trained")
-        _check_void(loss, seen)
+        check_void(loss, seen)
         self._check_passes(model, votes)
         lengths = {training.steps_for(number, 1.0) for number in images}
         for number, item in enumerate(spec.param_scheduler):
@@ -203,52 +213,56 @@ class SegmentorTrainer:
         for steps in sorted({min(lengths), max(lengths)}):
             check_schedules(model, spec.optim_wrapper, spec.param_scheduler, steps)
 
-    def _example(self, side: tuple[int, int], number: int) -> dict[str, Any]:
-        """Return random pixels as a training is shown them, the right half void.
+    def _examples(self, side: tuple[int, int]) -> list[dict[str, Any]]:
+        """Return random pixels as a training is shown them, the right half void: two or more.
 
         Raises:
-            InputError: a train_pipeline that gives something else than images with labels.
+            InputError: a train_pipeline that gives something else than images with labels, or
+                cannot be run on the smallest or the largest images.
         """
+        labels = np.zeros(side, np.uint8)
+        labels[:, side[1] // 2 :] = IGNORE  # as beside a window that is labelled
         if self._pipeline is None:
-            labels = np.zeros(side, np.uint8)
-            labels[:, side[1] // 2 :] = IGNORE  # as beside a window that is labelled
-            return {
-                "inputs": torch.randint(256, (3, *side), dtype=torch.uint8),
-                "data_samples": sample_of(labels),
-            }
-        rng, size = np.random.default_rng(number), min(self._train.index.sizes.values())
+            pixels = torch.randint(256, (2, 3, *side), dtype=torch.uint8)
+            return [{"inputs": each, "data_samples": sample_of(labels)} for each in pixels]
+        sizes = set(self._train.index.sizes.values())
+        extremes = [end(sizes, key=key) for key in (_height, _width) for end in (min, max)]
+        made = [self._through_pipeline(size, number) for number, size in enumerate(extremes)]
+        for given in (each["inputs"].shape[1:] for each in made):
+            if given[0] > side[0] or given[1] > side[1]:
+                raise InputError(
+                    f"train_pipeline must give at most training.crop, {side[0]}x{side[1]} px, got "
+                    f"{given[0]}x{given[1]}: RandomCrop(crop_size={side})"
+                )
+        return made
+
+    def _through_pipeline(self, size: tuple[int, int], number: int) -> dict[str, Any]:
+        rng = np.random.default_rng(number)
         photo = rng.integers(256, size=(*size, 3), dtype=np.uint8)
         try:
-            made = transformed(self._pipeline, photo, np.zeros(size, np.uint8), rng)
+            return transformed(cast("Any", self._pipeline), photo, np.zeros(size, np.uint8), rng)
         except Exception as error:
             said = one_line(f"{type(error).__name__}: {error}")
             raise InputError(
                 f"train_pipeline cannot be run on an image of {size[0]}x{size[1]} px: {said}"
             ) from error
-        if any(given > most for given, most in zip(made["inputs"].shape[1:], side, strict=True)):
-            raise InputError(
-                f"train_pipeline must give at most training.crop, {side[0]}x{side[1]} px, got "
-                f"{'x'.join(map(str, made['inputs'].shape[1:]))}: RandomCrop(crop_size={side})"
-            )
-        return made
 
     def _check_passes(self, model: Any, votes: Sequence[str]) -> None:
-        """Look at one image of random pixels, and refuse a committee that nothing is dropped in."""
+        """Look at images of random pixels, and refuse a committee that nothing is dropped in."""
         network = self._network(model, None, 0, 0)
-        size = min(self._train.index.sizes.values())
-        side = min(size[0], 2 * _CHECKED_PX), min(size[1], 2 * _CHECKED_PX)
-        photo = np.random.default_rng(0).integers(256, size=(*side, 3), dtype=np.uint8)
-        try:
-            network.see(photo)
-        except Exception as error:
-            raise InputError(
-                f"the config's model cannot predict an image of {side[0]}x{side[1]} px: "
-                f"{one_line(f'{type(error).__name__}: {error}')}"
-            ) from error
+        shown = list(self._train.index.sizes.values())
+        sizes = [*shown, *self._val.index.sizes.values()]
+        if self._training.frozen_trunk:
+            if self._training.sampler == "cover":
+                levels = backbone_features(model, np.zeros((PROBED_PX, PROBED_PX, 3), np.uint8))
+                check_multiples(shown, finest_stride(levels, PROBED_PX))
+            else:  # smaller images are shown with a grey rim
+                sizes.append((max(shown, key=_height)[0], max(shown, key=_width)[1]))
+        photo = check_sight(network, sizes, slides=self.assembly.slides)
         if votes and not network.committee_differs(photo, _CHECKED_MEMBERS):
             raise InputError(
                 f"the network must drop something out for a committee, which {shorten(votes[0])} "
-                f"asks for: set model.{names_of_dropout(model)}, or leave out "
+                f"asks for: {how_to_drop(model)}, or leave out "
                 f"{', '.join(votes)}"
             )
 
@@ -479,169 +493,12 @@ _FIELD_PX = 224
 What lies further away cannot change a labelled cell's features.
 """
 
-
-_Shown = list[tuple[Tensor, Tensor]]
-"""What losses were given: (N, C, H, W) logits and (N, H, W) labels."""
-
-
-@contextlib.contextmanager
-def _watched_losses(model: Any) -> Iterator[_Shown]:
-    """Collect what each loss of each head is given."""
-    seen: _Shown = []
-
-    def watch(_loss: Any, given: tuple[Any, ...]) -> None:
-        both = all(isinstance(item, Tensor) for item in given[:2]) and len(given) > 1
-        if both and given[0].requires_grad and given[1].shape == given[0][:, 0].shape:
-            given[0].retain_grad()
-            seen.append((given[0], given[1]))
-
-    blocks = (getattr(head, "loss_decode", None) for head in heads_of(model))
-    losses = [loss for block in blocks for loss in as_list(block)]
-    hooks = [
-        loss.register_forward_pre_hook(watch)
-        for loss in losses
-        if isinstance(loss, torch.nn.Module)
-    ]
-    try:
-        yield seen
-    finally:
-        for hook in hooks:
-            hook.remove()
-
-
-def _step(
-    model: Any, shown: Sequence[dict[str, Any]], side: tuple[int, int]
-) -> tuple[Tensor, _Shown]:
-    """Return the loss of some examples, and what it was taken of."""
-    batch = {key: [item[key] for item in shown] for key in shown[0]}
-    try:
-        with _watched_losses(model) as seen:
-            losses = model(**model.data_preprocessor(batch, training=True), mode="loss")
-            loss, _ = model.parse_losses(losses)
-    except Exception as error:
-        raise InputError(
-            f"the config's model cannot make a step on crops of {side[0]}x{side[1]} px: "
-            f"{one_line(f'{type(error).__name__}: {error}')}"
-        ) from error
-    return loss, seen
-
-
-def _check_void(loss: Tensor, seen: _Shown) -> None:
-    """Refuse a loss that looks at pixels without a label.
-
-    Raises:
-        InputError: such a loss.
-    """
-    if not seen or not loss.requires_grad:
-        return
-    loss.backward()  # type: ignore[no-untyped-call]
-    for logits, labels in seen:
-        if logits.grad is not None and bool((logits.grad.abs().sum(1)[labels == IGNORE] > 0).any()):
-            raise InputError(
-                "each loss of the config's model must leave out void pixels, as CrossEntropyLoss "
-                "does, got one with a gradient there: it would learn from what nobody labelled"
-            )
-
-
-def check_hooks(hooks: Sequence[dict[str, Any]]) -> None:
-    """Refuse a hook that a training here has no place for.
-
-    Raises:
-        InputError: another one than EMAHook, or one that cannot be built.
-    """
-    for number, hook in enumerate(hooks):
-        if hook.get("type") != "EMAHook":
-            raise InputError(
-                f"custom_hooks[{number}] must be an EMAHook: checkpoints, logs and validation are "
-                f"the loop's own, got {shorten(hook.get('type'))}"
-            )
-        for key in ("begin_iter", "begin_epoch"):
-            if hook.get(key):
-                raise InputError(
-                    f"custom_hooks[{number}].{key} must be 0, got {shorten(hook[key])}: a training "
-                    "that goes on after a kill begins to count again"
-                )
-        try:
-            built = HOOKS.build(copy.deepcopy(hook))
-            MODELS.build(built.ema_cfg, default_args={"model": torch.nn.Linear(1, 1)})
-        except Exception as error:
-            said = one_line(f"{type(error).__name__}: {error}")
-            raise InputError(f"custom_hooks[{number}] cannot be built: {said}") from error
-
-
-def _optimizer_of(model: Any, optim_wrapper: dict[str, Any]) -> Any:
-    with quiet():
-        return build_optim_wrapper(model, copy.deepcopy(optim_wrapper))
-
-
-def check_optimizer(
-    model: Any, optim_wrapper: dict[str, Any], param_scheduler: list[dict[str, Any]]
-) -> None:
-    """Refuse, before anything is trained, an optimizer that cannot be built or a schedule that is not known.
-
-    Raises:
-        InputError: one line that names the block.
-    """
-    try:
-        _optimizer_of(model, optim_wrapper)
-    except Exception as error:
-        raise InputError(
-            "the config's optim_wrapper cannot be built: "
-            f"{one_line(f'{type(error).__name__}: {error}')}"
-        ) from error
-    counts = optim_wrapper.get("accumulative_counts", 1)
-    if counts != 1:
-        raise InputError(
-            "the config's optim_wrapper must not accumulate gradients: accumulative_counts must "
-            f"be 1, with a batch_size that fits, got {shorten(counts)}"
-        )
-    for item in param_scheduler:
-        kind = item.get("type")
-        if not isinstance(kind, str) or not kind or PARAM_SCHEDULERS.get(kind) is None:
-            raise InputError(
-                "each type in the config's param_scheduler must be a schedule of mmengine, such as "
-                f"OneCycleLR, got {shorten(kind)}"
-            )
-
-
-_CHECKED_PX = 128
 _CHECKED_MEMBERS = 32
-_CHECKED_STEPS = 300
 
 
-def check_schedules(
-    model: Any, optim_wrapper: dict[str, Any], param_scheduler: list[dict[str, Any]], steps: int
-) -> None:
-    """Build the schedules for a training of so many steps, and go through the first of them.
+def _height(size: tuple[int, int]) -> tuple[int, int]:
+    return size
 
-    Raises:
-        InputError: a schedule that cannot be built, that gives a rate that is no number from 0
-            on, or one rate to layers that ask for several.
-    """
-    wrapper = _optimizer_of(model, optim_wrapper)
-    asked = {float(group["lr"]) for group in wrapper.optimizer.param_groups}
-    for number, item in enumerate(param_scheduler):
-        try:
-            scheduler = PARAM_SCHEDULERS.build(
-                with_length(copy.deepcopy(item), steps),
-                default_args={"optimizer": wrapper.optimizer},
-            )
-            levels = len({float(group["lr"]) for group in wrapper.optimizer.param_groups})
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # of the order: nothing is trained here
-                for _ in range(min(steps, _CHECKED_STEPS) - 1):
-                    scheduler.step()
-                    rates = [float(group["lr"]) for group in wrapper.optimizer.param_groups]
-                    if not all(0.0 <= rate < math.inf for rate in rates):
-                        raise ValueError(f"a learning rate of {rates[0]}")
-                    levels = max(levels, len(set(rates)))
-            if levels < len(asked):
-                raise ValueError(
-                    f"it gives {levels} learning rate(s), optim_wrapper.paramwise_cfg asks for "
-                    f"{len(asked)}; LinearLR and PolyLR keep them apart"
-                )
-        except Exception as error:
-            raise InputError(
-                f"the config's param_scheduler[{number}] cannot run for {steps} steps: "
-                f"{one_line(f'{type(error).__name__}: {error}')}"
-            ) from error
+
+def _width(size: tuple[int, int]) -> tuple[int, int]:
+    return size[1], size[0]

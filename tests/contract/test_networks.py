@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import os
 
 import numpy as np
 import pytest
 import torch
+from mmseg.models.decode_heads import FCNHead
+from mmseg.registry import MODELS as REGISTRY
 
 from harness import segmentor  # noqa: F401  (imports mmseg quietly)
 from harness.blocks import CostModel
@@ -18,6 +21,7 @@ from harness.logits import Logits
 from harness.loop import draw_seed_set
 from harness.pool import LabelledPool
 from harness.seeds import Purpose, torch_seed
+from harness.segmentor import checks
 from harness.segmentor.assembly import Assembly
 from harness.segmentor.committee import FCN8sPasses, Passes
 from harness.segmentor.trainer import SegmentorTrainer
@@ -63,6 +67,10 @@ MODELS = {
         "backbone": RESNET,
         "decode_head": {**HEAD, "type": "ASPPHead", "channels": 8, "dilations": (1, 2)},
         "test_cfg": {"mode": "slide", "crop_size": (64, 64), "stride": (48, 48)},
+    },
+    "a head that gives more than logits": {
+        "backbone": RESNET,
+        "decode_head": {**HEAD, "type": "DAHead", "channels": 8, "pam_channels": 8},
     },
     "mobilenet": {
         "backbone": {"type": "MobileNetV2", "widen_factor": 0.25, "norm_cfg": BN},
@@ -353,6 +361,153 @@ def test_what_cannot_work_is_one_line_before_any_work(said, train_split, val_spl
         trainer_of(model, train_split, few(val_split)).check([2])
     assert "\n" not in str(caught.value)
     assert said in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (
+            {"data_preprocessor": {**PREPROCESSOR, "test_cfg": {"size_divisor": 32}}},
+            "data_preprocessor.test_cfg must be left out",
+        ),
+        (
+            {"data_preprocessor": {**PREPROCESSOR, "seg_pad_val": 0}},
+            "data_preprocessor.seg_pad_val must be 255, what is void here, got 0",
+        ),
+        (
+            {"test_cfg": {"mode": "slide", "crop_size": (32, 32), "stride": (32, 40)}},
+            r"test_cfg.stride must be at most crop_size, \(32, 32\), got \(32, 40\)",
+        ),
+        (
+            {"test_cfg": {"mode": "slide", "crop_size": 32, "stride": (32, 32)}},
+            r"test_cfg.crop_size must be \(height, width\) in pixels, got 32",
+        ),
+        (
+            {"test_cfg": {"mode": "slide", "crop_size": (32, 32)}},
+            r"test_cfg.stride must be \(height, width\) in pixels, got None",
+        ),
+    ],
+)
+def test_what_would_pad_or_leave_out_pixels_is_refused(change, said, train_split, val_split):
+    with pytest.raises(InputError, match=said):
+        trainer_of({**model_of("mobilenet"), **change}, train_split, few(val_split))
+
+
+class Tokens(torch.nn.Module):
+    """A backbone that gives a sequence, as a transformer does without a neck."""
+
+    def forward(self, x):
+        return [x.flatten(2)]
+
+
+class Alone(Tokens):
+    """A backbone that gives a tensor where a list is due."""
+
+    def forward(self, x):
+        return x
+
+
+@pytest.mark.parametrize(
+    ("backbone", "got"),
+    [
+        (Tokens, r"\['one tensor of shape \(1, 3, \d+\)'\]"),
+        (Alone, r"one tensor of shape \(1, 3, "),
+    ],
+)
+def test_a_backbone_that_gives_no_maps_is_refused(backbone, got, train_split, val_split):
+    REGISTRY.register_module(module=backbone, force=True)
+    model = model_of("mobilenet")
+    model["backbone"] = {"type": backbone.__name__}
+    with pytest.raises(InputError, match=rf"list of \(N, C, H, W\) maps.*got {got}"):
+        trainer_of(model, train_split, few(val_split))
+
+
+class OtherPredictHead(FCNHead):
+    """A head whose predictions are not its forward pass."""
+
+    def predict(self, inputs, metas, test_cfg):
+        return -super().predict(inputs, metas, test_cfg)
+
+
+class RandomHead(FCNHead):
+    """A head that draws in evaluation too, as those with random bases do."""
+
+    def forward(self, inputs):
+        made = super().forward(inputs)
+        return made + torch.rand_like(made)
+
+
+@pytest.mark.parametrize(
+    ("head", "said"),
+    [
+        (OtherPredictHead, "OtherPredictHead makes something else of them in predict"),
+        (RandomHead, "predict the same image twice alike, RandomHead draws at random"),
+    ],
+)
+def test_a_head_that_evaluation_would_misread_is_refused(head, said, train_split, val_split):
+    REGISTRY.register_module(module=head, force=True)
+    model = model_of("mobilenet")
+    model["decode_head"] = {**HEAD, "type": head.__name__, "channels": 8}
+    with pytest.raises(InputError, match=said):
+        trainer_of(model, train_split, few(val_split)).check([2])
+
+
+def of_sizes(split, sizes):
+    """Return a split that says its first images are of some sizes."""
+    other = few(split)
+    named = dict(zip(other.files, sizes, strict=True))
+    other.index = dataclasses.replace(other.index, sizes=named)
+    return other
+
+
+def test_each_kind_of_size_is_looked_at_before_any_work(train_split, val_split):
+    model = model_of("unet")
+    even, odd = [(64, 128), (640, 1280)], [(64, 128), (640, 1288)]
+    train = of_sizes(train_split, even)
+    trainer_of(model, train, of_sizes(val_split, even)).check([2])
+    with pytest.raises(InputError, match=r"cannot predict an image of 640x1288 px: .*divisible"):
+        trainer_of(model, train, of_sizes(val_split, odd)).check([2])
+
+
+def test_sizes_of_one_kind_leave_the_same_remainders():
+    assert checks.kinds_of([(96, 64), (64, 64), (64, 72), (640, 648), (65, 72)]) == [
+        (64, 64),
+        (64, 72),
+        (65, 72),
+    ]
+    for side in (1, 31, 128, 129, 160, 161, 1000):
+        height, width = checks.probed((side, 64), 128)
+        assert width == 64
+        assert height <= min(side, 128)
+        assert height % 32 == side % 32
+        assert height == side or height > 96
+
+
+def test_crops_of_a_frozen_backbone_need_sides_that_its_stride_divides(train_split, val_split):
+    options = {"frozen_trunk": True, "sampler": "cover"}
+    model = copy.deepcopy(load_spec(config_path("camvid"), data_root=".").model)
+    val = few(val_split)
+    given = of_sizes(train_split, [(64, 128), (64, 128)])
+    trainer_of(model, given, val, **options).check([2])
+    given = of_sizes(train_split, [(64, 128), (64, 132)])
+    with pytest.raises(InputError, match="multiples of 8 px, the finest stride, got one of 64x132"):
+        trainer_of(model, given, val, **options).check([2])
+
+
+def test_members_that_cannot_differ_say_what_would_help(train_split, val_split):
+    model = model_of("mobilenet")
+    head = {"type": "OtherLastLayerHead", "channels": 8, "dropout_ratio": 0.1, "norm_cfg": BN}
+    REGISTRY.register_module(module=OtherLastLayerHead, force=True)
+    model["decode_head"] = head
+    with pytest.raises(InputError, match="give OtherLastLayerHead a dropout layer that its forw"):
+        trainer_of(model, train_split, few(val_split)).check([2], votes=["vote-entropy-region"])
+
+
+class OtherLastLayerHead(FCNHead):
+    """A head that has a dropout and does not run it, as mmseg's Segmenter."""
+
+    def forward(self, inputs):
+        return self.conv_seg(self._forward_feature(inputs))
 
 
 def test_losses_without_class_weights_say_so(train_split, val_split):

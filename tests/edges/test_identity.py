@@ -147,7 +147,7 @@ MODULES = [
     "harness.scoring", "harness.seeds", "harness.pool", "harness.loop", "harness.acquisition",
     "harness.data.labels", "harness.data.annotations", "harness.data.annotators",
     "harness.segmentor.assembly", "harness.segmentor.committee", "harness.segmentor.efficientnet",
-    "harness.segmentor.batches", "harness.segmentor.checkpoint", "harness.segmentor.cost_head",
+    "harness.segmentor.batches", "harness.segmentor.checkpoint", "harness.segmentor.checks", "harness.segmentor.cost_head",
     "harness.segmentor.coverage", "harness.segmentor.crops", "harness.segmentor.fcn8s",
     "harness.segmentor.feature_files", "harness.segmentor.frozen", "harness.segmentor.network",
     "harness.segmentor.runner", "harness.segmentor.trainer",
@@ -200,8 +200,9 @@ HARMLESS = {
     "harness.segmentor.trainer._PRETRAINED": "a name",
     "harness.segmentor.trainer._WHOLE": "all of an image",
     "harness.segmentor.trainer._CHECKED_MEMBERS": "of the check at the start",
-    "harness.segmentor.trainer._CHECKED_PX": "of the check at the start",
-    "harness.segmentor.trainer._CHECKED_STEPS": "of the check at the start",
+    "harness.segmentor.checks.PROBED_PX": "of the check at the start",
+    "harness.segmentor.checks._CHECKED_STEPS": "of the check at the start",
+    "harness.segmentor.checks._PROBED_STRIDE_PX": "of the check at the start",
 }
 
 

@@ -1,10 +1,12 @@
 """Transforms of MMSegmentation on what is labelled."""
 
+import dataclasses
 import random
 
 import numpy as np
 import pytest
 import torch
+from mmseg.registry import TRANSFORMS
 
 from harness import segmentor  # noqa: F401  (imports mmseg quietly)
 from harness.config import config_path, load_spec
@@ -112,6 +114,35 @@ def test_transforms_that_cannot_work_are_refused_before_any_work(
             train_split=train_split,
             val_split=val_split,
         ).check([1])
+
+
+@pytest.mark.parametrize(
+    ("size", "said"),
+    [
+        ((640, 128), "at most training.crop, 64x128 px, got 640x128"),
+        ((32, 256), "at most training.crop, 64x128 px, got 32x256"),
+        ((8, 128), "cannot be run on an image of 8x128 px: .*too low"),
+    ],
+)
+def test_transforms_are_tried_on_the_lowest_and_widest_images_too(
+    train_split, val_split, size, said
+):
+    split = train_split.only(list(train_split.files)[:2])
+    sizes = dict(zip(split.files, ((64, 128), size), strict=True))
+    split.index = dataclasses.replace(split.index, sizes=sizes)
+    spec = short_spec(sampler="pipeline", crop=(64, 128), train_pipeline=[{"type": "NeedsHeight"}])
+    with pytest.raises(InputError, match=said):
+        SegmentorTrainer(spec, train_split=split, val_split=val_split).check([1])
+
+
+@TRANSFORMS.register_module()
+class NeedsHeight:
+    """A transform that low images are too low for."""
+
+    def __call__(self, results):
+        if results["img_shape"][0] < 16:
+            raise ValueError("too low")
+        return results
 
 
 def test_transforms_that_lose_the_labels_fail(train_split, pool):
