@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
@@ -89,6 +90,8 @@ def tune(
         )
 
     spec = load_spec(config, data_root=data_root, device=device)
+    tuned = write or Path("configs/tuned") / f"{spec.name}.py"
+    _check_target(tuned)
     executor = choose_executor("local", scheduler, cluster, workers, gpu=spec.device == "cuda")
     aim = cast("Objective", objective)
     study = Study(spec, aim, out, machine, say=typer.echo, executor=executor)
@@ -103,8 +106,20 @@ def tune(
         work = functools.partial(share_of_search, spec, aim, out, machine, options)
         cast("Dask", executor).share(work, typer.echo)
     study.search(*options)
-    study.conclude(write or Path("configs/tuned") / f"{spec.name}.py", report=report)
+    study.conclude(tuned, report=report)
     return 0
+
+
+def _check_target(path: Path) -> None:
+    """Refuse, before any trial, a place that no config can be written to."""
+    if path.suffix != ".py" or path.is_dir():
+        got = "the folder " if path.is_dir() else ""
+        raise InputError(f"--write must be a config file, NAME.py, got {got}{shorten(str(path))}")
+    above = next(folder for folder in path.absolute().parents if folder.exists())
+    if not above.is_dir() or not os.access(above, os.W_OK | os.X_OK):
+        raise InputError(
+            f"--write must be a file in a writable folder, got {shorten(str(path))} below {above}"
+        )
 
 
 def _one_of(option: str, value: str, allowed: tuple[str, ...]) -> None:

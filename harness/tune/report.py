@@ -174,11 +174,11 @@ def tuned_config(spec: ExperimentSpec, tuned: Tuned, path: Path) -> None:
         mode="python",
         exclude={"name", "device", "tune", "tuned", *COMPUTED},
     )
-    if isinstance(blocks["data"], dict):
-        blocks["data"].pop("root", None)
+    rooted = isinstance(blocks["data"], dict) and blocks["data"].pop("root", None) is not None
+    root = " --data-root DIR" if rooted else ""
     text = [
         f"# Found by harness tune in {tuned.trials} trials; run it with: harness bench "
-        f"--strategies all --config {path}",
+        f"--strategies all --config {path}{root}",
         "",
     ]
     for name, block in {**blocks, "tuned": tuned.model_dump(mode="python")}.items():

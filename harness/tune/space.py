@@ -39,13 +39,17 @@ class Space:
 
         Raises:
             InputError: no such block, an unknown strategy, a parameter that no strategy has,
-                nothing to choose.
+                a value that stands twice, nothing to choose.
         """
         if spec.tune is None:
             raise InputError(
                 f"config {spec.name} has no tune block; add one with strategy, parameters, "
                 "window, seeds (docs/guide/tuning.md)"
             )
+        for key in ("strategy", "window", "stride", "seeds"):
+            values = getattr(spec.tune, key)
+            if twice := [value for value in values if values.count(value) > 1]:
+                raise InputError(f"tune.{key} must name each value once, got {twice[0]!r} twice")
         space = cls(spec.tune, spec.harness.window, spec.harness.stride, spec.harness.committee)
         known = {name: space._parameters(name) for name in spec.tune.strategy}
         for parameter in spec.tune.parameters:

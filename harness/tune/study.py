@@ -15,6 +15,7 @@ import optuna
 from filelock import FileLock, Timeout
 from optuna.trial import FrozenTrial
 
+import strategies
 from harness.acquisition import Counters
 from harness.blocks import Tuned
 from harness.config import ExperimentSpec
@@ -22,6 +23,7 @@ from harness.data.source import open_splits
 from harness.errors import InputError
 from harness.executors import Executor
 from harness.experiment import (
+    build_trainer,
     check_seed_sets,
     check_sizes,
     import_modules,
@@ -70,7 +72,7 @@ class Study:
         self._print = say
         self.space: Space = Space.of(spec)
         self.tune = self.space.tune
-        train, _ = open_splits(spec.data)
+        train, val = open_splits(spec.data)
         bought, scored = tuning_splits(train, self.tune.city_share)
         if schedule_of(spec).rounds < 1:
             raise InputError(
@@ -81,14 +83,15 @@ class Study:
         strides = self.tune.stride or (spec.harness.stride,)
         for window, stride in itertools.product(windows, strides):
             changes = {"window": window, "stride": stride}
-            check_sizes(
-                spec.model_copy(update={"harness": spec.harness.model_copy(update=changes)}),
-                bought.index.sizes,
-                len(train.class_names),
-                scored.index.sizes,
-            )
+            point = spec.model_copy(update={"harness": spec.harness.model_copy(update=changes)})
+            for first, second in ((bought, scored), (train, val)):
+                check_sizes(point, first.index.sizes, len(train.class_names), second.index.sizes)
         own = spec.harness.model_copy(update={"seeds": self.tune.seeds, "pool_per_seed": None})
         check_seed_sets(spec.model_copy(update={"harness": own}), bought)
+        asked = strategies.parse_list(",".join(self.tune.strategy))
+        votes = [strategy.name for strategy in asked if strategy.asks_committee]
+        for first, second in ((bought, scored), (train, val)):
+            build_trainer(spec, first, second, check=True, votes=votes)
         self.tuner: Tuner = Tuner(
             spec,
             out,

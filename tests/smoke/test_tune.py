@@ -32,6 +32,15 @@ def test_a_stride_that_leaves_no_room_for_the_budget_is_refused_before_any_trial
     assert not (harness.folder / "tuning/study.journal").exists()
 
 
+def test_a_network_that_cannot_be_trained_is_refused_before_any_trial(harness, config):
+    file = config.parent / "broken.py"
+    file.write_text(config.read_text() + "param_scheduler = [dict(type='LinearLR', start_factor=5.0)]\n")
+    done = harness("tune", "--config", str(file), "--workers", "1")
+    assert done.returncode == 2, done.stderr
+    assert "param_scheduler[0] cannot run for" in done.stderr
+    assert not (harness.folder / "tuning/study.journal").exists()
+
+
 def test_a_study_from_the_first_trial_to_the_board(harness, config):
     done = harness("tune", "--config", str(config), "--workers", "1")
     assert done.returncode == 0, done.stderr
@@ -103,6 +112,9 @@ def test_a_killed_search_goes_on(harness, config):
         (("--grace", "0"), "--grace must be from 4"),
         (("--config", "streets"), "config streets has no tune block"),
         (("--storage", "nosuch://x"), "--storage nosuch://x cannot be opened"),
+        (("--write", "."), "--write must be a config file, NAME.py, got the folder '.'"),
+        (("--write", "found.yaml"), "--write must be a config file, NAME.py, got 'found.yaml'"),
+        (("--write", "/dev/null/found.py"), "--write must be a file in a writable folder"),
     ],
 )
 def test_bad_input_is_one_line(harness, config, arguments, message):

@@ -99,6 +99,14 @@ def test_a_grid_has_its_ends():
         ),
         ("strategy=['entropy-region']", "nothing to choose"),
         (
+            "strategy=['entropy-region'], window=[64, 32, 64]",
+            "tune.window must name each value once, got 64 twice",
+        ),
+        (
+            "strategy=['entropy-region', 'entropy-region']",
+            "tune.strategy must name each value once, got 'entropy-region' twice",
+        ),
+        (
             "strategy=['cereals-g3-entropy'], parameters=dict(alpha=(1.0, 0.0))",
             "a lower bound, then a higher one",
         ),
@@ -369,9 +377,21 @@ def test_the_tuned_config_is_the_board_with_the_choice(tmp_path):
     protocol = spec.harness.model_copy(update={"window": 32})
     tuned_config(spec.model_copy(update={"harness": protocol}), tuned, tmp_path / "found.py")
     again = load_spec(tmp_path / "found.py")
+    assert "--data-root" not in (tmp_path / "found.py").read_text()
     assert again.tuned == tuned
     assert again.harness.window == 32
     assert again.digest() == spec.model_copy(update={"harness": protocol, "name": "found"}).digest()
+
+
+def test_the_tuned_config_says_how_it_is_run(tmp_path):
+    spec = load_spec(config_path("camvid"), data_root="photographs")
+    tuned = Tuned(
+        strategy="entropy-region", trials=2, objective="aubc-clicks", clicks=1000, hours=0.25
+    )
+    tuned_config(spec, tuned, tmp_path / "found.py")
+    first = (tmp_path / "found.py").read_text().splitlines()[0]
+    assert first.endswith(f"--config {tmp_path / 'found.py'} --data-root DIR")
+    assert "photographs" not in (tmp_path / "found.py").read_text()
 
 
 def test_tables_hold_every_trial(tmp_path):
