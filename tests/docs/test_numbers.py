@@ -37,6 +37,17 @@ def test_rows_of_leaderboards_are_the_boards_own():
             assert row == [figures[row[1]][title] for title in SHORT]
 
 
+def test_the_first_page_leaves_out_no_leader():
+    """Rows stand in the board's order, and the board's first ten are all among them."""
+    shown = [table for table in tables(ROOT / "README.md") if table.header == SHORT]
+    assert len(shown) == 2
+    for table in shown:
+        ranked = list(wide(board_before(table)))
+        names = [row[1] for row in table.rows]
+        assert names[:10] == ranked[:10]
+        assert names == sorted(names, key=ranked.index)
+
+
 def test_what_a_perfect_cost_model_would_bring_is_the_board_s():
     (table,) = [item for item in ALL if item.header[:2] == ["strategy", "clicks, cost_B"]]
     figures = wide("streets")
