@@ -84,6 +84,10 @@ class Logits:
 
     def strips(self) -> Iterator[tuple[slice, Tensor]]:
         """Yield (rows, (C, rows, W) full-resolution logits), a few rows at a time."""
+        return self._strips(reuse=False)
+
+    def _strips(self, *, reuse: bool) -> Iterator[tuple[slice, Tensor]]:
+        """Yield ``strips``; with ``reuse`` each lies where the one before lay."""
         classes = self.values.shape[0]
         if tuple(self.values.shape[1:]) == tuple(self.size):
             yield slice(0, self.size[0]), self.values
@@ -98,22 +102,29 @@ class Logits:
             (_STRIP_VALUES_GPU if self.values.is_cuda else _STRIP_VALUES)
             // (classes * self.size[1]),
         )
+        strip = self.values.new_empty(classes, step, self.size[1]) if reuse else None
         for top in range(0, self.size[0], step):
             rows = slice(top, min(top + step, self.size[0]))
             band = _source_band(rows, self.values.shape[1], self.size[0])
-            yield rows, down[rows, band] @ wide[:, band]
+            whole = rows.stop - rows.start == step
+            yield rows, torch.matmul(down[rows, band], wide[:, band], out=strip if whole else None)
 
     def entropy(self) -> Tensor:
         """Return the (H, W) entropy of the softmax in nats.
 
-        It is ln sum e^z - sum p z, in one pass over the rows.
+        It is ln sum e^z - sum p z, in one pass over the rows, in memory that is taken once: new
+        pages for each strip would take as long as the arithmetic.
         """
         result = self.values.new_empty(self.size)
-        for rows, logits in self.strips():
-            shifted = logits - logits.amax(0)
-            exponentials = shifted.exp()
+        shifted = exponentials = self.values.new_empty(0)
+        for rows, logits in self._strips(reuse=True):
+            if shifted.shape != logits.shape:
+                shifted, exponentials = torch.empty_like(logits), torch.empty_like(logits)
+            torch.sub(logits, logits.amax(0), out=shifted)
+            torch.exp(shifted, out=exponentials)
             total = exponentials.sum(0)
-            result[rows] = total.log() - (exponentials * shifted).sum(0) / total
+            spread = exponentials.mul_(shifted).sum(0)
+            torch.sub(total.log(), spread.div_(total), out=result[rows])
         return result.clamp_(min=0.0)
 
     def winners(self) -> Tensor:

@@ -34,7 +34,9 @@ def test_a_stride_that_leaves_no_room_for_the_budget_is_refused_before_any_trial
 
 def test_a_network_that_cannot_be_trained_is_refused_before_any_trial(harness, config):
     file = config.parent / "broken.py"
-    file.write_text(config.read_text() + "param_scheduler = [dict(type='LinearLR', start_factor=5.0)]\n")
+    file.write_text(
+        config.read_text() + "param_scheduler = [dict(type='LinearLR', start_factor=5.0)]\n"
+    )
     done = harness("tune", "--config", str(file), "--workers", "1")
     assert done.returncode == 2, done.stderr
     assert "param_scheduler[0] cannot run for" in done.stderr

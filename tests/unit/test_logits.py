@@ -85,6 +85,20 @@ def test_strips_cover_each_row_once(monkeypatch):
     )
 
 
+@pytest.mark.parametrize("size", [(40, 33), (6, 5), (41, 33)])
+def test_entropy_in_memory_that_is_taken_once_is_the_same_to_the_last_bit(size, monkeypatch):
+    monkeypatch.setattr("harness.logits._STRIP_VALUES", 5 * 33 * 7)
+    logits = random_logits(1, 5, (6, 5), size)
+    given = logits.values.clone()
+    rows = []
+    for _, values in logits.strips():
+        shifted = values - values.amax(0)
+        total = shifted.exp().sum(0)
+        rows.append(total.log() - (shifted.exp() * shifted).sum(0) / total)
+    assert torch.equal(logits.entropy(), torch.cat(rows).clamp_(min=0.0))
+    assert torch.equal(logits.values, given)
+
+
 @pytest.mark.parametrize("classes", [3, 19])
 def test_measures_take_logits_and_probabilities_alike(classes):
     passes = [random_logits(seed, classes, (4, 6), (30, 45)) for seed in range(6)]
