@@ -16,6 +16,7 @@ from operator import gt
 from pathlib import Path
 from typing import Annotated, Any, BinaryIO, Literal
 
+import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from harness.blocks import Tuned
@@ -404,9 +405,10 @@ def _faults_of_areas(record: RoundRecord, info: RunInfo | None) -> Iterator[str]
     if len(set(ids)) < len(ids) or not all(is_name(key) for key in ids):
         yield "areas must hold each image once, under a printable id"
     classes = len(info.class_names) if info else len(record.areas[0].label)
-    for areas in record.areas:
-        if fault := _impossible_areas(areas, classes):
-            yield f"{fault}, got {shorten(areas)}"
+    if not _are_possible(record.areas, classes):
+        for areas in record.areas:
+            if fault := _impossible_areas(areas, classes):
+                yield f"{fault}, got {shorten(areas)}"
     if info is not None and len(ids) != info.val_images:
         yield f"areas must hold {info.val_images} images as run.json says, got {len(ids)}"
 
@@ -424,6 +426,26 @@ def _impossible_receipt(receipt: Receipt) -> str | None:
     if not _is_finite((receipt.score, receipt.information, receipt.cost)):
         return "score, information and cost must be finite"
     return None
+
+
+def _are_possible(areas: Sequence[ImageAreas], classes: int) -> bool:
+    """Return whether ``_impossible_areas`` has nothing against any of them, all at once.
+
+    False also where they are no table of whole numbers.
+    """
+    try:
+        table = np.array([(one.intersection, one.prediction, one.label) for one in areas], np.int64)
+    except (OverflowError, ValueError):
+        return False
+    if table.shape != (len(areas), 3, classes) or not 0 < classes * _MOST < 2**63:
+        return False
+    both, *each = table.transpose(1, 0, 2)
+    return bool(
+        table.min() >= 0
+        and table.max() < _MOST
+        and (both <= np.minimum(*each)).all()
+        and (each[0].sum(axis=1) == each[1].sum(axis=1)).all()
+    )
 
 
 def _impossible_areas(areas: ImageAreas, classes: int) -> str | None:

@@ -105,8 +105,12 @@ class CommandLine:
 
     def fresh(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run a command in an interpreter of its own."""
+        return self.python("-m", "harness", *arguments)
+
+    def python(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run another program in an interpreter of its own."""
         return subprocess.run(
-            [sys.executable, "-m", "harness", *arguments],
+            [sys.executable, *arguments],
             cwd=self.folder,
             env=self.environment,
             capture_output=True,

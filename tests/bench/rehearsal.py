@@ -12,6 +12,8 @@ import argparse
 import json
 import time
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -32,13 +34,28 @@ from harness.votes import Votes
 from strategies import fusion
 
 POOL, VAL = 2975, 500
+ENGINE = "window sums, both", "scaling, fusion, suppression"
+BESIDE = "reading", "entropy", "cost map", *ENGINE
+ENTROPY = "forward pass", *BESIDE
+"""What an image takes in an acquisition by entropy with a cost in the score."""
+SHARES = {
+    "outside the forward pass, % of an image": BESIDE,
+    "of it the region engine, % of an image": ENGINE,
+}
 
 
-def paper_spec(config: str, size: tuple[int, int], device: str, crops: int) -> ExperimentSpec:
-    """Return a config with generated photographs of a size in the place of its data."""
+def paper_spec(
+    config: str, size: tuple[int, int], device: str, crops: int | None = None
+) -> ExperimentSpec:
+    """Return a config with generated photographs of a size in the place of its data.
+
+    Args:
+        crops: of a step; the config's own without it.
+    """
     data = f"{{'type': 'streets', 'height': {size[0]}, 'width': {size[1]}, 'train': 6, 'val': 2, 'seed': 5}}"
     changes = [f"data={data}", "harness.seed_images=1", "harness.images_per_round=1"]
-    changes.append(f"training.batch_size={crops}")
+    if crops is not None:
+        changes.append(f"training.batch_size={crops}")
     if device == "cpu":
         changes.append("training.precision=float32")
     return load_spec(Path(config), device=device, changes=changes)
@@ -72,7 +89,7 @@ def rehearse(config: str, size: tuple[int, int], device: str, crops: int) -> dic
     """
     set_up_torch(device)
     spec, timer = paper_spec(config, size, device, crops), Timer(device)
-    share = load_spec(Path(config), data_root=".").training.batch_size / crops
+    share = paper_spec(config, size, device).training.batch_size / crops
     train, val = open_splits(spec.data)
     rules, oracle = rules_of(spec), oracle_of(spec, train)
     sizes = train.index.sizes
@@ -199,6 +216,12 @@ def show_stages(rows: dict[str, dict[str, float]]) -> None:
             f" {found[stage]:,.{0 if found[stage] >= 100 else 1}f} |" for found in rows.values()
         ]
         print(f"| {stage} |" + "".join(cells))
+    for name, stages in SHARES.items():
+        cells = [
+            f" {100 * sum(found[stage] for stage in stages) / sum(found[stage] for stage in ENTROPY):.1f} |"
+            for found in rows.values()
+        ]
+        print(f"| {name} |" + "".join(cells))
 
 
 def show_boards(rows: dict[str, dict[str, float]], names: dict[str, str]) -> None:
@@ -258,6 +281,7 @@ def main() -> None:
     parser.add_argument("--size", type=int, nargs=2, default=[1024, 2048])
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--crops", type=int, default=2, help="of a measured step")
+    parser.add_argument("--stages", action="store_true", help="only; no boards")
     parser.add_argument("--out", type=Path, default=Path("out/rehearsal.json"))
     arguments = parser.parse_args()
     size = (arguments.size[0], arguments.size[1])
@@ -266,11 +290,15 @@ def main() -> None:
     for config in arguments.config:
         key = f"{config} {size[0]}x{size[1]} {arguments.device}"
         if key not in kept:
-            kept[key] = rehearse(config, size, arguments.device, arguments.crops)
+            asked = config, size, arguments.device, arguments.crops
+            with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as own:  # of its memory
+                kept[key] = own.submit(rehearse, *asked).result()
             arguments.out.parent.mkdir(parents=True, exist_ok=True)
             arguments.out.write_text(json.dumps(kept, indent=1))
         rows[config] = kept[key]
     show_stages(rows)
+    if arguments.stages:
+        return
     names = {
         "the paper's 14": ",".join(item.name for item in strategies.parse_list("all")[:14]),
         "all 19": "all",

@@ -16,6 +16,7 @@ from harness.cli.bench import PRESETS, parse_seeds
 from harness.cli.main import app
 from harness.config import load_spec
 from strategies import FILES_VARIABLE, parse_list
+from tests.commands import CommandLine
 from tests.docs.pages import PAGES, ROOT, blocks, commands, name, prose, tables
 
 ALL = commands()
@@ -158,24 +159,17 @@ def cheap():
             yield page, [*words, *more]
 
 
-CHEAP = {tuple(words): page for page, words in cheap()}
+CHEAP = {(Path(words[0]).name, *words[1:]): page for page, words in cheap()}
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("words", CHEAP, ids=lambda words: f"{CHEAP[words]}: {' '.join(words)}")
 def test_cheap_commands_run(words, here, cache):
-    start = [sys.executable, "-m", "harness"]
-    program = start if Path(words[0]).name == "harness" else [sys.executable]
-    places = os.pathsep.join([str(ROOT), str(here), os.environ.get("PYTHONPATH", "")])
-    done = subprocess.run(
-        [*program, *words[1:]],
-        cwd=here,
-        env={**os.environ, "PYTHONPATH": places, "HARNESS_CACHE": str(cache)},
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
+    line = CommandLine(here, cache)
+    line.environment["PYTHONPATH"] = os.pathsep.join(
+        [str(ROOT), str(here), os.environ.get("PYTHONPATH", "")]
     )
+    done = line(*words[1:]) if words[0] == "harness" else line.python(*words[1:])
     assert done.returncode == 0, done.stdout + done.stderr
     assert "Traceback" not in done.stderr
 

@@ -28,7 +28,7 @@ BOARDS = {
 
 
 @pytest.mark.parametrize("folder", BOARDS)
-def test_published_files_are_computed_from_their_runs(folder, tmp_path):
+def test_published_files_are_computed_from_their_runs(folder, tmp_path, cache):
     write_files(build_board(RESULTS / folder), tmp_path, kinds=(), home=RESULTS / folder)
     for name in TEXTS:
         assert (tmp_path / name).read_text() == (RESULTS / folder / name).read_text(), name
