@@ -25,11 +25,12 @@ from harness.segmentor.network import TrainedNetwork
 from harness.segmentor.runner import with_length
 
 PROBED_PX = 128
+"""Side of what a network is asked with; twice that where it looks at whole images."""
 _PROBED_STRIDE_PX = 32
 _CHECKED_STEPS = 300
 
 
-def probed(size: tuple[int, int], most: int) -> tuple[int, int]:
+def probe_size(size: tuple[int, int], most: int) -> tuple[int, int]:
     """Return a size of at most so many pixels a side that a network's strides divide alike."""
     height, width = (
         side if side <= most else most - (most - side) % _PROBED_STRIDE_PX for side in size
@@ -37,7 +38,7 @@ def probed(size: tuple[int, int], most: int) -> tuple[int, int]:
     return height, width
 
 
-def kinds_of(sizes: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
+def representative_sizes(sizes: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
     """Return sizes that together show each remainder of height and of width by 32, smallest first."""
     kept: list[tuple[int, int]] = []
     seen: set[tuple[int, int]] = set()
@@ -49,7 +50,7 @@ def kinds_of(sizes: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
     return kept
 
 
-def check_sight(
+def check_predictions(
     network: TrainedNetwork, sizes: Iterable[tuple[int, int]], *, slides: bool
 ) -> npt.NDArray[np.uint8]:
     """Look at random pixels of each kind of size, and hold the logits against mmseg's own.
@@ -69,8 +70,8 @@ def check_sight(
         InputError: an image that cannot be predicted, or logits that are not those of mmseg.
     """
     photos: list[npt.NDArray[np.uint8]] = []
-    for number, size in enumerate(kinds_of(sizes)):
-        for shown in dict.fromkeys((probed(size, 2 * PROBED_PX), size)):
+    for number, size in enumerate(representative_sizes(sizes)):
+        for shown in dict.fromkeys((probe_size(size, 2 * PROBED_PX), size)):
             rng = np.random.default_rng(number)
             photo = rng.integers(256, size=(*shown, 3), dtype=np.uint8)
             try:
@@ -96,7 +97,7 @@ def _check_logits(model: Any, photo: npt.NDArray[np.uint8], logits: Logits) -> N
     with torch.no_grad():
         own, again = (model.encode_decode(batch, [meta])[0] for _ in range(2))
     name = type(model.decode_head).__name__
-    if not torch.equal(own, again):
+    if not torch.allclose(own, again, rtol=1e-4, atol=1e-5):
         raise InputError(
             f"model.decode_head must predict the same image twice alike, {name} draws at random"
         )
@@ -137,7 +138,7 @@ def _watched_losses(model: Any) -> Iterator[_Shown]:
             hook.remove()
 
 
-def step(
+def training_step(
     model: Any, shown: Sequence[dict[str, Any]], side: tuple[int, int]
 ) -> tuple[Tensor, _Shown]:
     """Return the loss of some examples, and what it was taken of."""

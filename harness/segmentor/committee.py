@@ -201,7 +201,7 @@ def passes_of(model: Any, *, slides: bool = False) -> Passes | FCN8sPasses:
     return Passes(model, slides=slides)
 
 
-def how_to_drop(model: Any) -> str:
+def dropout_advice(model: Any) -> str:
     """Say what would give a network whose members are alike a dropout."""
     head = model.decode_head
     last = isinstance(getattr(head, "conv_seg", None), nn.Module)

@@ -35,13 +35,13 @@ from harness.segmentor.checks import (
     PROBED_PX,
     check_hooks,
     check_optimizer,
+    check_predictions,
     check_schedules,
-    check_sight,
     check_void,
-    probed,
-    step,
+    probe_size,
+    training_step,
 )
-from harness.segmentor.committee import how_to_drop
+from harness.segmentor.committee import dropout_advice
 from harness.segmentor.cost_head import (
     Cells,
     CostHead,
@@ -185,7 +185,7 @@ class SegmentorTrainer:
         spec, training = self._spec, self._training
         side = training.crop
         if self._pipeline is None:  # whose crops have a size of their own
-            side = probed(side, PROBED_PX)
+            side = probe_size(side, PROBED_PX)
         self.assembly.check_weights()
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
@@ -195,8 +195,8 @@ class SegmentorTrainer:
             shown = self._examples(side)
             model.train()
             if training.batch_size == 1:
-                step(model, shown[:1], side)
-            loss, seen = step(model, shown, side)
+                training_step(model, shown[:1], side)
+            loss, seen = training_step(model, shown, side)
         if not bool(torch.isfinite(loss)):
             raise InputError("the config's model must have a finite loss before it is trained")
         check_void(loss, seen)
@@ -258,11 +258,11 @@ class SegmentorTrainer:
                 check_multiples(shown, finest_stride(levels, PROBED_PX))
             else:  # smaller images are shown with a grey rim
                 sizes.append((max(shown, key=_height)[0], max(shown, key=_width)[1]))
-        photo = check_sight(network, sizes, slides=self.assembly.slides)
+        photo = check_predictions(network, sizes, slides=self.assembly.slides)
         if votes and not network.committee_differs(photo, _CHECKED_MEMBERS):
             raise InputError(
                 f"the network must drop something out for a committee, which {shorten(votes[0])} "
-                f"asks for: {how_to_drop(model)}, or leave out "
+                f"asks for: {dropout_advice(model)}, or leave out "
                 f"{', '.join(votes)}"
             )
 

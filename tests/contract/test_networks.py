@@ -470,13 +470,13 @@ def test_each_kind_of_size_is_looked_at_before_any_work(train_split, val_split):
 
 
 def test_sizes_of_one_kind_leave_the_same_remainders():
-    assert checks.kinds_of([(96, 64), (64, 64), (64, 72), (640, 648), (65, 72)]) == [
+    assert checks.representative_sizes([(96, 64), (64, 64), (64, 72), (640, 648), (65, 72)]) == [
         (64, 64),
         (64, 72),
         (65, 72),
     ]
     for side in (1, 31, 128, 129, 160, 161, 1000):
-        height, width = checks.probed((side, 64), 128)
+        height, width = checks.probe_size((side, 64), 128)
         assert width == 64
         assert height <= min(side, 128)
         assert height % 32 == side % 32
