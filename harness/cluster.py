@@ -115,6 +115,24 @@ class ClusterFile(BaseModel):
         return self.workers or 1, self.workers or 1
 
 
+def _key_twice(text: str) -> str | None:
+    """Return a key that stands twice in a mapping of YAML: of its two values one would be lost."""
+    waiting, seen = [yaml.compose(text, yaml.SafeLoader)], set()
+    while waiting:
+        node = waiting.pop()
+        if id(node) in seen or not isinstance(node, yaml.CollectionNode):
+            continue  # an alias may lead back
+        seen.add(id(node))
+        if isinstance(node, yaml.MappingNode):
+            keys = [str(key.value) for key, _ in node.value]
+            if twice := [key for key in keys if keys.count(key) > 1]:
+                return twice[0]
+            waiting += [value for _, value in node.value]
+        else:
+            waiting += node.value
+    return None
+
+
 def read_cluster_file(path: Path) -> ClusterFile:
     """Read a cluster file.
 
@@ -122,11 +140,14 @@ def read_cluster_file(path: Path) -> ClusterFile:
         InputError: no file, no YAML, or a key or value that is not known.
     """
     try:
-        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        document, twice = yaml.safe_load(text), _key_twice(text)
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise InputError(
             f"--cluster must be a YAML file, {path} is not: {one_line(str(error))}"
         ) from error
+    if twice is not None:
+        raise InputError(f"{path}: a key must stand once, got {shorten(twice)} twice")
     try:
         return ClusterFile.model_validate(document)
     except ValidationError as error:

@@ -52,6 +52,11 @@ adapt: {minimum: 0, maximum: 8}
         ("manager: slurm\nworkers: 0", "workers: Input should be greater than or equal to 1"),
         ("manager: slurm\nadapt: {minimum: 3, maximum: 2}", "minimum must not be above maximum"),
         ("manager: slurm\nworker: 2", "worker: Extra inputs are not permitted"),
+        ("manager: slurm\nworkers: 2\nworkers: 8", "a key must stand once, got 'workers' twice"),
+        (
+            "manager: slurm\nworkers: 2\noptions: {cores: 1, cores: 2}",
+            "a key must stand once, got 'cores' twice",
+        ),
         ("- manager", "the file: Input should be a valid dictionary"),
         ("manager: slurm\nworkers: 1\noptions: {walltime: 10:00:00}", "must stand in quotes"),
         ("manager: !!python/object/apply:os.getcwd []\nworkers: 1", "must be a YAML file"),
