@@ -70,9 +70,15 @@ def difference(pairs, first, second):
     raise AssertionError(f"no pair {first}, {second}")
 
 
-def test_differences_to_a_strong_random_are_the_board_s():
-    (table,) = [item for item in tables(FINDINGS) if item.header[0] == "against balanced random"]
-    document = json.loads((ROOT / "results/streets/leaderboard.json").read_text())
+@pytest.mark.parametrize("board", ["camvid", "streets"])
+def test_differences_to_a_strong_random_are_the_board_s(board):
+    (table,) = [
+        item
+        for item in tables(FINDINGS)
+        if item.header[0] == "against balanced random"
+        and item.before.rpartition("\n### ")[2].lower().startswith(board)
+    ]
+    document = json.loads((ROOT / "results" / board / "leaderboard.json").read_text())
     for strategy, over_clicks, over_pixels in table.rows:
         for axis, said in (("pairs", over_clicks), ("pixel_pairs", over_pixels)):
             assert said == difference(document[axis], strategy, "balanced-random"), strategy

@@ -21,7 +21,7 @@ BOARDS = {
     "streets-low": ("streets_low", 7, 3),
     "streets-high": ("streets_high", 7, 3),
     "streets-redundant": ("streets_redundant", 7, 3),
-    "camvid": ("camvid", 10, 10),
+    "camvid": ("camvid", 11, 10),
     "camvid-finetuned": ("camvid_finetuned", 6, 3),
 }
 """Folder -> config, strategies, seeds."""
