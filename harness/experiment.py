@@ -423,6 +423,18 @@ def build_trainer(
     return trainer
 
 
+def check_network(
+    spec: ExperimentSpec, train: Split, val: Split, asked: Sequence[Strategy]
+) -> None:
+    """Build the trainer of a board of these strategies once, and try it, before any work.
+
+    Raises:
+        InputError: one line that names the block.
+    """
+    votes = [strategy.name for strategy in asked if strategy.asks_committee]
+    build_trainer(spec, train, val, check=True, votes=votes)
+
+
 def import_modules(spec: ExperimentSpec) -> None:
     """Import what a config names, so that its types are registered: in worker processes too.
 

@@ -137,6 +137,18 @@ def checksum(text: str) -> str:
     return f"{zlib.crc32(text.encode()):08x}"
 
 
+def can_be_written(path: Path, *, new_folders: bool = False) -> bool:
+    """Return whether a file can be written at a path, where there may be one already.
+
+    Args:
+        new_folders: folders above it that are missing will be made.
+    """
+    folder = path.absolute().parent
+    if new_folders:
+        folder = next(above for above in (folder, *folder.parents) if above.exists())
+    return not path.is_dir() and folder.is_dir() and os.access(folder, os.W_OK | os.X_OK)
+
+
 def cache_folder() -> Path:
     """Return the user's cache folder of this program; ``HARNESS_CACHE`` names another.
 

@@ -21,7 +21,7 @@ from harness.executors import Executor, find_executor
 from harness.experiment import (
     WORK_FOLDER,
     build_experiment,
-    build_trainer,
+    check_network,
     check_seed_sets,
     check_sizes,
     check_whole_images,
@@ -262,8 +262,7 @@ class Invocation:
 
     def _check_model(self, train: Split, val: Split) -> None:
         """Build the model once here: a bad config is refused before anything is deleted."""
-        votes = [strategy.name for strategy in self.strategies if strategy.asks_committee]
-        build_trainer(self.spec, train, val, check=True, votes=votes)
+        check_network(self.spec, train, val, self.strategies)
 
     def _finished(self, name: str, seed: int) -> int:
         path = run_path(self.out, name, seed)

@@ -112,8 +112,8 @@ class Logits:
     def entropy(self) -> Tensor:
         """Return the (H, W) entropy of the softmax in nats.
 
-        It is ln sum e^z - sum p z, in one pass over the rows, in memory that is taken once: new
-        pages for each strip would take as long as the arithmetic.
+        It is ln sum e^z - sum p z, in one pass over the rows. All strips use the same memory: taking
+        it anew for each is slower.
         """
         result = self.values.new_empty(self.size)
         shifted = exponentials = self.values.new_empty(0)

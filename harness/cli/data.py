@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import json
-import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -16,6 +15,7 @@ import typer
 
 from harness.cli.streams import AsJson
 from harness.errors import InputError, shorten
+from harness.files import can_be_written
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -103,9 +103,7 @@ def _check_target(option: str, path: Path | None) -> None:
     Raises:
         InputError: its folder is missing or cannot be written, or it is a folder itself.
     """
-    if path is None:
-        return
-    if path.is_dir() or not path.parent.is_dir() or not os.access(path.parent, os.W_OK):
+    if path is not None and not can_be_written(path):
         raise InputError(f"{option} must be a file in a folder that can be written, got {path}")
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
@@ -11,6 +10,7 @@ import typer
 
 from harness.cli.bench import choose_executor
 from harness.errors import InputError, shorten
+from harness.files import can_be_written
 from harness.machine import check_machine
 
 if TYPE_CHECKING:
@@ -115,11 +115,8 @@ def _check_target(path: Path) -> None:
     if path.suffix != ".py" or path.is_dir():
         got = "the folder " if path.is_dir() else ""
         raise InputError(f"--write must be a config file, NAME.py, got {got}{shorten(str(path))}")
-    above = next(folder for folder in path.absolute().parents if folder.exists())
-    if not above.is_dir() or not os.access(above, os.W_OK | os.X_OK):
-        raise InputError(
-            f"--write must be a file in a writable folder, got {shorten(str(path))} below {above}"
-        )
+    if not can_be_written(path, new_folders=True):
+        raise InputError(f"--write must be a file in a writable folder, got {shorten(str(path))}")
 
 
 def _one_of(option: str, value: str, allowed: tuple[str, ...]) -> None:

@@ -69,25 +69,29 @@ def check_predictions(
     Raises:
         InputError: an image that cannot be predicted, or logits that are not those of mmseg.
     """
-    photos: list[npt.NDArray[np.uint8]] = []
-    for number, size in enumerate(representative_sizes(sizes)):
-        for shown in dict.fromkeys((probe_size(size, 2 * PROBED_PX), size)):
-            rng = np.random.default_rng(number)
-            photo = rng.integers(256, size=(*shown, 3), dtype=np.uint8)
-            try:
-                seen = network.see(photo)
-            except Exception as error:
-                if shown == size:
-                    raise InputError(
-                        f"the config's model cannot predict an image of {size[0]}x{size[1]} px: "
-                        f"{one_line(f'{type(error).__name__}: {error}')}"
-                    ) from error
-                continue
-            if not photos and not slides:
-                _check_logits(network.model, photo, Logits(seen.logits[0], seen.size))
-            photos.append(photo)
-            break
-    return photos[0]
+    first, *others = representative_sizes(sizes)
+    photo, logits = _look(network, first)
+    if not slides:
+        _check_logits(network.model, photo, logits)
+    for size in others:
+        _look(network, size)
+    return photo
+
+
+def _look(network: TrainedNetwork, size: tuple[int, int]) -> tuple[npt.NDArray[np.uint8], Logits]:
+    """Return random pixels that stand for an image of a size, and their logits."""
+    for shown in dict.fromkeys((probe_size(size, 2 * PROBED_PX), size)):
+        photo = np.random.default_rng(0).integers(256, size=(*shown, 3), dtype=np.uint8)
+        try:
+            seen = network.see(photo)
+        except Exception as error:  # noqa: BLE001  of any network
+            failed = error
+        else:
+            return photo, Logits(seen.logits[0], seen.size)
+    raise InputError(
+        f"the config's model cannot predict an image of {size[0]}x{size[1]} px: "
+        f"{one_line(f'{type(failed).__name__}: {failed}')}"
+    ) from failed
 
 
 def _check_logits(model: Any, photo: npt.NDArray[np.uint8], logits: Logits) -> None:

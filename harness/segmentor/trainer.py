@@ -218,7 +218,7 @@ class SegmentorTrainer:
 
         Raises:
             InputError: a train_pipeline that gives something else than images with labels, or
-                cannot be run on the smallest or the largest images.
+                cannot be run on the lowest, the highest, the narrowest or the widest image.
         """
         labels = np.zeros(side, np.uint8)
         labels[:, side[1] // 2 :] = IGNORE  # as beside a window that is labelled
@@ -226,8 +226,9 @@ class SegmentorTrainer:
             pixels = torch.randint(256, (2, 3, *side), dtype=torch.uint8)
             return [{"inputs": each, "data_samples": sample_of(labels)} for each in pixels]
         sizes = set(self._train.index.sizes.values())
-        extremes = [end(sizes, key=key) for key in (_height, _width) for end in (min, max)]
-        made = [self._through_pipeline(size, number) for number, size in enumerate(extremes)]
+        extremes = (min(sizes), max(sizes), min(sizes, key=_width), max(sizes, key=_width))
+        tried = list(dict.fromkeys(extremes)) if len(sizes) > 1 else [*sizes, *sizes]
+        made = [self._through_pipeline(size, number) for number, size in enumerate(tried)]
         for given in (each["inputs"].shape[1:] for each in made):
             if given[0] > side[0] or given[1] > side[1]:
                 raise InputError(
@@ -257,7 +258,7 @@ class SegmentorTrainer:
                 levels = backbone_features(model, np.zeros((PROBED_PX, PROBED_PX, 3), np.uint8))
                 check_multiples(shown, finest_stride(levels, PROBED_PX))
             else:  # smaller images are shown with a grey rim
-                sizes.append((max(shown, key=_height)[0], max(shown, key=_width)[1]))
+                sizes.append((max(shown)[0], _width(max(shown, key=_width))))
         photo = check_predictions(network, sizes, slides=self.assembly.slides)
         if votes and not network.committee_differs(photo, _CHECKED_MEMBERS):
             raise InputError(
@@ -496,9 +497,5 @@ What lies further away cannot change a labelled cell's features.
 _CHECKED_MEMBERS = 32
 
 
-def _height(size: tuple[int, int]) -> tuple[int, int]:
-    return size
-
-
-def _width(size: tuple[int, int]) -> tuple[int, int]:
-    return size[1], size[0]
+def _width(size: tuple[int, int]) -> int:
+    return size[1]

@@ -23,7 +23,7 @@ from harness.data.source import open_splits
 from harness.errors import InputError
 from harness.executors import Executor
 from harness.experiment import (
-    build_trainer,
+    check_network,
     check_seed_sets,
     check_sizes,
     import_modules,
@@ -89,9 +89,8 @@ class Study:
         own = spec.harness.model_copy(update={"seeds": self.tune.seeds, "pool_per_seed": None})
         check_seed_sets(spec.model_copy(update={"harness": own}), bought)
         asked = strategies.parse_list(",".join(self.tune.strategy))
-        votes = [strategy.name for strategy in asked if strategy.asks_committee]
         for first, second in ((bought, scored), (train, val)):
-            build_trainer(spec, first, second, check=True, votes=votes)
+            check_network(spec, first, second, asked)
         self.tuner: Tuner = Tuner(
             spec,
             out,

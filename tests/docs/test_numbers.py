@@ -58,6 +58,17 @@ def test_what_a_perfect_cost_model_would_bring_is_the_board_s():
         assert c95 == row["clicks % to 95 %"].partition(" [")[0]
 
 
+def table_of(board, title):
+    """The table of the findings with that first column, below a board's heading."""
+    (table,) = [
+        table
+        for table in tables(FINDINGS)
+        if table.header[0] == title
+        and table.before.rpartition("\n### ")[2].lower().startswith(board)
+    ]
+    return table
+
+
 def difference(pairs, first, second):
     """As the command of the page prints it."""
     for pair in pairs:
@@ -72,12 +83,7 @@ def difference(pairs, first, second):
 
 @pytest.mark.parametrize("board", ["camvid", "streets"])
 def test_differences_to_a_strong_random_are_the_board_s(board):
-    (table,) = [
-        item
-        for item in tables(FINDINGS)
-        if item.header[0] == "against balanced random"
-        and item.before.rpartition("\n### ")[2].lower().startswith(board)
-    ]
+    table = table_of(board, "against balanced random")
     document = json.loads((ROOT / "results" / board / "leaderboard.json").read_text())
     for strategy, over_clicks, over_pixels in table.rows:
         for axis, said in (("pairs", over_clicks), ("pixel_pairs", over_pixels)):
@@ -88,12 +94,7 @@ def test_differences_to_a_strong_random_are_the_board_s(board):
 
 @pytest.mark.parametrize("board", ["camvid", "streets"])
 def test_claims_are_the_board_s(board):
-    (table,) = [
-        table
-        for table in tables(FINDINGS)
-        if table.header[0] == "claim"
-        and table.before.rpartition("\n### ")[2].lower().startswith(board)
-    ]
+    table = table_of(board, "claim")
     claims = {claim: (first, second) for claim, first, second in CLAIMS}
     document = json.loads((ROOT / "results" / board / "leaderboard.json").read_text())
     figures = wide(board)
